@@ -1,0 +1,39 @@
+"""MRC/CCP4 files of electron microscopy in xarray: lazy, labelled, at any size.
+
+>>> import xarray as xr
+>>> ds = xr.open_dataset("tomo.mrc", engine="mrc", chunks={})  # doctest: +SKIP
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from xarray_mrc.backend import open_mrc
+from xarray_mrc.codec.header import Header
+from xarray_mrc.errors import (
+    MrcChangedError,
+    MrcError,
+    MrcFormatError,
+    MrcHeaderError,
+    MrcModeError,
+    MrcTruncatedError,
+    MrcWarning,
+)
+from xarray_mrc.reader import read_header
+
+try:
+    __version__ = version("xarray-mrc")
+except PackageNotFoundError:  # used from a source tree that was not installed
+    __version__ = "unknown"
+
+__all__ = [
+    "Header",
+    "MrcChangedError",
+    "MrcError",
+    "MrcFormatError",
+    "MrcHeaderError",
+    "MrcModeError",
+    "MrcTruncatedError",
+    "MrcWarning",
+    "__version__",
+    "open_mrc",
+    "read_header",
+]

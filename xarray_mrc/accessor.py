@@ -1,0 +1,56 @@
+"""The accessors ``ds.mrc`` and ``da.mrc``: each method is one call to a public function."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import xarray as xr
+
+from xarray_mrc.codec.header import Header
+from xarray_mrc.dataset import kind_of, voxel_size_of
+from xarray_mrc.reader import read_header
+
+__all__ = ["MrcAccessor"]
+
+T = TypeVar("T", xr.Dataset, xr.DataArray)
+
+
+@xr.register_dataset_accessor("mrc")
+@xr.register_dataarray_accessor("mrc")
+class MrcAccessor(Generic[T]):
+    """What a Dataset or DataArray knows of MRC files.
+
+    Parameters
+    ----------
+    obj : xarray.Dataset or xarray.DataArray
+        The object; nothing else is kept.
+
+    Examples
+    --------
+    >>> xr.DataArray([0.0, 1.0], {"x": [2.0, 3.5]}, "x").mrc.voxel_size
+    {'x': 1.5}
+    """
+
+    def __init__(self, obj: T) -> None:
+        self._obj = obj
+
+    @property
+    def header(self) -> Header:
+        """Header of the file that the object was opened from, read anew."""
+        source = self._obj.encoding.get("source")
+        if source is None:
+            raise ValueError(
+                "the object does not know its file: it is the result of a computation, or was "
+                "opened from memory; use xarray_mrc.read_header(path)"
+            )
+        return read_header(source)
+
+    @property
+    def voxel_size(self) -> dict[str, float]:
+        """Distance between neighbours along x, y and z in angstrom, from the coordinates."""
+        return voxel_size_of(self._obj)
+
+    @property
+    def kind(self) -> str:
+        """One of image, image_stack, volume and volume_stack, from the dimensions."""
+        return kind_of(self._obj)

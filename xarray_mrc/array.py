@@ -1,0 +1,113 @@
+"""`MrcArray`: the data of a file as a lazy array, indexed like numpy's. No xarray, no dask."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xarray_mrc.codec.layout import Layout
+from xarray_mrc.codec.selection import Plan, plan
+from xarray_mrc.storage import Source
+
+__all__ = ["MrcArray"]
+
+# From this size on a run of bytes is mapped rather than read.
+LEAST_VIEW_NBYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class MrcArray:
+    """The data of an MRC file, read when they are indexed.
+
+    A small picklable value that holds nothing open. Indexing is outer: a list works on its own
+    axis. What comes out is the caller's alone, shares no memory with the file or with
+    another result, and is in native byte order.
+
+    Parameters
+    ----------
+    source : Source
+        Where the bytes come from.
+    layout : Layout
+        How they lie.
+
+    Notes
+    -----
+    A part of the data in one run of 16 MiB or more is given as a private, copy-on-write map of just
+    that run, where the bytes are the numbers: blocks that are looked at and dropped are so never
+    copied. All of the data at once are read into memory of their own, because such an
+    array is kept, and must outlive whatever is done to the file.
+
+    Examples
+    --------
+    >>> from xarray_mrc.codec.header import Header
+    >>> from xarray_mrc.storage import open_source
+    >>> header = Header.blank().replace(nx=3, ny=2, nz=1, ispg=0)
+    >>> array = MrcArray(open_source(header.raw + bytes(range(6))), Layout.from_header(header))
+    >>> array[::-1, [2, 0]].tolist()
+    [[5, 3], [2, 0]]
+    """
+
+    source: Source
+    layout: Layout
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return self.layout.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.layout.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type, in native byte order."""
+        return self.layout.dtype
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        chosen = plan(self.layout, key)
+        if 0 in chosen.shape:
+            return chosen.finish(np.empty(chosen.shape, self.dtype))
+        pixels = self._view_run(chosen)
+        if pixels is None:
+            pixels = np.empty(chosen.shape, self.dtype)
+            if chosen.run is not None and self.layout.is_plain:
+                self.source.readinto(chosen.run[0], pixels.reshape(-1).view(np.uint8))
+            else:
+                self._read_pieces(chosen, pixels)
+        return chosen.finish(pixels)
+
+    async def read_async(self, key: Any) -> NDArray[Any]:
+        """Read without holding up the event loop; as indexing with `key`."""
+        return await asyncio.to_thread(self.__getitem__, key)
+
+    def _view_run(self, chosen: Plan) -> NDArray[Any] | None:
+        """Give the selection without a copy, where that is possible and right."""
+        run = chosen.run
+        if run is None or not self.layout.is_plain or run[0] % self.dtype.itemsize:
+            return None
+        if not LEAST_VIEW_NBYTES <= run[1] < self.layout.nbytes:
+            return None
+        data = self.source.view(*run)
+        return None if data is None else data.view(self.dtype).reshape(chosen.shape)
+
+    def _read_pieces(self, chosen: Plan, pixels: NDArray[Any]) -> None:
+        """Read a scattered selection, or one that has to be decoded, piece by piece."""
+        for piece in chosen.pieces():
+            if piece.is_exact:
+                pixels[piece.target] = piece.from_bands(self.source.read_bands(piece.bands))
+                continue
+            with self.source.window(*piece.span, piece.bands) as span:
+                if span is not None:
+                    pixels[piece.target] = piece.from_span(span)
+                    continue
+            pixels[piece.target] = piece.from_bands(self.source.read_bands(piece.bands))
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        source = self.source
+        return ("xarray_mrc.MrcArray", source.uri, source.fingerprint, repr(self.layout))

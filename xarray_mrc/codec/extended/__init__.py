@@ -1,0 +1,130 @@
+"""Extended headers: what the bytes between the main header and the data say of each section.
+
+The type that a file names is a hint. Each reader tests the bytes before it believes them, and
+gives either the columns or the reason against them; a named type that its bytes do not bear out
+costs the coordinates and one sentence, never the data.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xarray_mrc.codec.extended import agard, fei, seri, symmetry
+from xarray_mrc.codec.extended.table import COMMON_UNITS, Extended, HeaderFacts, SectionField
+
+__all__ = [
+    "COMMON_UNITS",
+    "Extended",
+    "HeaderFacts",
+    "SectionField",
+    "decode_extended",
+    "per_section",
+]
+
+_PER_SECTION = frozenset({b"SERI", b"AGAR", b"FEI1", b"FEI2"})
+_NAMED = _PER_SECTION | {b"CCP4", b"MRCO", b"HDF5", b"JSON"}
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def per_section(exttyp: bytes) -> bool:
+    """Tell whether a type of extended header holds one record per section.
+
+    Parameters
+    ----------
+    exttyp : bytes
+        The four bytes of the name.
+
+    Returns
+    -------
+    bool
+        True for SERI, AGAR, FEI1 and FEI2.
+    """
+    return bytes(exttyp) in _PER_SECTION
+
+
+def decode_extended(header: HeaderFacts, raw: bytes, sections: int) -> Extended:
+    """Decode an extended header into columns per section and symmetry operators.
+
+    Parameters
+    ----------
+    header : HeaderFacts
+        The main header.
+    raw : bytes
+        The bytes of the extended header that are there.
+    sections : int
+        Number of sections in the file.
+
+    Returns
+    -------
+    Extended
+        What could be believed. It never raises, whatever the bytes are: see its `problem`.
+    """
+    name = bytes(header.exttyp)
+    if header.nsymbt <= 0 or (not raw and name not in _NAMED):
+        return Extended("none")
+    if len(raw) < header.nsymbt:
+        found: Extended | str = f"{len(raw)} bytes are there, where {header.nsymbt} are expected"
+    elif sections < 1 and name in _PER_SECTION:
+        return Extended("none")
+    else:
+        with np.errstate(all="ignore"):
+            found = _read(header, name, raw[: header.nsymbt], sections)
+    if isinstance(found, Extended):
+        return found
+    if name not in _NAMED:
+        return Extended("unknown")
+    kind = name.decode("ascii")
+    return Extended(
+        "unknown",
+        problem=f"the {kind} extended header is left out of the coordinates: {found}",
+    )
+
+
+def _read(header: HeaderFacts, name: bytes, raw: bytes, sections: int) -> Extended | str:
+    """Send the bytes to the readers that the name and the numbers of the header point to."""
+    if name in (b"FEI1", b"FEI2"):
+        found = fei.read(header, raw, sections)
+        if isinstance(found, str) and name == b"FEI1":
+            # Warp calls its Agard records FEI1.
+            other = agard.read_records(header.byteorder, raw, sections, 0, agard.OLD_FEI_REALS)
+            found = _if_it_says_something(other, found)
+        return found
+    if name == b"SERI":
+        found = seri.read(header, raw, sections)
+        if isinstance(found, str):
+            found = _if_it_says_something(agard.read(header, raw, sections), found)
+        if isinstance(found, str) and (header.nint, header.nreal) == (0, 0) and not any(raw):
+            return Extended("SERI")
+        return found
+    if name == b"AGAR":
+        return agard.read(header, raw, sections)
+    if name == b"HDF5":
+        if raw.startswith(_HDF5_SIGNATURE):
+            return Extended("HDF5")
+        return f"it begins with {raw[:8]!r}, where the signature of HDF5 is expected"
+    if name == b"JSON":
+        if raw.lstrip()[:1] in (b"{", b"["):
+            return Extended("JSON")
+        return f"it begins with {raw[:8]!r}, where a JSON object or array is expected"
+    found = symmetry.read(raw)
+    if isinstance(found, Extended) or name == b"CCP4":
+        return found
+    if name == b"MRCO":
+        return found if any(raw) else Extended("MRCO")
+    return _read_unnamed(header, raw, sections, found)
+
+
+def _read_unnamed(header: HeaderFacts, raw: bytes, sections: int, reason: str) -> Extended | str:
+    """Read records of before the types had names, by their unmistakable forms alone."""
+    if header.lskflg or sections < 1:
+        return reason  # NINT and NREAL would lie in the skew matrix
+    if seri.is_declared(header):
+        return seri.read(header, raw, sections)
+    if agard.is_old_fei(header):
+        return agard.read(header, raw, sections)
+    return reason
+
+
+def _if_it_says_something(found: Extended | str, reason: str) -> Extended | str:
+    """Prefer a second reading only when it found columns."""
+    return found if isinstance(found, Extended) and found.all else reason

@@ -1,0 +1,270 @@
+"""Where the voxels are: voxel size, first position and the positions along each cell axis.
+
+Formulas: CCP4 map format (fraction of the cell = (start + index) / M), MRC2014 (ORIGIN is the place
+of the first voxel), and for skewed cells the usual orthogonalisation with a along X and b in the
+XY plane (Giacovazzo, Fundamentals of Crystallography, section 2.4).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xarray_mrc.codec.header import Header, Triple
+
+__all__ = ["Geometry", "Origin", "axis_order", "cell_angles", "cell_matrix", "voxel_size"]
+
+Origin = Literal["auto", "origin", "nstart", "zero"]
+OriginSource = Literal["origin", "nstart", "none"]
+
+# Positions are kept to DECIMALS places of an angstrom; outside these bounds float64 can't do that,
+# or neighbours would fall together.
+DECIMALS = 6
+SHORTEST_VOXEL = 1e-5
+FARTHEST = 1e9
+NSTART_LIMIT = 10  # times the grid: what lies farther off was never set
+IMOD_ORIGIN_SIGN = 4
+RIGHT_ANGLES = (90.0, 90.0, 90.0)
+
+
+def shortest(value: float) -> float:
+    """Give the float64 of the shortest decimal that a float32 stands for: 0.1 for float32(0.1)."""
+    return float(str(np.float32(value)))
+
+
+def shortest_voxel(length: float, intervals: int) -> float:
+    """Give the shortest decimal whose float32 product with the intervals is the stored length."""
+    stored = np.float32(length)
+    quotient = length / intervals
+    for digits in range(1, 10):
+        decimal = float(f"{quotient:.{digits}g}")
+        if np.float32(decimal * intervals) == stored:
+            return decimal
+    return quotient
+
+
+def voxel_size(header: Header) -> Triple:
+    """Voxel size along X, Y, Z in angstrom; nan along an axis where the header does not say.
+
+    Parameters
+    ----------
+    header : Header
+        The header of the file.
+
+    Returns
+    -------
+    tuple of float
+        The cell length over the grid intervals (never over NX, NY, NZ), as the shortest decimal
+        that gives back the stored float32 length: 1.35 and not 1.3500000238418579. Two files of
+        one data set so get the same voxel size. Unknown are a length or number of
+        intervals that is zero, negative or not finite.
+
+    Examples
+    --------
+    >>> voxel_size(Header.blank().replace(mx=3, my=3, mz=3, cella=(4.05, 4.05, 0.0)))
+    (1.35, 1.35, nan)
+    """
+    sizes = [math.nan] * 3
+    for axis, (length, intervals) in enumerate(zip(header.cella, header.m, strict=True)):
+        if intervals > 0 and SHORTEST_VOXEL * intervals <= length <= FARTHEST:
+            sizes[axis] = shortest_voxel(length, intervals)
+    return (sizes[0], sizes[1], sizes[2])
+
+
+def axis_order(header: Header) -> tuple[int, int, int]:
+    """Axes (0, 1, 2 for X, Y, Z) of columns, rows and sections; X, Y, Z where they are not set.
+
+    Parameters
+    ----------
+    header : Header
+        The header of the file.
+
+    Returns
+    -------
+    tuple of int
+
+    Examples
+    --------
+    >>> axis_order(Header.blank().replace(mapc=3, mapr=2, maps=1))
+    (2, 1, 0)
+    """
+    if sorted(header.mapcrs) != [1, 2, 3]:
+        return (0, 1, 2)
+    return (header.mapc - 1, header.mapr - 1, header.maps - 1)
+
+
+def cell_angles(header: Header) -> Triple:
+    """Cell angles in degrees; right angles where the stored ones make no cell.
+
+    Parameters
+    ----------
+    header : Header
+        The header of the file.
+
+    Returns
+    -------
+    tuple of float
+
+    Examples
+    --------
+    >>> cell_angles(Header.blank().replace(cellb=(0.0, 0.0, 0.0)))
+    (90.0, 90.0, 90.0)
+    """
+    angles = tuple(shortest(v) if math.isfinite(v) else math.nan for v in header.cellb)
+    valid = all(0 < v < 180 for v in angles) and sum(angles) < 360 and 2 * max(angles) < sum(angles)
+    return (angles[0], angles[1], angles[2]) if valid else RIGHT_ANGLES
+
+
+def cell_matrix(angles: Triple) -> NDArray[np.float64]:
+    """Give the unit vectors of the cell axes as the columns of a 3 x 3 matrix.
+
+    Parameters
+    ----------
+    angles : tuple of float
+        alpha, beta, gamma in degrees.
+
+    Returns
+    -------
+    ndarray of float64, shape (3, 3)
+        Times distances along a, b, c it gives X, Y, Z.
+
+    Examples
+    --------
+    >>> cell_matrix((90.0, 90.0, 120.0)).round(3)[0].tolist()
+    [1.0, -0.5, 0.0]
+    """
+    cos_a, cos_b, cos_g = (math.cos(math.radians(v)) if v != 90 else 0.0 for v in angles)
+    sin_g = math.sin(math.radians(angles[2]))
+    height = math.sqrt(1 - cos_a**2 - cos_b**2 - cos_g**2 + 2 * cos_a * cos_b * cos_g)
+    return np.array(
+        [
+            [1.0, cos_g, cos_b],
+            [0.0, sin_g, (cos_a - cos_b * cos_g) / sin_g],
+            [0.0, 0.0, height / sin_g],
+        ]
+    )
+
+
+def true_origin(header: Header) -> Triple | None:
+    """ORIGIN in the sign of the MRC standard, or None if it is zero or no place.
+
+    IMOD's own sign is the opposite one; it holds where IMOD's stamp is there, its flag 4 is not,
+    and NVERSION is not a standard one.
+    """
+    values = header.origin
+    if not all(math.isfinite(v) and abs(v) <= FARTHEST for v in values) or not any(values):
+        return None
+    opposite = (
+        header.has_imod_stamp
+        and not header.imod_flags & IMOD_ORIGIN_SIGN
+        and not header.is_standard_version
+    )
+    x, y, z = (shortest(-v if opposite else v) + 0.0 for v in values)
+    return (x, y, z)
+
+
+def true_nstart(header: Header) -> tuple[int, int, int] | None:
+    """NSTART along X, Y, Z, or None if it is zero or too far off to have been meant."""
+    start, length = [0, 0, 0], [0, 0, 0]
+    for axis, first, n in zip(axis_order(header), header.nstart, header.n, strict=True):
+        start[axis], length[axis] = first, n
+    far = any(
+        abs(s) > NSTART_LIMIT * max(n, m) for s, n, m in zip(start, length, header.m, strict=True)
+    )
+    return None if far or not any(start) else (start[0], start[1], start[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Where the voxels are, along X, Y, Z (the cell axes, where the cell is skewed).
+
+    Attributes
+    ----------
+    voxel : tuple of float
+        Voxel size in angstrom, nan where unknown.
+    start : tuple of float
+        Position of the first voxel in angstrom.
+    origin_source : {"origin", "nstart", "none"}
+        The header field that the start comes from.
+    angles : tuple of float
+        Cell angles in degrees.
+    """
+
+    voxel: Triple
+    start: Triple
+    origin_source: OriginSource
+    angles: Triple
+
+    @classmethod
+    def from_header(cls, header: Header, origin: Origin = "auto") -> Geometry:
+        """Read the geometry out of a header.
+
+        Parameters
+        ----------
+        header : Header
+            The header of the file.
+        origin : {"auto", "origin", "nstart", "zero"}
+            Where the start comes from. "auto" takes ORIGIN if it is finite and not zero (with
+            IMOD's sign in a file of IMOD's), else NSTART.
+
+        Returns
+        -------
+        Geometry
+
+        Examples
+        --------
+        >>> header = Header.blank().replace(
+        ...     nx=2, ny=2, nz=2, mx=4, my=4, mz=4, cella=(5.4, 5.4, 5.4), nxstart=2)
+        >>> Geometry.from_header(header).start
+        (2.7, 0.0, 0.0)
+        """
+        voxel, angles = voxel_size(header), cell_angles(header)
+        place, grid = true_origin(header), true_nstart(header)
+        source: OriginSource = "none"
+        if origin == "origin" or (origin == "auto" and place is not None):
+            source = "origin"
+        elif origin == "nstart" or (origin == "auto" and grid is not None):
+            source = "nstart"
+        start = [0.0, 0.0, 0.0]
+        if source == "origin" and place is not None:
+            start = list(place)
+            if angles != RIGHT_ANGLES:
+                start = np.linalg.solve(cell_matrix(angles), place).tolist()
+        elif source == "nstart" and grid is not None:
+            start = [first * size for first, size in zip(grid, voxel, strict=True)]
+        return cls(voxel, (start[0], start[1], start[2]), source, angles)
+
+    @property
+    def is_skewed(self) -> bool:
+        """Whether the cell axes are not at right angles."""
+        return self.angles != RIGHT_ANGLES
+
+    def positions(self, axis: int, count: int) -> NDArray[np.float64] | None:
+        """Positions of the voxels along an axis.
+
+        Parameters
+        ----------
+        axis : int
+            0, 1, 2 for X, Y, Z.
+        count : int
+            Number of voxels.
+
+        Returns
+        -------
+        ndarray of float64 or None
+            Angstrom, rounded to 6 decimals so that cut-outs of one grid have equal positions; None
+            if the voxel size is unknown.
+
+        Examples
+        --------
+        >>> header = Header.blank().replace(mx=3, my=3, mz=3, cella=(4.05, 4.05, 4.05))
+        >>> Geometry.from_header(header).positions(0, 3).tolist()
+        [0.0, 1.35, 2.7]
+        """
+        if math.isnan(self.voxel[axis]):
+            return None
+        return np.round(self.start[axis] + np.arange(count) * self.voxel[axis], DECIMALS)

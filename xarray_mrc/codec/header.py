@@ -1,0 +1,363 @@
+"""The 1024-byte main header: one table of fields, and the value `Header` that it describes.
+
+Source of the table: the MRC2014 specification (Cheng et al. 2015, J. Struct. Biol. 192:146) with
+its 20141 revision, the CCP4 map format for words 25 to 37, and IMOD's ``mrc_format`` document for
+the fields from byte 128 to 195. Offsets are bytes from the start of the file.
+"""
+
+from __future__ import annotations
+
+import html
+import struct
+from collections.abc import Iterator
+from typing import Any, Generic, Literal, TypeVar, cast, overload
+
+from xarray_mrc.codec import labels as _labels
+from xarray_mrc.errors import MrcTruncatedError
+
+__all__ = ["HEADER_SIZE", "IMOD_STAMP", "ByteOrder", "Field", "Header", "layout_bytes"]
+
+HEADER_SIZE = 1024
+IMOD_STAMP = 1146047817  # the bytes "IMOD" in either byte order
+STANDARD_VERSIONS = range(20140, 20500)  # NVERSION is the year times ten plus a counter
+
+ByteOrder = Literal["<", ">"]
+T = TypeVar("T")
+
+
+class Field(Generic[T]):
+    """One field of the header, as a descriptor: where it lies, what it holds, what it means.
+
+    Parameters
+    ----------
+    offset : int
+        Bytes from the start of the header.
+    code : str
+        `struct` format without byte order, such as ``"i"``, ``"3f"`` or ``"4s"``.
+    doc : str
+        The meaning, in the specification's terms.
+    unit : str, optional
+        The physical unit, empty when there is none.
+    """
+
+    __slots__ = ("code", "count", "doc", "name", "offset", "unit")
+
+    def __init__(self, offset: int, code: str, doc: str, unit: str = "") -> None:
+        self.offset = offset
+        self.code = code
+        self.doc = doc
+        self.unit = unit
+        self.name = ""
+        self.count = len(struct.unpack("<" + code, bytes(struct.calcsize("<" + code))))
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the field takes."""
+        return struct.calcsize("<" + self.code)
+
+    @overload
+    def __get__(self, header: None, owner: type) -> Field[T]: ...
+    @overload
+    def __get__(self, header: Header, owner: type) -> T: ...
+    def __get__(self, header: Header | None, owner: type) -> Field[T] | T:
+        if header is None:
+            return self
+        found = struct.unpack_from(header.byteorder + self.code, header.raw, self.offset)
+        return cast("T", found if self.count > 1 else found[0])
+
+    def pack_into(self, buffer: bytearray, byteorder: ByteOrder, value: Any) -> None:
+        """Write a value at the field's place; `struct.error` or OverflowError if it can't fit."""
+        values = value if self.count > 1 else (value,)
+        struct.pack_into(byteorder + self.code, buffer, self.offset, *values)
+
+
+Triple = tuple[float, float, float]
+
+
+class Header:
+    """The main header of an MRC file: 1024 bytes and the byte order to read them in.
+
+    An immutable, hashable, picklable value. The bytes are kept as they are, so that encoding gives
+    back every one of them, junk included; each field is decoded when it is asked for.
+
+    Parameters
+    ----------
+    raw : bytes
+        The 1024 bytes.
+    byteorder : {"<", ">"}
+        Little or big endian. `Header.decode` finds it from the numbers.
+
+    Examples
+    --------
+    >>> header = Header.blank().replace(nx=4, ny=3, nz=2, mode=2)
+    >>> header.nx, header.mode
+    (4, 2)
+    >>> Header.decode(header.encode()) == header
+    True
+    """
+
+    __slots__ = ("byteorder", "raw")
+    raw: bytes
+    byteorder: ByteOrder
+
+    nx = Field[int](0, "i", "columns, the fastest axis of the file")
+    ny = Field[int](4, "i", "rows")
+    nz = Field[int](8, "i", "sections, in total over a stack")
+    mode = Field[int](12, "i", "data mode")
+    nxstart = Field[int](16, "i", "first column, in grid intervals")
+    nystart = Field[int](20, "i", "first row, in grid intervals")
+    nzstart = Field[int](24, "i", "first section, in grid intervals")
+    mx = Field[int](28, "i", "grid intervals along X of the cell")
+    my = Field[int](32, "i", "grid intervals along Y of the cell")
+    mz = Field[int](36, "i", "grid intervals along Z of the cell; sections of one volume in a stack")
+    cella = Field[Triple](40, "3f", "cell lengths a, b, c", "angstrom")
+    cellb = Field[Triple](52, "3f", "cell angles alpha, beta, gamma", "degree")
+    mapc = Field[int](64, "i", "axis of the columns: 1, 2, 3 for X, Y, Z")
+    mapr = Field[int](68, "i", "axis of the rows")
+    maps = Field[int](72, "i", "axis of the sections")
+    dmin = Field[float](76, "f", "least density; unknown if above dmax")
+    dmax = Field[float](80, "f", "greatest density; unknown if below dmin")
+    dmean = Field[float](84, "f", "mean density; unknown if below dmin and dmax")
+    ispg = Field[int](88, "i", "space group: 0 images, 1 to 230 a volume, 401 to 630 a volume stack")
+    nsymbt = Field[int](92, "i", "size of the extended header", "byte")
+    lskflg = Field[int](96, "i", "CCP4: 1 if a skew transformation follows")
+    creatid = Field[int](96, "h", "IMOD, DeltaVision: creator id")
+    exttyp = Field[bytes](104, "4s", "type of the extended header")
+    nversion = Field[int](108, "i", "format version: year times ten plus a counter")
+    nint = Field[int](128, "h", "SERI: bytes a section; AGAR: integers a section")
+    nreal = Field[int](130, "h", "SERI: bit flags; AGAR: floats a section")
+    imod_stamp = Field[int](152, "i", "1146047817 in a file of IMOD or SerialEM")
+    imod_flags = Field[int](156, "i", "IMOD: bit flags")
+    scale_top = Field[int](160, "i", "127 in a map scaled to bytes by mapmode2to0")
+    idtype = Field[int](160, "h", "IMOD: 0 mono, 1 tilt, 2 tilts, 3 lina, 4 lins")
+    tilt_angles = Field[tuple[float, ...]](172, "6f", "IMOD: original and current tilt", "degree")
+    origin = Field[Triple](196, "3f", "place of the first voxel; in modes 3 and 4 the phase origin", "angstrom")
+    map_id = Field[bytes](208, "4s", "the characters 'MAP '")
+    machst = Field[bytes](212, "4s", "machine stamp: 44 44 00 00 little endian, 11 11 00 00 big")
+    rms = Field[float](216, "f", "standard deviation of the density; unknown if negative")
+    nlabl = Field[int](220, "i", "labels in use")
+    label_bytes = Field[bytes](224, "800s", "ten labels of 80 characters")
+
+    def __init__(self, raw: bytes, byteorder: ByteOrder) -> None:
+        if len(raw) != HEADER_SIZE:
+            raise MrcTruncatedError(
+                f"the file has {len(raw)} bytes, expected a header of {HEADER_SIZE}: it is empty, "
+                f"cut off, or no MRC file"
+            )
+        object.__setattr__(self, "raw", bytes(raw))
+        object.__setattr__(self, "byteorder", byteorder)
+
+    @classmethod
+    def fields(cls) -> Iterator[Field[Any]]:
+        """Go through the table of fields, in the order of their offsets."""
+        return (field for field in vars(cls).values() if isinstance(field, Field))
+
+    @classmethod
+    def blank(cls, byteorder: ByteOrder = "<") -> Header:
+        """Give a header with nothing but the format's marks, unit axes and unknown statistics."""
+        stamp = b"\x44\x44\x00\x00" if byteorder == "<" else b"\x11\x11\x00\x00"
+        return cls(bytes(HEADER_SIZE), byteorder).replace(
+            map_id=b"MAP ", machst=stamp, nversion=20141, mapc=1, mapr=2, maps=3, ispg=1,
+            cellb=(90.0, 90.0, 90.0), dmin=0.0, dmax=-1.0, dmean=-2.0, rms=-1.0,
+        )  # fmt: skip
+
+    @classmethod
+    def decode(cls, raw: bytes, size: int | None = None) -> Header:
+        """Make a header of the first bytes of a file, with the byte order found from the numbers.
+
+        Parameters
+        ----------
+        raw : bytes
+            The first 1024 bytes (more are ignored).
+        size : int, optional
+            Bytes of the whole file, where known; a size that fits decides between byte orders.
+
+        Returns
+        -------
+        Header
+
+        Raises
+        ------
+        MrcTruncatedError
+            There are fewer than 1024 bytes.
+        MrcFormatError
+            In neither byte order do the numbers make an MRC header.
+
+        Examples
+        --------
+        >>> Header.decode(Header.blank(">").replace(nx=4, ny=3, nz=2, mode=2).raw).byteorder
+        '>'
+        """
+        from xarray_mrc.codec.recognition import find_byteorder  # which needs Header itself
+
+        return find_byteorder(bytes(raw[:HEADER_SIZE]), size)
+
+    def encode(self) -> bytes:
+        """Give the 1024 bytes, each as it was read or set."""
+        return self.raw
+
+    def replace(self, **values: Any) -> Header:
+        """Give a header with some fields changed and every other byte kept.
+
+        Parameters
+        ----------
+        **values
+            New values by field name; `Header.fields` lists them.
+
+        Returns
+        -------
+        Header
+
+        Examples
+        --------
+        >>> Header.blank().replace(cella=(10.0, 10.0, 20.0)).cella
+        (10.0, 10.0, 20.0)
+        """
+        buffer = bytearray(self.raw)
+        for name, value in values.items():
+            field = vars(Header).get(name)
+            if not isinstance(field, Field):
+                known = ", ".join(f.name for f in Header.fields())
+                raise TypeError(f"{name!r} is no field of the MRC header; the fields are {known}")
+            try:
+                field.pack_into(buffer, self.byteorder, value)
+            except (struct.error, OverflowError, TypeError) as error:
+                raise ValueError(
+                    f"{name}={value!r} does not fit the header's {field.nbytes} bytes: {error}"
+                ) from error
+        return Header(bytes(buffer), self.byteorder)
+
+    @property
+    def n(self) -> tuple[int, int, int]:
+        """Columns, rows and sections."""
+        return (self.nx, self.ny, self.nz)
+
+    @property
+    def nstart(self) -> tuple[int, int, int]:
+        """First column, row and section in grid intervals; the order is the file's, not x, y, z."""
+        return (self.nxstart, self.nystart, self.nzstart)
+
+    @property
+    def m(self) -> tuple[int, int, int]:
+        """Grid intervals of the cell along X, Y, Z."""
+        return (self.mx, self.my, self.mz)
+
+    @property
+    def mapcrs(self) -> tuple[int, int, int]:
+        """Axes of columns, rows and sections: 1, 2, 3 for X, Y, Z."""
+        return (self.mapc, self.mapr, self.maps)
+
+    @property
+    def has_imod_stamp(self) -> bool:
+        """Whether IMOD's fields (flags, tilt angles) are valid."""
+        return self.imod_stamp == IMOD_STAMP
+
+    @property
+    def is_standard_version(self) -> bool:
+        """Whether NVERSION declares MRC2014 or a later revision."""
+        return self.nversion in STANDARD_VERSIONS
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels with text in them, decoded as Latin-1 and stripped."""
+        return _labels.decode_labels(self.label_bytes)
+
+    @property
+    def voxel_size(self) -> Triple:
+        """Voxel size along X, Y, Z in angstrom; nan where the header does not say."""
+        from xarray_mrc.codec.geometry import voxel_size
+
+        return voxel_size(self)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Header can't be changed; use header.replace({name}=...)")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("a Header can't be changed")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Header):
+            return NotImplemented
+        return self.raw == other.raw and self.byteorder == other.byteorder
+
+    def __hash__(self) -> int:
+        return hash((self.raw, self.byteorder))
+
+    def __reduce__(self) -> tuple[type[Header], tuple[bytes, ByteOrder]]:
+        return Header, (self.raw, self.byteorder)
+
+    def __repr__(self) -> str:
+        return f"<Header {self.nx} x {self.ny} x {self.nz}, mode {self.mode}, {self.byteorder!r}>"
+
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        """Go through the header as rows of name, value and meaning, for printing.
+
+        Yields
+        ------
+        tuple of str
+            Name, value with its unit, meaning.
+        """
+        endian = "little" if self.byteorder == "<" else "big"
+        yield "byte order", f"{endian} endian", "found from the numbers"
+        for field in Header.fields():
+            if field.name == "label_bytes" or (
+                not self.has_imod_stamp
+                and field.name in ("imod_flags", "idtype", "tilt_angles", "imod_stamp")
+            ):
+                continue
+            value = field.__get__(self, Header)
+            text = f"{value:.7g}" if isinstance(value, float) else str(value)
+            if isinstance(value, tuple):
+                text = ", ".join(f"{v:.7g}" for v in value)
+            if isinstance(value, bytes):
+                text = value.hex(" ") if field.name == "machst" else repr(value)[1:]
+            yield field.name, f"{text} {field.unit}".rstrip(), field.doc
+        size = self.voxel_size
+        known = all(v == v for v in size)
+        text = ", ".join(f"{v:.9g}" for v in size) + (" angstrom" if known else "")
+        yield "voxel size", text, "cell length over grid intervals, along X, Y, Z"
+        for number, label in enumerate(self.labels, 1):
+            yield f"label {number}", label, ""
+
+    def __str__(self) -> str:
+        rows = list(self.rows())
+        names, values = (max(len(row[i]) for row in rows if row[2]) for i in (0, 1))
+        return "\n".join(
+            f"{name:<{names}}  {value:<{values if doc else 0}}  {doc}".rstrip()
+            for name, value, doc in rows
+        )
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(c)}</td>" for c in row) + "</tr>"
+            for row in self.rows()
+        )
+        return f"<table><caption>MRC header</caption><tbody>{cells}</tbody></table>"
+
+
+# Size and mode, axes, extended header, IMOD's flags: what turns the bytes of the file into numbers.
+LAYOUT_RANGES = ((0, 16), (64, 76), (92, 96), (152, 160))
+
+
+def layout_bytes(head: bytes) -> bytes:
+    """Give the bytes of a header that fix how the data lie; two that agree in them read alike.
+
+    Parameters
+    ----------
+    head : bytes
+        The first 1024 bytes of a file, or what there is of them.
+
+    Returns
+    -------
+    bytes
+
+    Examples
+    --------
+    >>> header = Header.blank()
+    >>> layout_bytes(header.replace(rms=1.0).raw) == layout_bytes(header.raw)
+    True
+    """
+    return b"".join(head[start:end] for start, end in LAYOUT_RANGES)

@@ -1,0 +1,308 @@
+"""From a header to the shape of the data, and from an index to the bytes that it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xarray_mrc.codec.extended import per_section
+from xarray_mrc.codec.geometry import axis_order
+from xarray_mrc.codec.header import HEADER_SIZE, ByteOrder, Header
+from xarray_mrc.codec.modes import Sample, find_sample, has_four_bits
+from xarray_mrc.errors import MrcHeaderError, MrcTruncatedError
+
+__all__ = ["Kind", "Layout", "find_kind"]
+
+Kind = Literal["image", "image_stack", "volume", "volume_stack"]
+DIMS: dict[Kind, tuple[str, ...]] = {
+    "image": ("y", "x"),
+    "image_stack": ("image", "y", "x"),
+    "volume": ("z", "y", "x"),
+    "volume_stack": ("volume", "z", "y", "x"),
+}
+STACK_SUFFIXES = frozenset({".mrcs", ".st", ".ali", ".preali"})
+STACK_SPACE_GROUPS = range(401, 631)
+IMOD_TILT_TYPES = (1, 2)
+PREFERRED_NBYTES = 64 * 2**20
+
+
+def lengths_xyz(header: Header) -> tuple[int, int, int]:
+    """Voxels in the file along X, Y, Z, whatever axes its columns, rows and sections are."""
+    lengths = [0, 0, 0]
+    for axis, n in zip(axis_order(header), header.n, strict=True):
+        lengths[axis] = n
+    return (lengths[0], lengths[1], lengths[2])
+
+
+def find_kind(header: Header, suffix: str = "", sidecar: bool = False) -> Kind:
+    """Tell an image, an image stack, a volume and a volume stack apart.
+
+    Parameters
+    ----------
+    header : Header
+        The header of the file.
+    suffix : str, optional
+        Suffix of the file name, without that of a container: ``".mrcs"``.
+    sidecar : bool, optional
+        Whether a file of tilt angles (.mdoc, .tlt, .rawtlt) lies beside it.
+
+    Returns
+    -------
+    {"image", "image_stack", "volume", "volume_stack"}
+
+    Notes
+    -----
+    The space group says it where it can: 401 to 630 is a volume stack, 1 to 230 a volume. Space
+    group 0 means images in the standard, but RELION, Chimera and EMAN write it for volumes
+    too, with MZ = NZ; signs of a stack are therefore asked for first.
+
+    Examples
+    --------
+    >>> find_kind(Header.blank().replace(nx=4, ny=4, nz=9, mz=9, ispg=0))
+    'volume'
+    >>> find_kind(Header.blank().replace(nx=4, ny=4, nz=9, mz=9, ispg=0), ".mrcs")
+    'image_stack'
+    """
+    if header.ispg in STACK_SPACE_GROUPS and header.mz > 0 and header.nz % header.mz == 0:
+        return "volume_stack"
+    if header.ispg != 0:
+        return "volume"
+    depth = lengths_xyz(header)[2]
+    if depth == 1:
+        return "image"
+    is_stack = (
+        header.mz in (0, 1)
+        or suffix.lower() in STACK_SUFFIXES
+        or (header.nsymbt > 0 and per_section(header.exttyp))
+        or sidecar
+        or (header.has_imod_stamp and header.idtype in IMOD_TILT_TYPES)
+    )
+    return "volume" if not is_stack and header.mz == depth else "image_stack"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Everything needed to turn an index into bytes, and bytes into numbers.
+
+    Attributes
+    ----------
+    kind : {"image", "image_stack", "volume", "volume_stack"}
+        What the data are.
+    dims : tuple of str
+        Names of the axes given out, in z, y, x order; RGB pixels add ``rgb``.
+    shape : tuple of int
+        Their lengths.
+    sample : Sample
+        How one pixel is stored.
+    byteorder : {"<", ">"}
+        Byte order of the file.
+    stored : tuple of int
+        Volumes, sections of a volume, rows and columns, as they lie in the file.
+    axes : tuple of int
+        For each axis given out, the axis of `stored` that it is (4 for ``rgb``).
+    offset : int
+        Where the data begin, in bytes.
+    """
+
+    kind: Kind
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    sample: Sample
+    byteorder: ByteOrder
+    stored: tuple[int, int, int, int]
+    axes: tuple[int, ...]
+    offset: int
+
+    @classmethod
+    def from_header(
+        cls,
+        header: Header,
+        size: int | None = None,
+        *,
+        kind: Kind | Literal["auto"] = "auto",
+        signed: bool | None = None,
+        truncated: Literal["raise", "sections"] = "raise",
+        suffix: str = "",
+        sidecar: bool = False,
+    ) -> Layout:
+        """Find out how the data of a file lie.
+
+        Parameters
+        ----------
+        header : Header
+            The header of the file.
+        size : int, optional
+            Bytes of the file, decompressed; None if not known yet.
+        kind : {"auto", "image", "image_stack", "volume", "volume_stack"}
+            What the data are; "auto" as `find_kind` says.
+        signed : bool, optional
+            Whether bytes are signed; by default found as `find_sample` says.
+        truncated : {"raise", "sections"}
+            What to do with a file that ends early: an error, or the whole sections that are there.
+        suffix, sidecar
+            As in `find_kind`.
+
+        Returns
+        -------
+        Layout
+
+        Raises
+        ------
+        MrcModeError, MrcHeaderError
+            A field has a value with which the data can't be read.
+        MrcTruncatedError
+            The file is shorter than the header says.
+
+        Examples
+        --------
+        >>> header = Header.blank().replace(nx=4, ny=3, nz=2, mz=2, mode=2)
+        >>> layout = Layout.from_header(header, 1024 + 96)
+        >>> layout.dims, layout.shape, layout.dtype
+        (('z', 'y', 'x'), (2, 3, 4), dtype('float32'))
+        """
+        sample = find_sample(header, signed)
+        columns, rows, sections = header.n
+        if has_four_bits(header):
+            columns *= 2
+        section_nbytes = rows * sample.row_nbytes(columns)
+        offset = data_offset(header, size, sections * section_nbytes)
+        whole = sections
+        if size is not None:
+            whole = min(sections, max(0, size - offset) // section_nbytes)
+        if whole < sections and (truncated == "raise" or whole == 0):
+            raise truncated_error(header, cast("int", size), offset, sections, section_nbytes)
+        if kind == "auto":
+            kind = find_kind(header, suffix, sidecar)
+        elif kind not in get_args(Kind):
+            raise ValueError(f"kind={kind!r}, expected 'auto' or one of {', '.join(get_args(Kind))}")
+        if whole < sections and kind == "volume_stack":
+            whole -= whole % header.mz
+            if whole == 0:
+                raise truncated_error(header, cast("int", size), offset, sections, section_nbytes)
+        return cls.arrange(header, kind, sample, (whole, rows, columns), offset)
+
+    @classmethod
+    def arrange(
+        cls, header: Header, kind: Kind, sample: Sample, lengths: tuple[int, int, int], offset: int
+    ) -> Layout:
+        """Put the sections, rows and columns of a file into the order z, y, x of its kind."""
+        sections, rows, columns = lengths
+        volumes = 1
+        if kind == "volume_stack":
+            if header.mz < 1 or sections % header.mz:
+                raise MrcHeaderError(
+                    f"a volume stack was asked for, but nz is {header.nz} and mz {header.mz}, "
+                    f"expected nz to be a multiple of mz: pass kind='volume' or kind='image_stack'"
+                )
+            volumes, sections = sections // header.mz, header.mz
+        stored = (volumes, sections, rows, columns)
+        # Axis 3 of stored is the columns, 2 the rows, 1 the sections.
+        stored_axis = {axis: 3 - i for i, axis in enumerate(axis_order(header))}
+        axes = [stored_axis[axis] for axis in (2, 1, 0)]
+        if kind == "image":
+            if stored[axes[0]] != 1:
+                raise MrcHeaderError(
+                    f"a single image was asked for, but the file has {stored[axes[0]]} sections: "
+                    f"pass kind='image_stack' or kind='volume'"
+                )
+            del axes[0]
+        elif kind == "volume_stack":
+            axes.insert(0, 0)
+        dims, shape = DIMS[kind], tuple(stored[axis] for axis in axes)
+        if sample.trailing:
+            dims, shape, axes = (*dims, "rgb"), shape + sample.trailing, [*axes, 4]
+        return cls(kind, dims, shape, sample, header.byteorder, stored, tuple(axes), offset)
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Data type given out, in native byte order."""
+        return np.dtype(self.sample.dtype)
+
+    @property
+    def row_nbytes(self) -> int:
+        """Bytes of a row in the file."""
+        return self.sample.row_nbytes(self.stored[3])
+
+    @property
+    def section_nbytes(self) -> int:
+        """Bytes of a section in the file."""
+        return self.stored[2] * self.row_nbytes
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all data in the file."""
+        return self.stored[0] * self.stored[1] * self.section_nbytes
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the bytes of the file, as they are, are the numbers given out."""
+        return self.sample.is_plain(self.byteorder)
+
+    def preferred_chunks(self) -> dict[str, int]:
+        """Chunks that read fast: whole sections, about 64 MiB of them as given out.
+
+        Returns
+        -------
+        dict
+            Length of a chunk by dimension.
+
+        Examples
+        --------
+        >>> header = Header.blank().replace(nx=1024, ny=1024, nz=512, mz=512, mode=2)
+        >>> Layout.from_header(header).preferred_chunks()
+        {'z': 16, 'y': 1024, 'x': 1024}
+        """
+        chunks = dict(zip(self.dims, self.shape, strict=True))
+        section = self.stored[2] * self.stored[3] * self.dtype.itemsize
+        section *= int(np.prod(self.sample.trailing))
+        count = max(1, round(PREFERRED_NBYTES / section))
+        by_axis = dict(zip(self.axes, self.dims, strict=True))
+        if 1 in by_axis:
+            chunks[by_axis[1]] = min(self.stored[1], count)
+        if 0 in by_axis:
+            chunks[by_axis[0]] = min(self.stored[0], max(1, count // self.stored[1]))
+        return chunks
+
+    def pixels(self, rows: NDArray[np.uint8]) -> NDArray[np.generic]:
+        """View or turn the bytes of whole rows (the last axis) into pixels."""
+        pixels = self.sample.decode(rows, self.byteorder)
+        return pixels[..., : self.stored[3]] if self.sample.packed else pixels
+
+
+def symmetry_is_absent(header: Header, size: int | None, data_nbytes: int) -> bool:
+    """Whether NSYMBT speaks of bytes that are not there, as in some old entries of EMDB."""
+    return header.nsymbt > 0 and size == HEADER_SIZE + data_nbytes
+
+
+def data_offset(header: Header, size: int | None, data_nbytes: int) -> int:
+    """Where the data begin; MrcHeaderError if the extended header can't be."""
+    if header.nsymbt < 0:
+        raise MrcHeaderError(
+            f"nsymbt, the size of the extended header, is {header.nsymbt}, expected 0 or more: the "
+            f"header is damaged"
+        )
+    if symmetry_is_absent(header, size, data_nbytes):
+        return HEADER_SIZE
+    if size is not None and HEADER_SIZE + header.nsymbt > size:
+        raise MrcTruncatedError(
+            f"nsymbt, the size of the extended header, is {header.nsymbt} bytes, but the file has "
+            f"only {size - HEADER_SIZE} after its header: it is cut off, or the header is damaged"
+        )
+    return HEADER_SIZE + header.nsymbt
+
+
+def truncated_error(
+    header: Header, size: int, offset: int, sections: int, section_nbytes: int
+) -> MrcTruncatedError:
+    """Say how much of the data is there, and how much the header claims."""
+    there = max(0, size - offset)
+    return MrcTruncatedError(
+        f"the header says {header.nx} x {header.ny} x {header.nz} pixels in mode {header.mode}, "
+        f"which take {sections * section_nbytes} bytes from byte {offset}, but the file has only "
+        f"{there} there ({there // section_nbytes} whole sections of {section_nbytes} bytes): it "
+        f"is cut off, or the header is damaged; truncated='sections' reads the whole sections"
+    )
+

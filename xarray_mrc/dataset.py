@@ -1,0 +1,229 @@
+"""(Header, Layout, array) to Dataset: names, coordinates, attributes and encoding."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from xarray_mrc._xarray import lazy_variable
+from xarray_mrc.codec.extended import Extended
+from xarray_mrc.codec.geometry import DECIMALS, RIGHT_ANGLES, Geometry, Origin, shortest
+from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.layout import DIMS, Kind, Layout
+from xarray_mrc.reader import OpenedFile
+
+__all__ = ["Coords", "ExtendedHeader", "build"]
+
+Coords = Literal["physical", "index", "none"]
+ExtendedHeader = Literal["common", "all", "raw", "none"]
+AXES = {"x": 0, "y": 1, "z": 2}
+CELL_AXES = "abc"
+RAW_DIM = "extended_header_byte"
+
+
+def build(
+    opened: OpenedFile,
+    *,
+    origin: Origin = "auto",
+    coords: Coords = "physical",
+    extended_header: ExtendedHeader = "common",
+    preferred_chunks: dict[str, int] | None = None,
+    name: str = "data",
+) -> xr.Dataset:
+    """Make the dataset of an opened file.
+
+    Parameters
+    ----------
+    opened : OpenedFile
+        What `open_file` gave.
+    origin : {"auto", "origin", "nstart", "zero"}
+        Where the coordinates begin, as in `Geometry.from_header`.
+    coords : {"physical", "index", "none"}
+        Positions in angstrom, plain indices, or no coordinates along x, y and z.
+    extended_header : {"common", "all", "raw", "none"}
+        What of the extended header becomes coordinates: the fields that every producer shares,
+        every valid field, its bytes, or nothing.
+    preferred_chunks : dict, optional
+        Chunks for ``chunks={}``; by default whole sections, about 64 MiB.
+    name : str
+        Name of the data variable.
+
+    Returns
+    -------
+    xarray.Dataset
+        One data variable; everything else is a coordinate or an attribute.
+
+    Examples
+    --------
+    >>> from xarray_mrc.reader import open_file
+    >>> header = Header.blank().replace(nx=2, ny=1, nz=1, ispg=0)
+    >>> build(open_file(header.raw + bytes(2))).sizes
+    Frozen({'y': 1, 'x': 2})
+    """
+    header, layout = opened.header, opened.array.layout
+    geometry = Geometry.from_header(header, origin)
+    attrs = describe(header, layout, geometry, opened.extended)
+    encoding: dict[str, Any] = {
+        "source": opened.array.source.uri,
+        "preferred_chunks": layout.preferred_chunks() | (preferred_chunks or {}),
+        "mrc_mode": header.mode,
+        "mrc_byteorder": header.byteorder,
+    }
+    variable = lazy_variable(opened.array, attrs, encoding)
+    found: dict[str, xr.Variable] = {}
+    if coords != "none":
+        for dim in ("z", "y", "x"):
+            if dim in layout.dims:
+                length = layout.shape[layout.dims.index(dim)]
+                found[dim] = position(geometry, dim, length, physical=coords == "physical")
+    found |= section_coords(opened, extended_header)
+    dataset = xr.Dataset({name: variable}, found)
+    dataset.encoding["source"] = opened.array.source.uri
+    return dataset
+
+
+def position(geometry: Geometry, dim: str, length: int, *, physical: bool) -> xr.Variable:
+    """Make the coordinate along x, y or z: angstrom where the voxel size is known, else indices."""
+    axis = AXES[dim]
+    attrs = {"long_name": f"{dim} position", "axis": dim.upper()}
+    values = geometry.positions(axis, length) if physical else None
+    if values is None:
+        return xr.Variable(dim, np.arange(length), {"long_name": f"{dim} index", "axis": attrs["axis"]})
+    if geometry.is_skewed:
+        attrs["long_name"] = f"distance along the cell axis {CELL_AXES[axis]}"
+    return xr.Variable(dim, values, {"units": "angstrom", **attrs})
+
+
+def section_coords(opened: OpenedFile, which: ExtendedHeader) -> dict[str, xr.Variable]:
+    """Make coordinates of the extended header: along the slow dim of a stack, scalars of an image."""
+    layout = opened.array.layout
+    if which == "raw":
+        raw = np.frombuffer(opened.extended_bytes, np.uint8)
+        return {"extended_header": xr.Variable(RAW_DIM, raw)} if raw.size else {}
+    if which == "none" or layout.kind not in ("image", "image_stack"):
+        return {}
+    fields = opened.extended.common if which == "common" else opened.extended.all
+    coords: dict[str, xr.Variable] = {}
+    for field in fields:
+        attrs = {"long_name": field.long_name}
+        if field.units:
+            attrs["units"] = field.units
+        if layout.kind == "image":
+            coords[field.name] = xr.Variable((), field.values[0], attrs)
+        else:
+            coords[field.name] = xr.Variable(layout.dims[0], field.values[: layout.shape[0]], attrs)
+    return coords
+
+
+def describe(
+    header: Header, layout: Layout, geometry: Geometry, extended: Extended
+) -> dict[str, Any]:
+    """Give the attributes: facts that can't be derived, each only where it says something.
+
+    Only str, int, float and lists of them, so that zarr, netCDF4 and h5netcdf take them as they
+    are; nothing that arithmetic on the data would make stale.
+    """
+    facts = {
+        "mrc_kind": layout.kind,
+        "mrc_space_group": header.ispg,
+        "mrc_labels": "\n".join(header.labels),
+        "mrc_exttyp": printable(header.exttyp),
+        "mrc_symmetry": "\n".join(extended.symmetry),
+        "mrc_nversion": header.nversion if header.is_standard_version else 0,
+        "mrc_origin": [shortest(v) for v in header.origin] if any(header.origin) else [],
+        "mrc_nstart": list(header.nstart) if any(header.nstart) else [],
+        "mrc_origin_source": geometry.origin_source,
+        "mrc_axes": list(header.mapcrs) if header.mapcrs != (1, 2, 3) else [],
+        "mrc_cell_angles": list(geometry.angles) if geometry.angles != RIGHT_ANGLES else [],
+        "mrc_y_origin": "top" if has_top_origin(header) else "",
+    }
+    always = ("mrc_kind", "mrc_space_group", "mrc_origin_source")
+    attrs = {name: value for name, value in facts.items() if value or name in always}
+    if header.has_imod_stamp:
+        attrs["mrc_imod_flags"] = header.imod_flags
+    return attrs
+
+
+def printable(text: bytes) -> str:
+    """Decode a field of four characters; "" if it holds anything but characters."""
+    stripped = text.strip(b" \0")
+    return stripped.decode("ascii") if stripped.isascii() and stripped.isalnum() else ""
+
+
+def has_top_origin(header: Header) -> bool:
+    """Whether the first row is the top one, as in images of EPU and other FEI software."""
+    return (
+        header.exttyp[:3] == b"FEI"
+        and header.nversion == 20140
+        and not header.has_imod_stamp
+    )
+
+
+def voxel_size_of(obj: xr.Dataset | xr.DataArray) -> dict[str, float]:
+    """Distance between neighbours along x, y and z, from coordinates in angstrom.
+
+    Parameters
+    ----------
+    obj : xarray.Dataset or xarray.DataArray
+        What to look at.
+
+    Returns
+    -------
+    dict
+        Angstrom by dimension; axes of length 1 or without coordinates are left out.
+
+    Raises
+    ------
+    ValueError
+        A coordinate is not evenly spaced.
+
+    Examples
+    --------
+    >>> voxel_size_of(xr.DataArray([0.0, 1.0], {"x": [2.0, 3.5]}, "x"))
+    {'x': 1.5}
+    """
+    sizes: dict[str, float] = {}
+    for dim in AXES:
+        if dim not in obj.coords or obj.coords[dim].dims != (dim,) or obj.sizes[dim] < 2:
+            continue
+        values = obj.coords[dim].values
+        step = (values[-1] - values[0]) / (len(values) - 1)
+        if not np.allclose(np.diff(values), step, rtol=1e-3, atol=2 * 10.0**-DECIMALS):
+            raise ValueError(
+                f"the coordinate {dim} is not evenly spaced (steps from {np.diff(values).min():g} "
+                f"to {np.diff(values).max():g}), so there is no one voxel size along it"
+            )
+        sizes[dim] = round(float(step), DECIMALS)
+    return sizes
+
+
+def kind_of(obj: xr.Dataset | xr.DataArray) -> Kind:
+    """Tell from the dimensions what an object is.
+
+    Parameters
+    ----------
+    obj : xarray.Dataset or xarray.DataArray
+        What to look at.
+
+    Returns
+    -------
+    {"image", "image_stack", "volume", "volume_stack"}
+
+    Raises
+    ------
+    ValueError
+        The dimensions are none that an MRC file can have.
+
+    Examples
+    --------
+    >>> kind_of(xr.DataArray(np.zeros((2, 3, 4)), dims=("image", "y", "x")))
+    'image_stack'
+    """
+    found = set(obj.dims) - {RAW_DIM, "rgb"}
+    for kind, dims in DIMS.items():
+        if found == set(dims):
+            return kind
+    expected = ", ".join(f"({', '.join(dims)})" for dims in DIMS.values())
+    raise ValueError(f"the dimensions are {tuple(obj.dims)}, expected one of {expected}")

@@ -1,0 +1,207 @@
+"""Files of this computer: stateless reads, and maps that live no longer than they are looked at.
+
+A file is opened for each read and closed again, which costs about 10 microseconds. So nothing has
+to be pickled, locked or closed by the caller, and descriptors are never used up.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from xarray_mrc.codec.header import HEADER_SIZE, layout_bytes
+from xarray_mrc.errors import MrcChangedError
+from xarray_mrc.storage.source import Bytes, MemMap, truncated
+
+__all__ = ["LocalSource"]
+
+# A smaller range is read: a map of it costs more than the copy.
+LEAST_MAP_NBYTES = 256 * 2**10
+# Each private map holds a descriptor as long as its array lives; beyond this many we read.
+MOST_VIEWS = 64
+_views: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+
+# Mapped pages of a file that another computer cuts off end the process with SIGBUS.
+NETWORK_FILE_SYSTEMS = frozenset(
+    "nfs nfs4 cifs smb3 smbfs lustre gpfs beegfs ceph afs panfs wekafs orangefs pvfs2 9p virtiofs "
+    "glusterfs ocfs2 gfs2".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSource:
+    """A file on this computer's file systems.
+
+    Attributes
+    ----------
+    path : str
+        Absolute path.
+    fingerprint : tuple of int
+        Inode, size and modification time in nanoseconds, when it was opened. The device is left
+        out: its number differs between the computers of a cluster.
+    pinned : bytes
+        The bytes of the header that fix the layout; with these unchanged, a file with a new
+        modification time (an edited header, say) is read on.
+    mapped : bool
+        Whether the file may be mapped.
+    """
+
+    path: str
+    fingerprint: tuple[int, int, int]
+    pinned: bytes
+    mapped: bool
+
+    @classmethod
+    def open(cls, path: str, memmap: MemMap = "auto") -> LocalSource:
+        """Look at a file; OSError if it can't be read."""
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            status = os.fstat(descriptor)
+            head = os.read(descriptor, HEADER_SIZE)
+        finally:
+            os.close(descriptor)
+        mapped = not is_on_network(status.st_dev) if memmap == "auto" else memmap
+        return cls(path, fingerprint(status), layout_bytes(head), mapped)
+
+    @property
+    def uri(self) -> str:
+        """Absolute path."""
+        return self.path
+
+    @property
+    def size(self) -> int:
+        """Number of bytes when it was opened."""
+        return self.fingerprint[1]
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """Open the file for one read, and make sure that it is still the one that was opened."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except FileNotFoundError as error:
+            host = socket.gethostname()
+            raise FileNotFoundError(
+                error.errno,
+                f"not visible on {host}: it was removed after it was opened, or {host} does not "
+                f"share its file system",
+                self.path,
+            ) from None
+        try:
+            now = fingerprint(os.fstat(descriptor))
+            if now != self.fingerprint:
+                self.check_change(now, os.read(descriptor, HEADER_SIZE))
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def check_change(self, now: tuple[int, int, int], head: bytes) -> None:
+        """Raise unless a file with a new modification time has the same layout as before."""
+        if now[:2] == self.fingerprint[:2] and layout_bytes(head) == self.pinned:
+            return
+        if now[0] != self.fingerprint[0]:
+            what = "was replaced by another file"
+        elif now[1] != self.fingerprint[1]:
+            what = f"had {self.fingerprint[1]} bytes and now has {now[1]}"
+        else:
+            what = "has a new header with another layout of the data"
+        raise MrcChangedError(f"{self.path} {what} after it was opened: open it again")
+
+    def readinto(self, offset: int, out: Bytes) -> None:
+        """Fill `out` with the bytes from `offset` on."""
+        with self.opened() as descriptor:
+            self.read_at(descriptor, offset, out)
+
+    def read_at(self, descriptor: int, offset: int, out: Bytes) -> None:
+        """Fill `out` from an open file; MrcTruncatedError if it ends too early."""
+        buffer = memoryview(out)
+        done = 0
+        if not hasattr(os, "preadv"):  # Windows; the descriptor is ours alone, so seeking is safe
+            with open(descriptor, "rb", buffering=0, closefd=False) as file:
+                file.seek(offset)
+                while done < len(buffer) and (count := file.readinto(buffer[done:])):
+                    done += count
+        else:
+            while done < len(buffer):
+                count = os.preadv(descriptor, [buffer[done:]], offset + done)
+                if count == 0:
+                    break
+                done += count
+        if done < len(buffer):
+            raise truncated(self.path, offset, len(buffer), done)
+
+    def view(self, offset: int, nbytes: int) -> Bytes | None:
+        """Map a range privately: copy on write, so that no change goes to the file or elsewhere."""
+        if not self.mapped or len(_views) >= MOST_VIEWS:
+            return None
+        with self.opened() as descriptor:
+            return self.map_range(descriptor, offset, nbytes, mmap.ACCESS_COPY)
+
+    def map_range(self, descriptor: int, offset: int, nbytes: int, access: int) -> Bytes | None:
+        """Map a range of an open file; None where the system has no room for one more map."""
+        start = offset - offset % mmap.ALLOCATIONGRANULARITY
+        try:
+            mapping = mmap.mmap(descriptor, offset + nbytes - start, access=access, offset=start)
+        except (OSError, ValueError):
+            return None
+        _views.add(mapping)
+        return np.frombuffer(mapping, np.uint8, nbytes, offset - start)
+
+    @contextmanager
+    def window(
+        self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
+    ) -> Iterator[Bytes | None]:
+        """Show a range through a map of its own, read ahead in just the bands that are needed."""
+        if not self.mapped or nbytes < LEAST_MAP_NBYTES:
+            yield None
+            return
+        with self.opened() as descriptor:
+            advise(descriptor, bands)
+            yield self.map_range(descriptor, offset, nbytes, mmap.ACCESS_READ)
+
+    def read_bands(self, bands: Sequence[tuple[int, int]]) -> Bytes:
+        """Read several ranges, which the system fetches in parallel."""
+        data = np.empty(sum(nbytes for _, nbytes in bands), np.uint8)
+        end = 0
+        with self.opened() as descriptor:
+            advise(descriptor, bands)
+            for offset, nbytes in bands:
+                start, end = end, end + nbytes
+                self.read_at(descriptor, offset, data[start:end])
+        return data
+
+
+def fingerprint(status: os.stat_result) -> tuple[int, int, int]:
+    """Inode, size and modification time of a file."""
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def advise(descriptor: int, bands: Sequence[tuple[int, int]]) -> None:
+    """Announce the ranges of a scattered read, so that the disk is asked for all at once."""
+    if len(bands) > 1 and hasattr(os, "posix_fadvise"):
+        for offset, nbytes in bands:
+            os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_WILLNEED)
+
+
+@cache
+def is_on_network(device: int) -> bool:
+    """Whether a device number is that of a network file system, as far as the system tells."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return False
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for mount in mounts:
+        fields, _, rest = mount.partition(" - ")
+        if fields.split()[2] == number:
+            kind = rest.split()[0]
+            return kind in NETWORK_FILE_SYSTEMS or kind.startswith("fuse")
+    return False

@@ -1,0 +1,72 @@
+"""Files that lie in memory as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+
+import numpy as np
+
+from xarray_mrc.storage.source import Bytes, fill, truncated
+
+__all__ = ["MemorySource"]
+
+
+class MemorySource:
+    """A file whose bytes are at hand. What it gives out are copies.
+
+    Parameters
+    ----------
+    data : bytes, bytearray or memoryview
+        The whole file. A pickle of the source carries it.
+    """
+
+    __slots__ = ("_data",)
+    uri = "<bytes>"
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        self._data = np.frombuffer(data, np.uint8)
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return self._data.size
+
+    @property
+    def fingerprint(self) -> tuple[int | str, ...]:
+        """Size and a hash of the content; the hash costs a pass."""
+        return self.size, blake2b(self._data, digest_size=16).hexdigest()
+
+    def readinto(self, offset: int, out: Bytes) -> None:
+        """Fill `out` with the bytes from `offset` on."""
+        found = self._data[offset : offset + out.size]
+        if found.size < out.size:
+            raise truncated(self.uri, offset, out.size, found.size)
+        out[:] = found
+
+    def view(self, offset: int, nbytes: int) -> Bytes | None:
+        """None: a view could be used to change the caller's bytes."""
+        return None
+
+    @contextmanager
+    def window(
+        self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
+    ) -> Iterator[Bytes | None]:
+        """Show a range of the bytes themselves."""
+        yield self._data[offset : offset + nbytes] if offset + nbytes <= self.size else None
+
+    def read_bands(self, bands: Sequence[tuple[int, int]]) -> Bytes:
+        """Read several ranges."""
+        return fill(self, bands)
+
+    def __reduce__(self) -> tuple[type[MemorySource], tuple[bytes]]:
+        return MemorySource, (self._data.tobytes(),)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MemorySource):
+            return NotImplemented
+        return np.array_equal(self._data, other._data)
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
