@@ -1,4 +1,4 @@
-"""The one room that touches parts of xarray which are not public; `tests/test_xarray.py` guards it."""
+"""The one room that touches parts of xarray which are not public; a test of its own guards it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class MrcBackendArray(BackendArray):
         if outer is not None:
             return self._array[outer[0]].transpose(outer[1])
         read = self._array.__getitem__
-        return indexing.explicit_indexing_adapter(key, self.shape, SUPPORT, read)
+        found: NDArray[Any]
+        found = indexing.explicit_indexing_adapter(key, self.shape, SUPPORT, read)
+        return found
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
         """Read without holding up the event loop."""
@@ -45,7 +47,9 @@ class MrcBackendArray(BackendArray):
         if outer is not None:
             return (await self._array.read_async(outer[0])).transpose(outer[1])
         read = self._array.read_async
-        return await indexing.async_explicit_indexing_adapter(key, self.shape, SUPPORT, read)
+        found: NDArray[Any]
+        found = await indexing.async_explicit_indexing_adapter(key, self.shape, SUPPORT, read)
+        return found
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         return self._array.__dask_tokenize__()
@@ -77,9 +81,7 @@ def as_outer(
     return tuple(lists), tuple(int(i) for i in np.argsort(axes))
 
 
-def lazy_variable(
-    array: MrcArray, attrs: dict[str, Any], encoding: dict[str, Any]
-) -> xr.Variable:
+def lazy_variable(array: MrcArray, attrs: dict[str, Any], encoding: dict[str, Any]) -> xr.Variable:
     """Give a variable whose data are read when they are needed."""
     data = indexing.LazilyIndexedArray(MrcBackendArray(array))
     return xr.Variable(array.layout.dims, data, attrs, encoding)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
-
 import xarray as xr
 
 from xarray_mrc.codec.header import Header
@@ -12,12 +10,10 @@ from xarray_mrc.reader import read_header
 
 __all__ = ["MrcAccessor"]
 
-T = TypeVar("T", xr.Dataset, xr.DataArray)
 
-
-@xr.register_dataset_accessor("mrc")
-@xr.register_dataarray_accessor("mrc")
-class MrcAccessor(Generic[T]):
+@xr.register_dataset_accessor("mrc")  # type: ignore[no-untyped-call]
+@xr.register_dataarray_accessor("mrc")  # type: ignore[no-untyped-call]
+class MrcAccessor:
     """What a Dataset or DataArray knows of MRC files.
 
     Parameters
@@ -31,7 +27,7 @@ class MrcAccessor(Generic[T]):
     {'x': 1.5}
     """
 
-    def __init__(self, obj: T) -> None:
+    def __init__(self, obj: xr.Dataset | xr.DataArray) -> None:
         self._obj = obj
 
     @property

@@ -80,6 +80,8 @@ class MrcArray:
                 self.source.readinto(chosen.run[0], pixels.reshape(-1).view(np.uint8))
             else:
                 self._read_pieces(chosen, pixels)
+        if chosen.reaches_end:
+            self.source.finish(self.layout.offset + self.layout.nbytes)
         return chosen.finish(pixels)
 
     async def read_async(self, key: Any) -> NDArray[Any]:

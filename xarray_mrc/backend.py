@@ -34,10 +34,12 @@ class MrcBackendEntrypoint(BackendEntrypoint):
     >>> xr.open_dataset("tomo.mrc", engine="mrc", chunks={})  # doctest: +SKIP
     """
 
-    description: ClassVar[str] = "MRC/CCP4 images, tilt series, tomograms and maps of electron microscopy"
+    description: ClassVar[str] = (
+        "MRC/CCP4 images, tilt series, tomograms and maps of electron microscopy"
+    )
     url: ClassVar[str] = "https://xarray-mrc.readthedocs.io"
 
-    def open_dataset(
+    def open_dataset(  # type: ignore[override]  # no AbstractDataStore is taken
         self,
         filename_or_obj: Openable,
         *,
@@ -59,6 +61,7 @@ class MrcBackendEntrypoint(BackendEntrypoint):
             signed=signed,
             kind=kind,
             memmap=memmap,
+            extended=extended_header != "none",
         )
         dataset = build(
             opened,
@@ -158,4 +161,5 @@ def open_mrc(
     >>> open_mrc(header.raw + bytes([1, 2]), chunks=None).values.tolist()
     [[1, 2]]
     """
-    return xr.open_dataarray(path, engine=MrcBackendEntrypoint, chunks=chunks, **options)
+    found: Any = path  # xarray's own type knows no BinaryIO
+    return xr.open_dataarray(found, engine=MrcBackendEntrypoint, chunks=chunks, **options)

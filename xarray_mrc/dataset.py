@@ -90,14 +90,16 @@ def position(geometry: Geometry, dim: str, length: int, *, physical: bool) -> xr
     attrs = {"long_name": f"{dim} position", "axis": dim.upper()}
     values = geometry.positions(axis, length) if physical else None
     if values is None:
-        return xr.Variable(dim, np.arange(length), {"long_name": f"{dim} index", "axis": attrs["axis"]})
+        return xr.Variable(
+            dim, np.arange(length), {"long_name": f"{dim} index", "axis": attrs["axis"]}
+        )
     if geometry.is_skewed:
         attrs["long_name"] = f"distance along the cell axis {CELL_AXES[axis]}"
     return xr.Variable(dim, values, {"units": "angstrom", **attrs})
 
 
 def section_coords(opened: OpenedFile, which: ExtendedHeader) -> dict[str, xr.Variable]:
-    """Make coordinates of the extended header: along the slow dim of a stack, scalars of an image."""
+    """Make coordinates of the extended header: one value an image, scalars of a single one."""
     layout = opened.array.layout
     if which == "raw":
         raw = np.frombuffer(opened.extended_bytes, np.uint8)
@@ -154,11 +156,7 @@ def printable(text: bytes) -> str:
 
 def has_top_origin(header: Header) -> bool:
     """Whether the first row is the top one, as in images of EPU and other FEI software."""
-    return (
-        header.exttyp[:3] == b"FEI"
-        and header.nversion == 20140
-        and not header.has_imod_stamp
-    )
+    return header.exttyp[:3] == b"FEI" and header.nversion == 20140 and not header.has_imod_stamp
 
 
 def voxel_size_of(obj: xr.Dataset | xr.DataArray) -> dict[str, float]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,12 +23,14 @@ from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.codec.layout import Kind, Layout
 from xarray_mrc.errors import MrcError, MrcWarning
 from xarray_mrc.storage import Source, open_source
-from xarray_mrc.storage.local import LocalSource
 from xarray_mrc.storage.source import MemMap, Openable
 
 __all__ = ["OpenedFile", "open_file", "read_header"]
 
 CONTAINER_SUFFIXES = frozenset({".gz", ".bz2", ".xz", ".zst"})
+# A compressed file that claims more than this is read through before memory is set aside for it.
+DOUBTFUL_NBYTES = 64 * 2**20
+DOUBTFUL_RATIO = 100
 PACKAGES = ("xarray_mrc", "xarray")
 SIDECAR_SUFFIXES = (".mdoc", ".tlt", ".rawtlt")
 
@@ -98,9 +100,10 @@ def read_header(path: Openable) -> Header:
 
 def decode_header(source: Source) -> Header:
     """Read the first 1024 bytes of a source as a header."""
-    head = np.empty(min(HEADER_SIZE, source.size), np.uint8)
+    size = source.known_size
+    head = np.empty(HEADER_SIZE if size is None else min(HEADER_SIZE, size), np.uint8)
     source.readinto(0, head)
-    return Header.decode(head.tobytes(), source.size)
+    return Header.decode(head.tobytes(), size)
 
 
 def open_file(
@@ -110,6 +113,7 @@ def open_file(
     signed: bool | None = None,
     kind: Kind | Literal["auto"] = "auto",
     memmap: MemMap = "auto",
+    extended: bool = True,
 ) -> OpenedFile:
     """Open a file for reading; only its headers are read.
 
@@ -121,6 +125,8 @@ def open_file(
         As in `Layout.from_header`.
     memmap : {"auto", True, False}
         As in `open_source`.
+    extended : bool
+        Whether to read the extended header too.
 
     Returns
     -------
@@ -145,26 +151,48 @@ def open_file(
     [[1, 2]]
     """
     source = open_source(path, memmap=memmap)
+    options: dict[str, Any] = {
+        "kind": kind,
+        "signed": signed,
+        "truncated": truncated,
+        "suffix": suffix_of(source.uri),
+        "sidecar": os.path.isabs(source.uri) and has_sidecar(source.uri),
+    }
     with named(source):
         header = decode_header(source)
-        layout = Layout.from_header(
-            header,
-            source.size,
-            kind=kind,
-            signed=signed,
-            truncated=truncated,
-            suffix=suffix_of(source.uri),
-            sidecar=isinstance(source, LocalSource) and has_sidecar(source.path),
-        )
-        extended_bytes = np.empty(layout.offset - HEADER_SIZE, np.uint8)
-        source.readinto(HEADER_SIZE, extended_bytes)
-    raw = extended_bytes.tobytes()
-    extended = decode_extended(header, raw, header.nz)
-    notes = reading_notes(Facts(header, layout, source.size, extended.problem))
+        size = source.known_size
+        layout = Layout.from_header(header, size, **options)
+        raw = read_extended(source, layout) if extended else b""
+        records = decode_extended(header, raw, header.nz) if raw else Extended("none")
+        end = layout.offset + layout.nbytes
+        if size is None and (truncated == "sections" or is_doubtful(header, source, end, records)):
+            size = min(source.size_up_to(end), end)
+            layout = Layout.from_header(header, size, **options)
+            if layout.offset == HEADER_SIZE:
+                raw, records = b"", Extended("none")
+    notes = reading_notes(Facts(header, layout, size, records.problem))
     if notes:
         message = f"{source.uri}: " + "; ".join(notes)
         warnings.warn(message, MrcWarning, stacklevel=user_level())
-    return OpenedFile(header, extended, raw, MrcArray(source, layout))
+    return OpenedFile(header, records, raw, MrcArray(source, layout))
+
+
+def read_extended(source: Source, layout: Layout) -> bytes:
+    """Read the bytes between header and data."""
+    raw = np.empty(layout.offset - HEADER_SIZE, np.uint8)
+    source.readinto(HEADER_SIZE, raw)
+    return raw.tobytes()
+
+
+def is_doubtful(header: Header, source: Source, end: int, records: Extended) -> bool:
+    """Whether a compressed file must be read through once before its header is believed.
+
+    That is: its data would be compressed better than any density is, or it claims symmetry records
+    whose bytes are none, as old entries of EMDB do that lack them.
+    """
+    too_good = end > DOUBTFUL_NBYTES and end > DOUBTFUL_RATIO * source.stored_size
+    no_records = records.kind == "unknown" and header.nsymbt % 80 == 0
+    return too_good or no_records
 
 
 def user_level() -> int:

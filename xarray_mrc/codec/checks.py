@@ -204,7 +204,9 @@ def trailing(facts: Facts) -> str | None:
     end = facts.layout.offset + facts.layout.nbytes
     if facts.size is None or facts.size <= end or sections(facts):
         return None
-    return f"the file has {facts.size - end} bytes more than the header describes; they were left out"
+    return (
+        f"the file has {facts.size - end} bytes more than the header describes; they were left out"
+    )
 
 
 def extended(facts: Facts) -> str | None:

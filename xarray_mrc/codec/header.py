@@ -112,7 +112,9 @@ class Header:
     nzstart = Field[int](24, "i", "first section, in grid intervals")
     mx = Field[int](28, "i", "grid intervals along X of the cell")
     my = Field[int](32, "i", "grid intervals along Y of the cell")
-    mz = Field[int](36, "i", "grid intervals along Z of the cell; sections of one volume in a stack")
+    mz = Field[int](
+        36, "i", "grid intervals along Z of the cell; sections of one volume in a stack"
+    )
     cella = Field[Triple](40, "3f", "cell lengths a, b, c", "angstrom")
     cellb = Field[Triple](52, "3f", "cell angles alpha, beta, gamma", "degree")
     mapc = Field[int](64, "i", "axis of the columns: 1, 2, 3 for X, Y, Z")
@@ -121,7 +123,9 @@ class Header:
     dmin = Field[float](76, "f", "least density; unknown if above dmax")
     dmax = Field[float](80, "f", "greatest density; unknown if below dmin")
     dmean = Field[float](84, "f", "mean density; unknown if below dmin and dmax")
-    ispg = Field[int](88, "i", "space group: 0 images, 1 to 230 a volume, 401 to 630 a volume stack")
+    ispg = Field[int](
+        88, "i", "space group: 0 images, 1 to 230 a volume, 401 to 630 a volume stack"
+    )
     nsymbt = Field[int](92, "i", "size of the extended header", "byte")
     lskflg = Field[int](96, "i", "CCP4: 1 if a skew transformation follows")
     creatid = Field[int](96, "h", "IMOD, DeltaVision: creator id")
@@ -134,7 +138,9 @@ class Header:
     scale_top = Field[int](160, "i", "127 in a map scaled to bytes by mapmode2to0")
     idtype = Field[int](160, "h", "IMOD: 0 mono, 1 tilt, 2 tilts, 3 lina, 4 lins")
     tilt_angles = Field[tuple[float, ...]](172, "6f", "IMOD: original and current tilt", "degree")
-    origin = Field[Triple](196, "3f", "place of the first voxel; in modes 3 and 4 the phase origin", "angstrom")
+    origin = Field[Triple](
+        196, "3f", "place of the first voxel; in modes 3 and 4 the phase origin", "angstrom"
+    )
     map_id = Field[bytes](208, "4s", "the characters 'MAP '")
     machst = Field[bytes](212, "4s", "machine stamp: 44 44 00 00 little endian, 11 11 00 00 big")
     rms = Field[float](216, "f", "standard deviation of the density; unknown if negative")
@@ -332,7 +338,9 @@ class Header:
 
     def _repr_html_(self) -> str:
         cells = "".join(
-            "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(c)}</td>" for c in row) + "</tr>"
+            "<tr>"
+            + "".join(f"<td style='text-align:left'>{html.escape(c)}</td>" for c in row)
+            + "</tr>"
             for row in self.rows()
         )
         return f"<table><caption>MRC header</caption><tbody>{cells}</tbody></table>"

@@ -177,7 +177,9 @@ class Layout:
         if kind == "auto":
             kind = find_kind(header, suffix, sidecar)
         elif kind not in get_args(Kind):
-            raise ValueError(f"kind={kind!r}, expected 'auto' or one of {', '.join(get_args(Kind))}")
+            raise ValueError(
+                f"kind={kind!r}, expected 'auto' or one of {', '.join(get_args(Kind))}"
+            )
         if whole < sections and kind == "volume_stack":
             whole -= whole % header.mz
             if whole == 0:
@@ -305,4 +307,3 @@ def truncated_error(
         f"{there} there ({there // section_nbytes} whole sections of {section_nbytes} bytes): it "
         f"is cut off, or the header is damaged; truncated='sections' reads the whole sections"
     )
-

@@ -20,7 +20,14 @@ IMOD_SIGNED_BYTES = 1
 IMOD_FOUR_BITS = 16
 
 # Columns and rows, as stored, of the camera images that IMOD takes for packed by their label alone.
-FOUR_BIT_SIZES = ((3838, 7420), (3710, 7676), (3840, 7424), (3712, 7680), (5760, 8184), (4092, 11520))
+FOUR_BIT_SIZES = (
+    (3838, 7420),
+    (3710, 7676),
+    (3840, 7424),
+    (3712, 7680),
+    (5760, 8184),
+    (4092, 11520),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +57,11 @@ class Sample:
         return (self.parts,) if self.parts == 3 else ()
 
     def row_items(self, columns: int) -> int:
-        """Stored numbers in a row of so many pixels."""
+        """Count the stored numbers in a row of so many pixels."""
         return (columns + 1) // 2 if self.packed else columns * self.parts
 
     def row_nbytes(self, columns: int) -> int:
-        """Bytes of a row of so many pixels."""
+        """Count the bytes of a row of so many pixels."""
         return self.row_items(columns) * np.dtype(self.stored).itemsize
 
     def is_plain(self, byteorder: ByteOrder) -> bool:

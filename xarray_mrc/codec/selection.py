@@ -85,7 +85,7 @@ class Pick:
         return isinstance(self.index, slice) and (self.index.step == 1 or self.count == 1)
 
     def shifted(self, low: int) -> slice | NDArray[np.intp]:
-        """The index within an array that begins at position `low`."""
+        """Give the index within an array that begins at position `low`."""
         if isinstance(self.index, slice):
             return slice(self.index.start - low, self.index.stop - low, self.index.step)
         return self.index - low
@@ -99,7 +99,7 @@ class Pick:
         return Pick(self.index[first:last], last - first)
 
     def split(self, most: int) -> Iterator[tuple[int, Pick]]:
-        """Cut into groups of at most `most` entries; yields the first one's number and the group."""
+        """Cut into groups of at most `most` entries; yields the first's number and the group."""
         for first in range(0, self.count, most):
             yield first, self.part(first, min(first + most, self.count))
 
@@ -236,8 +236,8 @@ class Plan:
     ----------
     picks : tuple of Pick
         What is taken of volumes, sections, rows and columns as they are stored, and of RGB.
-    shape : tuple of int
-        Shape of what is read: volumes, sections, rows, columns, and 3 for RGB.
+    order : tuple of int
+        For each axis given out, the number of its pick.
     """
 
     layout: Layout
@@ -246,6 +246,7 @@ class Plan:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of what is read: volumes, sections, rows, columns, and 3 for RGB."""
         counts = tuple(pick.count for pick in self.picks[:4])
         return counts + self.layout.sample.trailing
 
@@ -272,6 +273,12 @@ class Plan:
         for pick in self.picks[:4]:
             count *= pick.count
         return layout.offset + start, count * item
+
+    @property
+    def reaches_end(self) -> bool:
+        """Whether the last row of the file is among what is read."""
+        pairs = zip(self.picks[:3], self.layout.stored[:3], strict=True)
+        return all(pick.bounds[1] == length for pick, length in pairs)
 
     def pieces(self) -> Iterator[Piece]:
         """Cut the selection into pieces, each within one volume.

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from xarray_mrc.storage.source import Bytes, fill, truncated
+from xarray_mrc.storage.source import Bytes, PlainSource, fill, truncated
 
 __all__ = ["FileObjectSource"]
 
 
-class FileObjectSource:
+class FileObjectSource(PlainSource):
     """A binary file object, which is held; reads of several threads take turns.
 
     Parameters
@@ -41,7 +41,7 @@ class FileObjectSource:
 
     def readinto(self, offset: int, out: Bytes) -> None:
         """Fill `out` with the bytes from `offset` on."""
-        buffer, done = memoryview(out), 0
+        buffer, done = out.data, 0
         with self._lock:
             self._file.seek(offset)
             while done < len(buffer) and (count := self._file.readinto(buffer[done:])):

@@ -20,7 +20,7 @@ import numpy as np
 
 from xarray_mrc.codec.header import HEADER_SIZE, layout_bytes
 from xarray_mrc.errors import MrcChangedError
-from xarray_mrc.storage.source import Bytes, MemMap, truncated
+from xarray_mrc.storage.source import Bytes, MemMap, PlainSource, truncated
 
 __all__ = ["LocalSource"]
 
@@ -32,13 +32,13 @@ _views: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
 # Mapped pages of a file that another computer cuts off end the process with SIGBUS.
 NETWORK_FILE_SYSTEMS = frozenset(
-    "nfs nfs4 cifs smb3 smbfs lustre gpfs beegfs ceph afs panfs wekafs orangefs pvfs2 9p virtiofs "
-    "glusterfs ocfs2 gfs2".split()
-)
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "afs", "panfs",
+     "wekafs", "orangefs", "pvfs2", "9p", "virtiofs", "glusterfs", "ocfs2", "gfs2"}
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class LocalSource:
+class LocalSource(PlainSource):
     """A file on this computer's file systems.
 
     Attributes
@@ -122,7 +122,7 @@ class LocalSource:
 
     def read_at(self, descriptor: int, offset: int, out: Bytes) -> None:
         """Fill `out` from an open file; MrcTruncatedError if it ends too early."""
-        buffer = memoryview(out)
+        buffer = out.data
         done = 0
         if not hasattr(os, "preadv"):  # Windows; the descriptor is ours alone, so seeking is safe
             with open(descriptor, "rb", buffering=0, closefd=False) as file:

@@ -8,12 +8,12 @@ from hashlib import blake2b
 
 import numpy as np
 
-from xarray_mrc.storage.source import Bytes, fill, truncated
+from xarray_mrc.storage.source import Bytes, PlainSource, fill, truncated
 
 __all__ = ["MemorySource"]
 
 
-class MemorySource:
+class MemorySource(PlainSource):
     """A file whose bytes are at hand. What it gives out are copies.
 
     Parameters
@@ -36,7 +36,7 @@ class MemorySource:
     @property
     def fingerprint(self) -> tuple[int | str, ...]:
         """Size and a hash of the content; the hash costs a pass."""
-        return self.size, blake2b(self._data, digest_size=16).hexdigest()
+        return self.size, blake2b(self._data.data, digest_size=16).hexdigest()
 
     def readinto(self, offset: int, out: Bytes) -> None:
         """Fill `out` with the bytes from `offset` on."""

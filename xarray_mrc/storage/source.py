@@ -12,9 +12,10 @@ from urllib.request import url2pathname
 import numpy as np
 from numpy.typing import NDArray
 
+from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.errors import MrcError, MrcTruncatedError
 
-__all__ = ["Bytes", "MemMap", "Openable", "Source", "fill", "open_source"]
+__all__ = ["Bytes", "MemMap", "Openable", "PlainSource", "Source", "fill", "open_source"]
 
 Bytes = NDArray[np.uint8]
 Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
@@ -33,11 +34,22 @@ class Source(Protocol):
 
     @property
     def size(self) -> int:
-        """Number of bytes."""
+        """Number of bytes, decompressed; of a compressed file this costs a pass."""
+
+    @property
+    def known_size(self) -> int | None:
+        """Number of bytes, or None where finding out costs a pass."""
+
+    @property
+    def stored_size(self) -> int:
+        """Number of bytes that are stored, compressed or not."""
 
     @property
     def fingerprint(self) -> tuple[int | str, ...]:
         """Numbers that change when the content does."""
+
+    def size_up_to(self, limit: int) -> int:
+        """Give the size, or any number above `limit` if it is larger; costs no more than that."""
 
     def readinto(self, offset: int, out: Bytes) -> None:
         """Fill `out` with the bytes from `offset` on; a short read is a MrcTruncatedError."""
@@ -55,6 +67,32 @@ class Source(Protocol):
 
     def read_bands(self, bands: Sequence[tuple[int, int]]) -> Bytes:
         """Read several ranges (offset, number of bytes), given one behind the other."""
+
+    def finish(self, end: int) -> None:
+        """Hear that the last byte of the data, before `end`, was read; check what is left."""
+
+
+class PlainSource:
+    """What holds for every source whose bytes are stored as they are."""
+
+    __slots__ = ()
+
+    @property
+    def known_size(self: Source) -> int:
+        """Number of bytes."""
+        return self.size
+
+    @property
+    def stored_size(self: Source) -> int:
+        """Number of bytes."""
+        return self.size
+
+    def size_up_to(self: Source, limit: int) -> int:
+        """Give the size."""
+        return self.size
+
+    def finish(self, end: int) -> None:
+        """Do nothing: the size was compared when the file was opened."""
 
 
 def fill(source: Source, bands: Sequence[tuple[int, int]]) -> Bytes:
@@ -76,7 +114,9 @@ def truncated(uri: str, offset: int, wanted: int, found: int) -> MrcTruncatedErr
 
 
 def open_source(path: Openable, *, memmap: MemMap = "auto") -> Source:
-    """Give the source for a path, a file URL, bytes or a binary file object.
+    """Give the source for a path, a file URL, bytes or a binary file object, compressed or not.
+
+    Containers (gzip, bzip2, xz, zstd) are recognised by their first bytes, whatever the suffix.
 
     Parameters
     ----------
@@ -101,26 +141,31 @@ def open_source(path: Openable, *, memmap: MemMap = "auto") -> Source:
     >>> open_source(bytes(2048)).size
     2048
     """
+    from xarray_mrc.storage.compressed import CompressedSource, container_of
     from xarray_mrc.storage.fileobject import FileObjectSource
     from xarray_mrc.storage.local import LocalSource
     from xarray_mrc.storage.memory import MemorySource
 
+    stored: Source
     if isinstance(path, bytes | bytearray | memoryview):
-        return MemorySource(path)
-    if not isinstance(path, str | os.PathLike):
-        if hasattr(path, "readinto") and hasattr(path, "seek"):
-            return FileObjectSource(path)
+        stored = MemorySource(path)
+    elif isinstance(path, str | os.PathLike):
+        stored = LocalSource.open(local_path(path), memmap=memmap)
+    elif hasattr(path, "readinto") and hasattr(path, "seek"):
+        stored = FileObjectSource(path)
+    else:
         raise TypeError(
             f"{path!r} can't be opened: expected a path, a URL, bytes or a binary file object"
         )
-    return LocalSource.open(local_path(path), memmap=memmap)
+    head = np.empty(min(HEADER_SIZE, stored.size), np.uint8)
+    stored.readinto(0, head)
+    container = container_of(head.tobytes())
+    return stored if container is None else CompressedSource(stored, container)
 
 
 def local_path(path: str | os.PathLike[str]) -> str:
     """Make a path or file URL an absolute path; MrcError for any other URL."""
     text = os.fspath(path)
-    if isinstance(text, bytes):
-        text = os.fsdecode(text)
     if "://" not in text:
         return os.path.abspath(os.path.expanduser(text))
     parts = urlsplit(text)
@@ -130,4 +175,3 @@ def local_path(path: str | os.PathLike[str]) -> str:
             f"file://; download the file, or pass a binary file object such as fsspec.open gives"
         )
     return os.path.abspath(url2pathname(parts.path))
-

@@ -103,7 +103,7 @@ def _read(header: HeaderFacts, name: bytes, raw: bytes, sections: int) -> Extend
             return Extended("HDF5")
         return f"it begins with {raw[:8]!r}, where the signature of HDF5 is expected"
     if name == b"JSON":
-        if raw.lstrip()[:1] in (b"{", b"["):
+        if _is_json(raw):
             return Extended("JSON")
         return f"it begins with {raw[:8]!r}, where a JSON object or array is expected"
     found = symmetry.read(raw)
@@ -123,6 +123,14 @@ def _read_unnamed(header: HeaderFacts, raw: bytes, sections: int, reason: str) -
     if agard.is_old_fei(header):
         return agard.read(header, raw, sections)
     return reason
+
+
+def _is_json(raw: bytes) -> bool:
+    """Tell whether bytes can be JSON, without parsing them: UTF-8 that begins as JSON does."""
+    try:
+        return raw.decode("utf-8").lstrip().startswith(("{", "["))
+    except UnicodeDecodeError:
+        return False
 
 
 def _if_it_says_something(found: Extended | str, reason: str) -> Extended | str:

@@ -7,6 +7,7 @@ for 1024 records is common, and what lies in those of sections that do not exist
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -190,13 +191,12 @@ def read(header: HeaderFacts, raw: bytes, sections: int) -> Extended | str:
     if isinstance(walked, str):
         return walked
     widest = max(size for _, size in walked)
-    columns = [column for column in COLUMNS if column.offset + column.nbytes <= widest]
-    masks = {f"Bitmask {number}": ("<u4", offset) for number, offset in MASKS.items()}
+    columns, dtype = _layout(widest, order)
     block = np.zeros((sections, widest), dtype=np.uint8)
     for row, (start, size) in zip(block, walked, strict=True):
         row[:size] = np.frombuffer(raw, np.uint8, size, start)
-    records = block.view(record_dtype(columns, widest, order, masks))[:, 0]
-    sizes = np.array([size for _, size in walked])
+    records = block.view(dtype)[:, 0]
+    longest = np.array([size == widest for _, size in walked])
     # The bytes of the version are looked at whether its bit is set or not: a tilt that is wrong
     # by a factor of 57 is worse than trust in eleven characters that can't be there by chance.
     faulty = np.array(
@@ -207,8 +207,8 @@ def read(header: HeaderFacts, raw: bytes, sections: int) -> Extended | str:
     for column in columns:
         number, bit = column.bit
         valid = (records[f"Bitmask {number}"] >> np.uint32(bit) & np.uint32(1)) == 1
-        # A shorter record among longer ones has not the fields at their end.
-        valid &= sizes >= column.offset + column.nbytes
+        if column.offset >= min(SIZES):
+            valid &= longest  # a shorter record among longer ones ends before this field
         if column.name in _DOUBTFUL:
             valid &= ~faulty
         stored: NDArray[Any] = records[column.name]
@@ -220,6 +220,14 @@ def read(header: HeaderFacts, raw: bytes, sections: int) -> Extended | str:
             every.append(own(column, values))
             common.extend(shared(column, values))
     return Extended(SIZES[widest], tuple(common), tuple(every))
+
+
+@cache
+def _layout(size: int, order: str) -> tuple[tuple[Column, ...], np.dtype[np.void]]:
+    """Give the fields of a record of this size, and its dtype."""
+    columns = tuple(column for column in COLUMNS if column.offset + column.nbytes <= size)
+    masks = {f"Bitmask {number}": ("<u4", offset) for number, offset in MASKS.items()}
+    return columns, record_dtype(columns, size, order, masks)
 
 
 def _walk(raw: bytes, sections: int, order: str) -> list[tuple[int, int]] | str:

@@ -1,0 +1,74 @@
+"""The README's snippets and the docstrings' examples, run."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import xarray_mrc
+
+README = Path(__file__).parent.parent / "README.md"
+MODULES = sorted(
+    ["xarray_mrc"] + [m.name for m in pkgutil.walk_packages(xarray_mrc.__path__, "xarray_mrc.")]
+)
+
+
+def header(nx, ny, nz, mode, **words):
+    """Lay down a header of 1.5 angstrom voxels; further words by their offset."""
+    raw = bytearray(1024)
+    struct.pack_into("<10i", raw, 0, nx, ny, nz, mode, 0, 0, 0, nx, ny, nz)
+    struct.pack_into("<6f", raw, 40, nx * 1.5, ny * 1.5, nz * 1.5, 90, 90, 90)
+    struct.pack_into("<3i3fi", raw, 64, 1, 2, 3, 0, -1, -2, words.get("ispg", 1))
+    struct.pack_into("<i", raw, 92, words.get("nsymbt", 0))
+    raw[104:108] = words.get("exttyp", bytes(4))
+    struct.pack_into("<i4s4sf", raw, 108, 20141, *[b""] * 2, 0)
+    raw[208:216] = b"MAP \x44\x44\0\0"
+    return bytes(raw)
+
+
+def write_inputs(folder):
+    rng = np.random.default_rng(0)
+    volume = rng.normal(size=(64, 32, 32)).astype("<f4")
+    (folder / "tomo.mrc").write_bytes(header(32, 32, 64, 2) + volume.tobytes())
+    records = bytearray(768 * 3)
+    for i in range(3):
+        # Size, version, bitmask with the bits of alpha tilt (7) and defocus (22), the values.
+        struct.pack_into("<iiI", records, 768 * i, 768, 0, 1 << 7 | 1 << 22)
+        struct.pack_into("<d", records, 768 * i + 100, 3.0 * i - 3)
+        struct.pack_into("<d", records, 768 * i + 220, -4e-6)
+    raw = header(32, 32, 3, 2, ispg=0, nsymbt=len(records), exttyp=b"FEI1")
+    (folder / "tilts.mrc").write_bytes(raw + records + volume[:3].tobytes())
+    return volume
+
+
+def test_readme_snippets(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    volume = write_inputs(tmp_path)
+    snippets = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    assert len(snippets) == 5
+    names = {}
+    for snippet in snippets:
+        exec(compile(snippet, str(README), "exec"), names)
+    assert names["section"].shape == (32, 32)
+    assert float(names["mean"]) == pytest.approx(volume.mean(dtype="f8"), abs=1e-6)
+    assert names["series"].tilt_angle.values.tolist() == [-3, 0, 3]
+    assert names["series"].defocus.values.tolist() == [-4, -4, -4]
+    assert names["binned"].z.values.tolist() == [0.75, 3.75, 6.75, 9.75]
+    assert "exttyp" in capsys.readouterr().out
+    assert (tmp_path / "binned.zarr").is_dir()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name):
+    module = importlib.import_module(name)
+    assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
+
+
+def test_public_names_have_docstrings():
+    for name in xarray_mrc.__all__:
+        assert name == "__version__" or getattr(xarray_mrc, name).__doc__
