@@ -106,16 +106,20 @@ def section_coords(opened: OpenedFile, which: ExtendedHeader) -> dict[str, xr.Va
         return {"extended_header": xr.Variable(RAW_DIM, raw)} if raw.size else {}
     if which == "none" or layout.kind not in ("image", "image_stack"):
         return {}
-    fields = opened.extended.common if which == "common" else opened.extended.all
+    fields = opened.extended.common
+    if which == "all":  # where both have a name, its common units win
+        fields = (*opened.extended.all, *fields)
     coords: dict[str, xr.Variable] = {}
     for field in fields:
         attrs = {"long_name": field.long_name}
         if field.units:
             attrs["units"] = field.units
+        # zarr has no stable type for numpy's strings of a fixed length.
+        values = field.values.astype(object) if field.values.dtype.kind == "U" else field.values
         if layout.kind == "image":
-            coords[field.name] = xr.Variable((), field.values[0], attrs)
+            coords[field.name] = xr.Variable((), values[0], attrs)
         else:
-            coords[field.name] = xr.Variable(layout.dims[0], field.values[: layout.shape[0]], attrs)
+            coords[field.name] = xr.Variable(layout.dims[0], values[: layout.shape[0]], attrs)
     return coords
 
 

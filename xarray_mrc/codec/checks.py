@@ -1,7 +1,7 @@
 """The checks of a file: one table that reader, validator and repair go through.
 
 `reading` marks the checks whose finding changes how the file is read; the reader gives these as
-its one warning. Ids are those of the validator's report: H header, L labels, S size.
+its one warning. Ids begin with H for the header, L labels, S size, D data, C container.
 """
 
 from __future__ import annotations
@@ -11,16 +11,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from xarray_mrc.codec.geometry import FARTHEST, NSTART_LIMIT, RIGHT_ANGLES, cell_angles, true_nstart
+from xarray_mrc.codec.geometry import (
+    FARTHEST,
+    NSTART_LIMIT,
+    RIGHT_ANGLES,
+    cell_angles,
+    true_nstart,
+)
 from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.labels import LABEL_COUNT, LABEL_SIZE
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Layout, symmetry_is_absent
-from xarray_mrc.codec.modes import IMOD_FOUR_BITS, has_four_bits
-from xarray_mrc.codec.recognition import stamp_order
+from xarray_mrc.codec.modes import IMOD_FOUR_BITS, MODES, has_four_bits
+from xarray_mrc.codec.recognition import STAMP_ORDERS, has_map_id, stamp_order
+from xarray_mrc.codec.statistics import DataStatistics, stated_statistics
 
 __all__ = ["CHECKS", "Check", "Facts", "reading_notes"]
 
 Severity = Literal["error", "warning", "info"]
+Test = Callable[["Facts"], str | None]
+
 ENDIAN = {"<": "little", ">": "big"}
+STANDARD_MODES = (0, 1, 2, 3, 4, 6, 12, 101)
+MODES_OF_20141 = (12, 101)
+EXTENDED_TYPES = (b"CCP4", b"MRCO", b"SERI", b"AGAR", b"FEI1", b"FEI2", b"HDF5")
+SUFFIX_OF = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +45,25 @@ class Facts:
     ----------
     header : Header
         The header, in the byte order that was found.
-    layout : Layout
-        How the data are read.
+    layout : Layout or None
+        How the data are read; None if they can't be.
     size : int or None
         Bytes of the file, decompressed; None if not known.
     extended_problem : str
         What is wrong with the extended header, or "".
+    data : DataStatistics or None
+        What the data are, where they were read.
+    container, suffix : str
+        Container by its first bytes ("gzip", ... or ""), and last suffix of the file's name.
     """
 
     header: Header
-    layout: Layout
+    layout: Layout | None = None
     size: int | None = None
     extended_problem: str = ""
+    data: DataStatistics | None = None
+    container: str = ""
+    suffix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +74,7 @@ class Check:
     severity: Severity
     reading: bool
     title: str
-    test: Callable[[Facts], str | None]
+    test: Test
 
 
 def reading_notes(facts: Facts) -> list[str]:
@@ -71,11 +92,16 @@ def reading_notes(facts: Facts) -> list[str]:
     Examples
     --------
     >>> header = Header.blank().replace(nx=1, ny=1, nz=1, mode=2, machst=bytes((17, 17, 0, 0)))
-    >>> reading_notes(Facts(header, Layout.from_header(header)))[0][:29]
+    >>> reading_notes(Facts(header))[0][:29]
     'the machine stamp 11 11 00 00'
     """
     found = (check.test(facts) for check in CHECKS if check.reading)
     return [sentence for sentence in found if sentence]
+
+
+def when(broken: Callable[[Header], bool], text: Callable[[Header], str]) -> Test:
+    """Make the test of a rule that looks at the header alone."""
+    return lambda facts: text(facts.header) if broken(facts.header) else None
 
 
 def lying_stamp(facts: Facts) -> str | None:
@@ -89,53 +115,26 @@ def lying_stamp(facts: Facts) -> str | None:
     )
 
 
-def axis_map(facts: Facts) -> str | None:
-    if sorted(facts.header.mapcrs) == [1, 2, 3]:
-        return None
-    return (
-        f"the axes of columns, rows and sections are {facts.header.mapcrs}, expected a permutation "
-        f"of 1, 2, 3; they were taken as 1, 2, 3"
-    )
-
-
-def grid(facts: Facts) -> str | None:
-    if min(facts.header.m) >= 0:
-        return None
-    return (
-        f"the grid intervals mx, my, mz are {facts.header.m}, expected none to be negative; along "
-        f"a negative one the voxel size is unknown"
-    )
-
-
-def cell_lengths(facts: Facts) -> str | None:
-    if all(math.isfinite(v) and v >= 0 for v in facts.header.cella):
-        return None
-    return (
-        f"the cell lengths are {facts.header.cella}, expected none to be negative, infinite or "
-        f"nan; along such a one the voxel size is unknown"
-    )
-
-
 def cell_corners(facts: Facts) -> str | None:
     angles = facts.header.cellb
-    if not any(angles) or cell_angles(facts.header) != RIGHT_ANGLES:
-        return None
-    if angles == RIGHT_ANGLES:
+    valid = angles == RIGHT_ANGLES or cell_angles(facts.header) != RIGHT_ANGLES
+    if valid or not any(angles):
         return None
     return f"the cell angles {angles} make no cell; they were taken as 90, 90, 90 degrees"
 
 
 def stack_divides(facts: Facts) -> str | None:
-    header = facts.header
-    if header.ispg not in STACK_SPACE_GROUPS or facts.layout.kind == "volume_stack":
+    header, layout = facts.header, facts.layout
+    if header.ispg not in STACK_SPACE_GROUPS or (header.mz > 0 and header.nz % header.mz == 0):
         return None
+    kind = layout.kind.replace("_", " ") if layout else "nothing"
     return (
         f"space group {header.ispg} says a volume stack, but nz={header.nz} is no multiple of "
-        f"mz={header.mz}; it was read as {facts.layout.kind.replace('_', ' ')}"
+        f"mz={header.mz}; it was read as {kind}"
     )
 
 
-def nstart(facts: Facts) -> str | None:
+def far_nstart(facts: Facts) -> str | None:
     start = facts.header.nstart
     if not any(start) or true_nstart(facts.header) is not None:
         return None
@@ -145,20 +144,23 @@ def nstart(facts: Facts) -> str | None:
     )
 
 
-def origin(facts: Facts) -> str | None:
-    if all(math.isfinite(v) and abs(v) <= FARTHEST for v in facts.header.origin):
-        return None
-    return f"ORIGIN is {facts.header.origin}, which is no place in angstrom; it was left out"
-
-
 def byte_sign(facts: Facts) -> str | None:
-    header = facts.header
-    if facts.layout.sample.stored != "i1" or not header.dmin <= header.dmax or header.dmax <= 127:
+    header, layout = facts.header, facts.layout
+    if layout is None or layout.sample.stored != "i1":
+        return None
+    if not header.dmin <= header.dmax or header.dmax <= 127:
         return None
     return (
         f"the bytes (mode 0) are signed by the rules of the format, but the header's greatest "
         f"density is {header.dmax:g}, expected at most 127; pass signed=False to read 0 to 255"
     )
+
+
+def unsigned_bytes(facts: Facts) -> str | None:
+    header, layout = facts.header, facts.layout
+    if header.mode != 0 or layout is None or layout.sample.stored != "u1" or layout.sample.packed:
+        return None
+    return "the bytes (mode 0) are unsigned, which only IMOD's flags can say; mode 6 can hold them"
 
 
 def scaled_bytes(facts: Facts) -> str | None:
@@ -184,8 +186,9 @@ def packed_by_label(facts: Facts) -> str | None:
     )
 
 
-def symmetry(facts: Facts) -> str | None:
-    if not symmetry_is_absent(facts.header, facts.size, facts.layout.nbytes):
+def absent_symmetry(facts: Facts) -> str | None:
+    layout = facts.layout
+    if layout is None or not symmetry_is_absent(facts.header, facts.size, layout.nbytes):
         return None
     return (
         f"nsymbt says {facts.header.nsymbt} bytes of symmetry records, but the file has just its "
@@ -193,40 +196,221 @@ def symmetry(facts: Facts) -> str | None:
     )
 
 
-def sections(facts: Facts) -> str | None:
+def missing_sections(facts: Facts) -> str | None:
+    if facts.layout is None:
+        return None
     volumes, depth = facts.layout.stored[:2]
     if volumes * depth == facts.header.nz:
         return None
-    return f"the file is cut off: {volumes * depth} of {facts.header.nz} sections are there"
+    return f"the file is cut off: {volumes * depth} of {facts.header.nz} sections were read"
 
 
-def trailing(facts: Facts) -> str | None:
-    end = facts.layout.offset + facts.layout.nbytes
-    if facts.size is None or facts.size <= end or sections(facts):
+def trailing_bytes(facts: Facts) -> str | None:
+    if facts.layout is None or facts.size is None or missing_sections(facts):
+        return None
+    rest = facts.size - facts.layout.offset - facts.layout.nbytes
+    if rest <= 0:
+        return None
+    return f"the file has {rest} bytes more than the header describes; they were left out"
+
+
+def extended_header(*types: bytes) -> Test:
+    """Make the test of the extended header for some of its types; of none: for all others."""
+    named = (b"CCP4", b"FEI1", b"FEI2", b"SERI", b"AGAR")
+
+    def test(facts: Facts) -> str | None:
+        exttyp = facts.header.exttyp
+        mine = exttyp in types if types else exttyp not in named
+        return facts.extended_problem if mine and facts.extended_problem else None
+
+    return test
+
+
+def label_slots(header: Header) -> list[bytes]:
+    raw = header.label_bytes
+    return [raw[i * LABEL_SIZE : (i + 1) * LABEL_SIZE] for i in range(LABEL_COUNT)]
+
+
+def label_count(facts: Facts) -> str | None:
+    filled = [bool(slot.strip(b" \0")) for slot in label_slots(facts.header)]
+    count = sum(filled)
+    if facts.header.nlabl == count and all(filled[:count]):
         return None
     return (
-        f"the file has {facts.size - end} bytes more than the header describes; they were left out"
+        f"nlabl is {facts.header.nlabl}, but {count} labels hold text, expected these to be first"
     )
 
 
-def extended(facts: Facts) -> str | None:
-    return facts.extended_problem or None
+def label_text(facts: Facts) -> str | None:
+    for number, slot in enumerate(label_slots(facts.header), 1):
+        text = slot.rstrip(b" \0")
+        if text and not (text.isascii() and text.decode("ascii").isprintable()):
+            return f"label {number} is {text!r}, expected printable ASCII"
+    return None
 
 
-CHECKS = (
-    Check("H04", "error", True, "machine stamp agrees with the byte order", lying_stamp),
-    Check("H08", "error", True, "grid intervals are not negative", grid),
-    Check("H09", "error", True, "cell lengths are finite and not negative", cell_lengths),
-    Check("H10", "warning", True, "cell angles make a cell", cell_corners),
-    Check("H11", "error", True, "axes are a permutation of 1, 2, 3", axis_map),
-    Check("H14", "error", True, "a volume stack has whole volumes", stack_divides),
-    Check("H18", "warning", True, "the first grid point is plausible", nstart),
-    Check("H19", "error", True, "ORIGIN is a place", origin),
-    Check("H22", "warning", True, "the sign of bytes fits the densities", byte_sign),
-    Check("H31", "warning", True, "bytes are not a scaled map", scaled_bytes),
-    Check("H32", "warning", True, "4-bit pixels are flagged, not just labelled", packed_by_label),
-    Check("S01", "error", True, "all sections are there", sections),
-    Check("S02", "warning", True, "symmetry records that NSYMBT claims are there", symmetry),
-    Check("S03", "warning", True, "the file ends with the data", trailing),
-    Check("X01", "warning", True, "the extended header is of its type", extended),
+def stated_against(which: Literal["minimum", "maximum", "mean", "rms"], rtol: float) -> Test:
+    """Make the test of one of the header's statistics against the data."""
+
+    def test(facts: Facts) -> str | None:
+        stated = getattr(stated_statistics(facts.header), which)
+        if facts.data is None or stated is None or facts.header.mode in (3, 4):
+            return None
+        found = getattr(facts.data, which)
+        scale = max(abs(found), 1e-4 * (facts.data.maximum - facts.data.minimum))
+        if abs(stated - found) <= rtol * scale:
+            return None
+        return f"the header's {which} is {stated:.7g}, but that of the data is {found:.7g}"
+
+    return test
+
+
+def unknown_statistics(facts: Facts) -> str | None:
+    stated = stated_statistics(facts.header)
+    unknown = [n for n in ("minimum", "maximum", "mean", "rms") if getattr(stated, n) is None]
+    return f"the header does not state {', '.join(unknown)}" if unknown else None
+
+
+def nonfinite_data(facts: Facts) -> str | None:
+    if facts.data is None or facts.data.nonfinite == 0:
+        return None
+    return f"{facts.data.nonfinite} values are nan or infinite"
+
+
+def container_suffix(facts: Facts) -> str | None:
+    expected = SUFFIX_OF.get(facts.container, "")
+    named = facts.suffix.lower() if facts.suffix.lower() in SUFFIX_OF.values() else ""
+    if expected == named:
+        return None
+    return (
+        f"the file is {facts.container or 'not compressed'}, but its name ends in {facts.suffix!r}"
+    )
+
+
+def sampling(header: Header) -> str:
+    return f"nz is {header.nz} and mz {header.mz}"
+
+
+E: Severity = "error"
+W: Severity = "warning"
+INFO: Severity = "info"
+
+# fmt: off
+CHECKS: tuple[Check, ...] = (
+    Check("H02", E, False, "MAP is at byte 208", when(
+        lambda h: not has_map_id(h), lambda h: f"byte 208 has {h.map_id!r}, expected b'MAP '")),
+    Check("H33", W, False, "MAP ends in a blank", when(
+        lambda h: has_map_id(h) and h.map_id != b"MAP ",
+        lambda h: f"byte 208 has {h.map_id!r}, expected b'MAP '")),
+    Check("H03", E, False, "the machine stamp is a known one", when(
+        lambda h: h.machst[:2] not in STAMP_ORDERS or any(h.machst[2:]),
+        lambda h: f"the machine stamp is {h.machst.hex(' ')}, expected 44 44 00 00 (little "
+                  f"endian), 44 41 00 00 or 11 11 00 00 (big endian)")),
+    Check("H04", E, True, "the machine stamp agrees with the byte order", lying_stamp),
+    Check("H05", E, False, "the mode is known", when(
+        lambda h: h.mode not in MODES,
+        lambda h: f"mode is {h.mode}, expected one of {STANDARD_MODES}")),
+    Check("H34", W, False, "the mode is in the standard", when(
+        lambda h: h.mode in MODES and h.mode not in STANDARD_MODES,
+        lambda h: f"mode is {h.mode}, which IMOD and SerialEM know, expected {STANDARD_MODES}")),
+    Check("H06", W, False, "NVERSION is that of MRC2014", when(
+        lambda h: not h.is_standard_version,
+        lambda h: f"nversion is {h.nversion}, expected 20140 or 20141")),
+    Check("H39", W, False, "NVERSION knows the mode", when(
+        lambda h: h.nversion == 20140 and h.mode in MODES_OF_20141,
+        lambda h: f"mode {h.mode} came with version 20141, but nversion is {h.nversion}")),
+    Check("H07", E, False, "the size is positive", when(
+        lambda h: min(h.n) < 1, lambda h: f"nx, ny, nz are {h.n}, expected 1 or more")),
+    Check("H08", E, True, "grid intervals are not negative", when(
+        lambda h: min(h.m) < 0,
+        lambda h: f"the grid intervals mx, my, mz are {h.m}, expected none to be negative; along a "
+                  f"negative one the voxel size is unknown")),
+    Check("H35", W, False, "grid intervals are set", when(
+        lambda h: min(h.m) == 0,
+        lambda h: f"the grid intervals mx, my, mz are {h.m}, expected 1 or more")),
+    Check("H09", E, True, "cell lengths are finite and not negative", when(
+        lambda h: not all(math.isfinite(v) and v >= 0 for v in h.cella),
+        lambda h: f"the cell lengths are {h.cella}, expected none to be negative, infinite or nan; "
+                  f"along such a one the voxel size is unknown")),
+    Check("H40", W, False, "cell lengths are set", when(
+        lambda h: 0 in h.cella, lambda h: f"the cell lengths are {h.cella}, expected above 0")),
+    Check("H10", W, True, "cell angles make a cell", cell_corners),
+    Check("H41", W, False, "images and plain volumes have right angles", when(
+        lambda h: h.ispg in (0, 1) and h.cellb != RIGHT_ANGLES,
+        lambda h: f"the cell angles are {h.cellb}, expected 90, 90, 90 in space group {h.ispg}")),
+    Check("H11", E, True, "the axes are a permutation of 1, 2, 3", when(
+        lambda h: sorted(h.mapcrs) != [1, 2, 3],
+        lambda h: f"the axes of columns, rows and sections are {h.mapcrs}, expected a permutation "
+                  f"of 1, 2, 3; they were taken as 1, 2, 3")),
+    Check("H12", INFO, False, "images and volume stacks have plain axes", when(
+        lambda h: (h.ispg == 0 or h.ispg in STACK_SPACE_GROUPS) and h.mapcrs != (1, 2, 3),
+        lambda h: f"the axes are {h.mapcrs}, expected (1, 2, 3) in space group {h.ispg}")),
+    Check("H13", W, False, "the space group exists", when(
+        lambda h: not (0 <= h.ispg <= 230 or h.ispg in STACK_SPACE_GROUPS),
+        lambda h: f"the space group is {h.ispg}, expected 0 to 230 or 401 to 630")),
+    Check("H14", E, True, "a volume stack has whole volumes", stack_divides),
+    Check("H15", INFO, False, "an image stack has mz 1", when(
+        lambda h: h.ispg == 0 and h.nz > 1 and h.mz != 1,
+        lambda h: f"{sampling(h)}, expected mz 1 of an image stack (space group 0)")),
+    Check("H16", INFO, False, "a volume fills its cell", when(
+        lambda h: h.ispg == 1 and h.mapcrs == (1, 2, 3) and h.mz != h.nz,
+        lambda h: f"{sampling(h)}, which is a part of a cell, or an image stack")),
+    Check("H17", INFO, False, "a volume has a space group", when(
+        lambda h: h.ispg == 0 and h.mz == h.nz > 1,
+        lambda h: f"{sampling(h)}, which looks like a volume, but the space group is 0")),
+    Check("H18", W, True, "the first grid point is plausible", far_nstart),
+    Check("H19", E, True, "ORIGIN is a place", when(
+        lambda h: not all(math.isfinite(v) and abs(v) <= FARTHEST for v in h.origin),
+        lambda h: f"ORIGIN is {h.origin}, which is no place in angstrom; it was left out")),
+    Check("H36", W, False, "ORIGIN and NSTART are not both set", when(
+        lambda h: any(h.origin) and any(h.nstart),
+        lambda h: f"ORIGIN is {h.origin} and NSTART {h.nstart}; programs differ in their choice")),
+    Check("H20", INFO, False, "ORIGIN is in angstrom", when(
+        lambda h: any(h.origin) and h.cella[:2] == h.m[:2] and h.origin[:2] == (h.nx / 2, h.ny / 2),
+        lambda h: f"ORIGIN is {h.origin}, half the size in pixels, with a voxel size of 1")),
+    Check("H21", INFO, False, "ORIGIN has the sign of the standard", when(
+        lambda h: h.has_imod_stamp and not h.imod_flags & 4 and any(h.origin)
+        and not h.is_standard_version,
+        lambda h: f"ORIGIN is {h.origin} in IMOD's sign, the opposite of the standard's")),
+    Check("H22", W, True, "the sign of bytes fits the densities", byte_sign),
+    Check("H37", W, False, "bytes are signed", unsigned_bytes),
+    Check("H31", W, True, "bytes are not a scaled map", scaled_bytes),
+    Check("H32", W, True, "4-bit pixels are flagged, not just labelled", packed_by_label),
+    Check("H23", INFO, False, "unused words are zero", when(
+        lambda h: h.lskflg == 0 and (any(h.raw[98:104]) or any(h.raw[112:128])),
+        lambda h: "there are bytes other than zero in the unused words 25, 26 and 29 to 32")),
+    Check("H24", E, False, "the extended header is inside the file", lambda facts: (
+        f"nsymbt is {facts.header.nsymbt}, expected 0 or more, and no more than the file has"
+        if facts.header.nsymbt < 0
+        or (facts.size is not None and 1024 + facts.header.nsymbt > facts.size) else None)),
+    Check("H25", W, False, "the extended header has a known type", when(
+        lambda h: h.nsymbt > 0 and h.exttyp not in EXTENDED_TYPES,
+        lambda h: f"exttyp is {h.exttyp!r}, expected one of {EXTENDED_TYPES}")),
+    Check("H26", W, True, "symmetry records are such", extended_header(b"CCP4")),
+    Check("H27", E, True, "FEI records are such", extended_header(b"FEI1", b"FEI2")),
+    Check("H28", W, True, "SerialEM records are such", extended_header(b"SERI")),
+    Check("H29", W, True, "Agard records are such", extended_header(b"AGAR")),
+    Check("H38", W, True, "other extended headers are of their type", extended_header()),
+    Check("H30", W, False, "no skew matrix lies over EXTTYP", when(
+        lambda h: h.lskflg == 1 and h.exttyp.isalnum(),
+        lambda h: f"lskflg is 1, so that words 26 to 34 are a matrix, but exttyp is {h.exttyp!r}")),
+    Check("L01", E, False, "the number of labels is 0 to 10", when(
+        lambda h: not 0 <= h.nlabl <= LABEL_COUNT,
+        lambda h: f"nlabl is {h.nlabl}, expected 0 to {LABEL_COUNT}")),
+    Check("L02", W, False, "the number of labels is right", label_count),
+    Check("L03", W, False, "labels are printable ASCII", label_text),
+    Check("S01", E, True, "all sections are there", missing_sections),
+    Check("S02", W, True, "symmetry records that NSYMBT claims are there", absent_symmetry),
+    Check("S03", W, True, "the file ends with the data", trailing_bytes),
+    Check("D01", W, False, "DMIN is that of the data", stated_against("minimum", 1e-6)),
+    Check("D07", W, False, "DMAX is that of the data", stated_against("maximum", 1e-6)),
+    Check("D02", W, False, "DMEAN is that of the data", stated_against("mean", 0.01)),
+    Check("D03", W, False, "RMS is that of the data", stated_against("rms", 0.01)),
+    Check("D04", W, False, "the data are finite", nonfinite_data),
+    Check("D05", INFO, False, "the statistics are stated", unknown_statistics),
+    Check("D06", INFO, False, "a transform has half the columns", when(
+        lambda h: h.mode in (3, 4) and h.nx != h.mx // 2 + 1,
+        lambda h: f"nx is {h.nx}, expected mx // 2 + 1 = {h.mx // 2 + 1} of a transform")),
+    Check("C01", W, False, "the name says the container", container_suffix),
 )
+# fmt: on

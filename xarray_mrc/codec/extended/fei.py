@@ -37,7 +37,7 @@ _VERSIONS = 100
 
 #: The one version that multiplied angles by 57.3 once too often, and what puts them right. The
 #: fault is known of the alpha tilt and of the tilt axis; the beta tilt and the limits of the
-#: alpha tilt go through the same conversion, and are taken to share it. Of the rotation between
+#: alpha tilt are assumed to share it. Of the rotation between
 #: the axes of a dual tilt nobody knows, so that it is not given.
 FAULTY_VERSION = b"4.4.0.4981"
 FAULTY_FACTOR = 0.0174533
