@@ -28,6 +28,7 @@ __all__ = ["LocalSource"]
 LEAST_MAP_NBYTES = 256 * 2**10
 # Each private map holds a descriptor as long as its array lives; beyond this many we read.
 MOST_VIEWS = 64
+CACHE_SAMPLES = 8
 _views: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
 # Mapped pages of a file that another computer cuts off end the process with SIGBUS.
@@ -185,10 +186,26 @@ def fingerprint(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def advise(descriptor: int, bands: Sequence[tuple[int, int]]) -> None:
-    """Announce the ranges of a scattered read, so that the disk is asked for all at once."""
-    if len(bands) > 1 and hasattr(os, "posix_fadvise"):
+    """Announce the ranges of a scattered read, so that the disk is asked for all at once.
+
+    Ranges that touch each other are left to the system's own reading ahead, and so is all that a
+    few samples find in the page cache, where the announcement would cost more than it saves.
+    """
+    gaps = any(bands[i][0] + bands[i][1] < bands[i + 1][0] for i in range(len(bands) - 1))
+    if not gaps or not hasattr(os, "posix_fadvise"):
+        return
+    samples = bands[:: max(1, len(bands) // CACHE_SAMPLES)]
+    if not all(is_cached(descriptor, offset) for offset, _ in samples):
         for offset, nbytes in bands:
             os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_WILLNEED)
+
+
+def is_cached(descriptor: int, offset: int) -> bool:
+    """Whether a byte can be had without waiting for the disk; False where there is no telling."""
+    try:
+        return os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT) == 1
+    except (OSError, AttributeError):
+        return False
 
 
 @cache

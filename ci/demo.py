@@ -1,0 +1,142 @@
+"""Do the main job on one MRC file: look at it, compute over all of it, save it as Zarr.
+
+Only the public API is used, as anybody would from a notebook.
+"""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dask
+import numpy as np
+import xarray as xr
+from dask.diagnostics import ProgressBar
+
+import xarray_mrc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MIB = 2**20
+
+
+def make_tomogram(path: Path, sections: int) -> None:
+    """Write noise in 32-bit floats, 4 MiB a section, under a header that is laid by hand.
+
+    By hand, because the package reads MRC and does not write it yet.
+    """
+    ny = nx = 1024
+    voxel = 7.84  # angstrom
+    header = bytearray(1024)
+    # Dimensions, mode 2, start 0 0 0, sampling; the cell and its angles; which axis is which.
+    struct.pack_into("<10i", header, 0, nx, ny, sections, 2, 0, 0, 0, nx, ny, sections)
+    cell = (nx * voxel, ny * voxel, sections * voxel)
+    struct.pack_into("<6f3i", header, 40, *cell, 90.0, 90.0, 90.0, 1, 2, 3)
+    # Minimum, maximum and mean in the order that says they are not known; space group 1, a volume.
+    struct.pack_into("<3fi", header, 76, 0.0, -1.0, -2.0, 1)
+    struct.pack_into("<i", header, 108, 20141)
+    # The magic word and the stamp of little-endian numbers; an rms that is not known; one label.
+    struct.pack_into("<4s4Bfi", header, 208, b"MAP ", 0x44, 0x44, 0, 0, -1.0, 1)
+    struct.pack_into("80s", header, 224, b"Noise, made up by the demo of xarray_mrc".ljust(80))
+
+    random = np.random.default_rng(0)
+    with path.open("xb") as file:
+        file.write(header)
+        for _ in range(sections):
+            section = 100 + 15 * random.standard_normal((ny, nx), dtype=np.float32)
+            file.write(section.astype("<f4", copy=False).tobytes())
+
+
+@contextmanager
+def timed(title: str, nbytes: int) -> Iterator[None]:
+    """Say how long the block took, and how fast that is for so many bytes."""
+    print(f"\n{title}", flush=True)
+    start = time.perf_counter()
+    yield
+    seconds = time.perf_counter() - start
+    print(f"{seconds:.1f} s, {nbytes / MIB / seconds:.0f} MiB/s", flush=True)
+
+
+def do_main_job(path: Path, zarr: Path) -> bool:
+    """Look at the file, compute, save; whether the saved section is the one in the file."""
+    print(xarray_mrc.read_header(path), end="\n\n")
+
+    with xr.open_dataset(path, engine="mrc", chunks={}) as ds:
+        print(ds)
+        data = ds["data"]
+
+        # One call, so that every block is read once for all four; sums in 64 bits, to be right.
+        amplitudes = abs(data) if data.dtype.kind == "c" else data
+        with timed("Statistics, out of core and on all cores", data.nbytes), ProgressBar():
+            minimum, maximum, mean, std = dask.compute(
+                amplitudes.min(skipna=False),
+                amplitudes.max(skipna=False),
+                amplitudes.mean(skipna=False, dtype=np.float64),
+                amplitudes.std(skipna=False, dtype=np.float64),
+            )
+        print(f"min {minimum:.6g}, max {maximum:.6g}, mean {mean:.6g}, std {std:.6g}")
+
+        with timed(f"Saving to {zarr}", data.nbytes), ProgressBar():
+            # Consolidated metadata would warn: Zarr 3 has not specified them yet.
+            ds.to_zarr(zarr, mode="w-", consolidated=False)
+
+        middle = {data.dims[0]: data.sizes[data.dims[0]] // 2} if data.ndim > 2 else {}
+        with xr.open_zarr(zarr, consolidated=False) as saved:
+            same = np.array_equal(data[middle], saved["data"][middle], equal_nan=True)
+
+    print(f"\nThe middle section is {'the same' if same else 'NOT THE SAME'} in the Zarr store.")
+    zarr_size = sum(part.stat().st_size for part in zarr.rglob("*") if part.is_file())
+    print(f"{path.name}: {path.stat().st_size / MIB:.1f} MiB; as Zarr: {zarr_size / MIB:.1f} MiB")
+    return same
+
+
+def peak_memory() -> str:
+    """Return the most memory that this process ever had resident."""
+    if sys.platform == "win32":
+        return "not known on Windows"
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB:.0f} MiB"
+
+
+def main() -> int:
+    """Run the demo; exit status 0, 1 for a wrong result, 2 for a file that can't be used."""
+    parser = argparse.ArgumentParser(prog="ci/demo", description=__doc__)
+    parser.add_argument("file", nargs="?", type=Path, help="an MRC file; else one is made up")
+    parser.add_argument("--zarr", type=Path, metavar="OUT", help="a new Zarr store, to be kept")
+    parser.add_argument(
+        "--sections", type=int, default=128, help="of the made-up file, 4 MiB each (%(default)s)"
+    )
+    options = parser.parse_args()
+    if options.sections < 1:
+        parser.error("--sections must be at least 1")
+    if options.zarr is not None and options.zarr.exists():
+        parser.error(f"{options.zarr} exists, and the demo overwrites nothing")
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="xarray_mrc-demo-") as folder:
+            path = options.file
+            if path is None:
+                path = Path(folder, "tomogram.mrc")
+                with timed(f"Making up {path}", 4 * MIB * options.sections):
+                    make_tomogram(path, options.sections)
+                print()
+            same = do_main_job(path, options.zarr or Path(folder, "demo.zarr"))
+            print(f"Peak memory: {peak_memory()}")
+            print(f"Now {folder} is removed; --zarr OUT keeps a result.")
+    except (xarray_mrc.MrcError, OSError) as error:
+        print(f"ci/demo: {error}", file=sys.stderr)
+        return 2
+    return 0 if same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Run the linters and the tests with the interpreter at hand, and count what ran.
+
+All steps run, whatever the earlier ones said, so that one run tells everything there is to mend.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+
+NOTHING_SELECTED = 5
+"""Exit status of pytest that is no failure here: one of the two passes may well have no test."""
+
+
+def run(*command: str) -> int:
+    """Run one of the environment's tools at the root of the repository."""
+    print(f"\n== {' '.join(command)}", flush=True)
+    # Not by PATH: that may lead to another environment's.
+    program = shutil.which(command[0], path=sysconfig.get_path("scripts"))
+    if program is None:
+        print(f"{command[0]} is not installed beside {sys.executable}", file=sys.stderr)
+        return 1
+    return subprocess.run([program, *command[1:]], cwd=ROOT, check=False).returncode
+
+
+def run_pytest(*arguments: str) -> tuple[bool, Counter[str]]:
+    """Run pytest; whether nothing failed, and how many tests did what, by its own report."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.xml")
+        status = run("pytest", *arguments, f"--junit-xml={report}")
+        counts: Counter[str] = Counter()
+        if report.exists():
+            for suite in ElementTree.parse(report).iter("testsuite"):  # noqa: S314 - our own file
+                tests, failures, errors, skipped = (
+                    int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped")
+                )
+                counts["failed"] += failures + errors
+                counts["skipped"] += skipped
+                counts["passed"] += tests - failures - errors - skipped
+    return status in (0, NOTHING_SELECTED), counts
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description="Run ruff, mypy, import-linter and pytest.",
+        epilog="All other arguments go to pytest, paths relative to the root of the repository.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--only", choices=["lint", "tests"], help="run one half")
+    parser.add_argument("-m", dest="markers", metavar="EXPRESSION", help="as for pytest")
+    options, arguments = parser.parse_known_args()
+
+    failed: list[str] = []
+    if options.only != "tests":
+        linters = ("ruff check", "ruff format --check", "mypy", "lint-imports")
+        failed += [linter for linter in linters if run(*linter.split()) != 0]
+
+    counts: Counter[str] = Counter()
+    if options.only != "lint":
+        selected = f"({options.markers}) and " if options.markers else ""
+        # Last on the line, so that they hold whatever was passed on.
+        in_parallel = ["-n", "auto", *arguments, "-m", f"{selected}not serial"]
+        alone = [*arguments, "-n", "0", "-m", f"{selected}serial"]
+        for selection in (in_parallel, alone):
+            succeeded, pass_counts = run_pytest(*selection)
+            counts += pass_counts
+            if not succeeded and "pytest" not in failed:
+                failed.append("pytest")
+        if not counts.total() and "pytest" not in failed:
+            failed.append("pytest: no test was run")
+
+    print()
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    if options.only != "lint":
+        totals = (f"{counts[name]} {name}" for name in ("passed", "failed", "skipped"))
+        print(f"tests: {', '.join(totals)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
