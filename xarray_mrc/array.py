@@ -101,14 +101,12 @@ class MrcArray:
     def _read_pieces(self, chosen: Plan, pixels: NDArray[Any]) -> None:
         """Read a scattered selection, or one that has to be decoded, piece by piece."""
         for piece in chosen.pieces():
-            if piece.is_exact:
-                pixels[piece.target] = piece.from_bands(self.source.read_bands(piece.bands))
-                continue
-            with self.source.window(*piece.span, piece.bands) as span:
+            bands = piece.bands
+            with self.source.window(*piece.span, bands) as span:
                 if span is not None:
                     pixels[piece.target] = piece.from_span(span)
                     continue
-            pixels[piece.target] = piece.from_bands(self.source.read_bands(piece.bands))
+            pixels[piece.target] = piece.from_bands(self.source.read_bands(bands))
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         source = self.source

@@ -72,6 +72,10 @@ class Pick:
             return np.arange(self.index.start, self.index.stop, self.index.step)
         return self.index
 
+    def sorted(self) -> NDArray[np.intp]:
+        """Give every position taken once, in rising order."""
+        return self.positions if isinstance(self.index, slice) else np.unique(self.index)
+
     @property
     def bounds(self) -> tuple[int, int]:
         """First position taken, and the one behind the last."""
@@ -117,6 +121,29 @@ class Pick:
         yield first, self.part(first, self.count)
 
 
+def crop(layout: Layout, columns: Pick) -> Band:
+    """Give the first byte of a row that is needed, and the one behind the last."""
+    low, high = columns.bounds
+    low -= low % 2 if layout.sample.packed else 0
+    return layout.sample.row_nbytes(low), layout.sample.row_nbytes(high)
+
+
+def row_runs(layout: Layout, rows: Pick) -> list[Band]:
+    """Give the runs of rows that are read in one go (first, number of rows), in rising order."""
+    if rows.is_run:
+        return [(rows.bounds[0], rows.count)]
+    there = rows.sorted()
+    far = np.flatnonzero((np.diff(there) - 1) * layout.row_nbytes > GAP_NBYTES)
+    first = there[np.append(0, far + 1)]
+    last = there[np.append(far, -1)]
+    return list(zip(first.tolist(), (last - first + 1).tolist(), strict=True))
+
+
+def is_exact(runs: list[Band]) -> bool:
+    """Whether every row is read by itself, and so can be cut to the columns that are needed."""
+    return all(count == 1 for _, count in runs)
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A part of a selection, within one volume.
@@ -125,6 +152,8 @@ class Piece:
     ----------
     target : tuple
         Where it goes in an array of the whole selection (volumes, sections, rows, columns).
+    runs : list of tuple of int
+        Rows that are read in one go: the first of them and how many.
     """
 
     layout: Layout
@@ -132,6 +161,7 @@ class Piece:
     sections: Pick
     rows: Pick
     columns: Pick
+    runs: list[Band]
     target: tuple[int | slice, ...]
 
     def offset_of(self, section: int, row: int) -> int:
@@ -141,14 +171,6 @@ class Piece:
         return layout.offset + number * layout.section_nbytes + row * layout.row_nbytes
 
     @property
-    def crop(self) -> tuple[int, int]:
-        """First byte of a row that is needed, and the one behind the last."""
-        low, high = self.columns.bounds
-        sample = self.layout.sample
-        low -= low % 2 if sample.packed else 0
-        return sample.row_nbytes(low), sample.row_nbytes(high)
-
-    @property
     def span(self) -> Band:
         """The smallest run of whole rows that holds the piece."""
         (s0, s1), (r0, r1) = self.sections.bounds, self.rows.bounds
@@ -156,36 +178,20 @@ class Piece:
         return start, self.offset_of(s1 - 1, r1 - 1) + self.layout.row_nbytes - start
 
     @property
-    def row_runs(self) -> list[tuple[int, int]]:
-        """Runs of rows (first, last + 1) that are read in one go, in rising order."""
-        if self.rows.is_run:
-            return [self.rows.bounds]
-        rows = np.unique(self.rows.positions)
-        far = np.flatnonzero((np.diff(rows) - 1) * self.layout.row_nbytes > GAP_NBYTES) + 1
-        parts = np.split(rows, far)
-        return [(int(part[0]), int(part[-1]) + 1) for part in parts]
-
-    @property
     def bands(self) -> list[Band]:
-        """The runs of bytes that are needed; of a single row only the columns that are."""
-        runs = self.row_runs
+        """The runs of bytes that are needed; of rows read one by one only the columns that are."""
         left, right = self.band_crop
         width = self.layout.row_nbytes
-        return [
-            (self.offset_of(section, r0) + left, (r1 - r0 - 1) * width + right - left)
-            for section in np.unique(self.sections.positions).tolist()
-            for r0, r1 in runs
-        ]
+        starts = [self.offset_of(section, 0) + left for section in self.sections.sorted().tolist()]
+        parts = [(row * width, (count - 1) * width + right - left) for row, count in self.runs]
+        return [(start + offset, nbytes) for start in starts for offset, nbytes in parts]
 
     @property
-    def is_exact(self) -> bool:
-        """Whether every row is read by itself, cut to the columns that are needed."""
-        return all(r1 - r0 == 1 for r0, r1 in self.row_runs)
-
-    @property
-    def band_crop(self) -> tuple[int, int]:
+    def band_crop(self) -> Band:
         """First byte of a row that is read, and the one behind the last."""
-        return self.crop if self.is_exact else (0, self.layout.row_nbytes)
+        return (
+            crop(self.layout, self.columns) if is_exact(self.runs) else (0, self.layout.row_nbytes)
+        )
 
     def from_span(self, span: NDArray[np.uint8]) -> NDArray[np.generic]:
         """Take the pixels out of the bytes of `span`; a view where that is possible."""
@@ -200,16 +206,15 @@ class Piece:
 
     def from_bands(self, data: NDArray[np.uint8]) -> NDArray[np.generic]:
         """Take the pixels out of the bytes of all `bands`, one behind the other."""
-        runs = self.row_runs
         left, right = self.band_crop
-        there = np.unique(self.sections.positions)
+        there = self.sections.sorted()
         rows = data.reshape(len(there), -1, right - left)
-        section_index = np.searchsorted(there, self.sections.positions)
-        starts = np.array([r0 for r0, _ in runs])
-        before = np.cumsum([0] + [r1 - r0 for r0, r1 in runs[:-1]])
+        sections = np.searchsorted(there, self.sections.positions)
+        starts, counts = np.array(self.runs).T
+        before = np.cumsum(counts) - counts
         wanted = self.rows.positions
         run = np.searchsorted(starts, wanted, side="right") - 1
-        return self.take(rows, section_index, wanted - starts[run] + before[run], left)
+        return self.take(rows, sections, wanted - starts[run] + before[run], left)
 
     def take(
         self,
@@ -219,9 +224,8 @@ class Piece:
         left: int,
     ) -> NDArray[np.generic]:
         """Pick sections, rows and columns of (sections, rows, bytes from byte `left` on)."""
-        low, high = self.crop
-        chosen = rows[:, :, low - left : high - left]
-        chosen = chosen[sections][:, wanted]
+        low, high = crop(self.layout, self.columns)
+        chosen = rows[:, :, low - left : high - left][sections][:, wanted]
         pixels = self.layout.sample.decode(chosen, self.layout.byteorder)
         first = self.columns.bounds[0]
         first -= first % 2 if self.layout.sample.packed else 0
@@ -287,25 +291,22 @@ class Plan:
         """
         volumes, sections, rows, columns = self.picks[:4]
         layout = self.layout
-        whole = Piece(layout, 0, sections, rows, columns, ())
-        if whole.is_exact:
-            row_nbytes = whole.crop[1] - whole.crop[0]
+        if is_exact(row_runs(layout, rows)):
+            low, high = crop(layout, columns)
+            row_nbytes, cut = high - low, Pick.split
             parts = sections.split(max(1, SPAN_NBYTES // (rows.count * row_nbytes)))
-            cut = Pick.split
         else:
-            row_nbytes = layout.row_nbytes
+            row_nbytes, cut = layout.row_nbytes, Pick.split_span
             parts = sections.split_span(max(1, SPAN_NBYTES // layout.section_nbytes))
-            cut = Pick.split_span
         most = max(1, SPAN_NBYTES // row_nbytes)
-        blocks = [
-            (s, some_sections, list(cut(rows, most)) if some_sections.count == 1 else [(0, rows)])
-            for s, some_sections in parts
-        ]
+        row_parts = [(r, some, row_runs(layout, some)) for r, some in cut(rows, most)]
+        all_rows = [(0, rows, row_runs(layout, rows))]
+        blocks = list(parts)
         for v, volume in enumerate(volumes.positions.tolist()):
-            for s, some_sections, row_parts in blocks:
-                for r, some_rows in row_parts:
+            for s, some_sections in blocks:
+                for r, some_rows, runs in row_parts if some_sections.count == 1 else all_rows:
                     target = (v, slice(s, s + some_sections.count), slice(r, r + some_rows.count))
-                    yield Piece(layout, volume, some_sections, some_rows, columns, target)
+                    yield Piece(layout, volume, some_sections, some_rows, columns, runs, target)
 
     def finish(self, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
         """Turn what was read into the result: axes in z, y, x order, integers dropped."""

@@ -1,4 +1,4 @@
-"""Files of this computer: stateless reads, and maps that live no longer than they are looked at.
+"""Files of this computer: stateless reads, and a few maps for what is scattered over a file.
 
 A file is opened for each read and closed again, which costs about 10 microseconds. So nothing has
 to be pickled, locked or closed by the caller, and descriptors are never used up.
@@ -7,9 +7,13 @@ to be pickled, locked or closed by the caller, and descriptors are never used up
 from __future__ import annotations
 
 import mmap
+import multiprocessing
 import os
 import socket
+import sys
+import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,12 +28,21 @@ from xarray_mrc.storage.source import Bytes, MemMap, PlainSource, truncated
 
 __all__ = ["LocalSource"]
 
-# A smaller range is read: a map of it costs more than the copy.
+# Smaller files are read whole rather than mapped.
 LEAST_MAP_NBYTES = 256 * 2**10
-# Each private map holds a descriptor as long as its array lives; beyond this many we read.
+# The greatest part of a larger file that is mapped at a time.
+MOST_WINDOW_NBYTES = 64 * 2**20
+# Read-only maps that are kept, because a new one has its pages put into place one by one: their
+# number (each holds a descriptor) and their size (their pages count as memory of the process).
+MOST_KEPT = 8
+MOST_KEPT_NBYTES = 2 * 2**30
+# Private maps hold a descriptor as long as their arrays live; beyond this many we read.
 MOST_VIEWS = 64
 CACHE_SAMPLES = 8
+
 _views: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+_kept: OrderedDict[tuple[str, tuple[int, int, int]], Bytes] = OrderedDict()
+_kept_lock = threading.Lock()
 
 # Mapped pages of a file that another computer cuts off end the process with SIGBUS.
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -160,13 +173,32 @@ class LocalSource(PlainSource):
     def window(
         self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
     ) -> Iterator[Bytes | None]:
-        """Show a range through a map of its own, read ahead in just the bands that are needed."""
-        if not self.mapped or nbytes < LEAST_MAP_NBYTES:
+        """Show a range through a map, read ahead in just the bands that are needed."""
+        kept = self.size <= MOST_KEPT_NBYTES and may_keep_maps()
+        small = self.size < LEAST_MAP_NBYTES
+        if not self.mapped or small or not (kept or nbytes <= MOST_WINDOW_NBYTES):
             yield None
             return
         with self.opened() as descriptor:
             advise(descriptor, bands)
-            yield self.map_range(descriptor, offset, nbytes, mmap.ACCESS_READ)
+            if kept:
+                whole = self.kept_map(descriptor)
+                yield None if whole is None else whole[offset : offset + nbytes]
+            else:
+                yield self.map_range(descriptor, offset, nbytes, mmap.ACCESS_READ)
+
+    def kept_map(self, descriptor: int) -> Bytes | None:
+        """Give the map of the whole file, which is kept until others push it out."""
+        key = (self.path, self.fingerprint)
+        with _kept_lock:
+            whole = _kept.pop(key, None)
+            if whole is None:
+                whole = self.map_range(descriptor, 0, self.size, mmap.ACCESS_READ)
+            if whole is not None:
+                _kept[key] = whole
+            while len(_kept) > MOST_KEPT or sum(map(len, _kept.values())) > MOST_KEPT_NBYTES:
+                _kept.popitem(last=False)
+        return whole
 
     def read_bands(self, bands: Sequence[tuple[int, int]]) -> Bytes:
         """Read several ranges, which the system fetches in parallel."""
@@ -183,6 +215,28 @@ class LocalSource(PlainSource):
 def fingerprint(status: os.stat_result) -> tuple[int, int, int]:
     """Inode, size and modification time of a file."""
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def may_keep_maps() -> bool:
+    """Whether maps may be kept: not where they hinder others, or count against a memory limit.
+
+    On Windows a mapped file can't be replaced; a worker of dask that a nanny watches is restarted
+    when its pages, those of maps among them, are too many.
+    """
+    return sys.platform != "win32" and not multiprocessing.current_process().name.startswith(
+        "Dask Worker process"
+    )
+
+
+def forget_maps() -> None:
+    """Begin anew in a forked child, where another thread may have held the lock."""
+    global _kept_lock
+    _kept_lock = threading.Lock()
+    _kept.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget_maps)
 
 
 def advise(descriptor: int, bands: Sequence[tuple[int, int]]) -> None:
