@@ -17,6 +17,7 @@ from xarray_mrc.codec.layout import Kind
 from xarray_mrc.dataset import Coords, ExtendedHeader, build
 from xarray_mrc.errors import MrcError
 from xarray_mrc.reader import decode_header, open_file, suffix_of
+from xarray_mrc.sidecar import Sidecar
 from xarray_mrc.storage import open_source
 from xarray_mrc.storage.source import MemMap, Openable
 
@@ -50,6 +51,7 @@ class MrcBackendEntrypoint(BackendEntrypoint):
         origin: Origin = "auto",
         coords: Coords = "physical",
         extended_header: ExtendedHeader = "common",
+        sidecar: Sidecar = "auto",
         memmap: MemMap = "auto",
         preferred_chunks: dict[str, int] | None = None,
         default_name: str = "data",
@@ -62,6 +64,7 @@ class MrcBackendEntrypoint(BackendEntrypoint):
             kind=kind,
             memmap=memmap,
             extended=extended_header != "none",
+            sidecar=extended_header in ("common", "all") and sidecar,
         )
         dataset = build(
             opened,
@@ -130,6 +133,10 @@ def open_mrc(
     extended_header : {"common", "all", "raw", "none"}
         What of the extended header becomes coordinates of the images: fields under names common to
         all producers (``tilt_angle``, ``defocus``, ...), all valid fields, its bytes, or nothing.
+    sidecar : {"auto", True, False}
+        Whether SerialEM's ``FILE.mdoc`` beside an image stack gives coordinates too, which win over
+        those of the extended header; needs the package mdocfile. "auto" reads it where that is
+        possible.
     memmap : {"auto", True, False}
         Whether a local file is mapped where that saves a copy; "auto" does it unless the file lies
         on a network file system. A block that is a map ends the process if another

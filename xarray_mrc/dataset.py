@@ -107,10 +107,10 @@ def section_coords(opened: OpenedFile, which: ExtendedHeader) -> dict[str, xr.Va
     if which == "none" or layout.kind not in ("image", "image_stack"):
         return {}
     fields = opened.extended.common
-    if which == "all":  # where both have a name, its common units win
+    if which == "all":
         fields = (*opened.extended.all, *fields)
     coords: dict[str, xr.Variable] = {}
-    for field in fields:
+    for field in (*fields, *opened.sidecar.common):  # of one name the last wins
         attrs = {"long_name": field.long_name}
         if field.units:
             attrs["units"] = field.units

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ from xarray_mrc.codec.extended import Extended, decode_extended
 from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.codec.layout import Kind, Layout
 from xarray_mrc.errors import MrcError, MrcWarning
+from xarray_mrc.sidecar import Sidecar, has_sidecar, read_sidecar
 from xarray_mrc.storage import Source, open_source
 from xarray_mrc.storage.source import MemMap, Openable
 
@@ -32,7 +33,6 @@ CONTAINER_SUFFIXES = frozenset({".gz", ".bz2", ".xz", ".zst"})
 DOUBTFUL_NBYTES = 64 * 2**20
 DOUBTFUL_RATIO = 100
 PACKAGES = ("xarray_mrc", "xarray")
-SIDECAR_SUFFIXES = (".mdoc", ".tlt", ".rawtlt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class OpenedFile:
         The extended header, decoded.
     extended_bytes : bytes
         The extended header as it is.
+    sidecar : Extended
+        What the .mdoc beside the file says of its sections.
     array : MrcArray
         The data, not read yet, with their source and layout.
     """
@@ -54,6 +56,7 @@ class OpenedFile:
     header: Header
     extended: Extended
     extended_bytes: bytes
+    sidecar: Extended
     array: MrcArray
 
 
@@ -114,6 +117,7 @@ def open_file(
     kind: Kind | Literal["auto"] = "auto",
     memmap: MemMap = "auto",
     extended: bool = True,
+    sidecar: Sidecar = "auto",
 ) -> OpenedFile:
     """Open a file for reading; only its headers are read.
 
@@ -127,6 +131,8 @@ def open_file(
         As in `open_source`.
     extended : bool
         Whether to read the extended header too.
+    sidecar : {"auto", True, False}
+        Whether to read the .mdoc beside an image stack; True: an error if that can't be done.
 
     Returns
     -------
@@ -151,12 +157,13 @@ def open_file(
     [[1, 2]]
     """
     source = open_source(path, memmap=memmap)
+    is_local = os.path.isabs(source.uri)
     options: dict[str, Any] = {
         "kind": kind,
         "signed": signed,
         "truncated": truncated,
         "suffix": suffix_of(source.uri),
-        "sidecar": os.path.isabs(source.uri) and has_sidecar(source.uri),
+        "sidecar": is_local and has_sidecar(source.uri),
     }
     with named(source):
         header = decode_header(source)
@@ -170,11 +177,15 @@ def open_file(
             layout = Layout.from_header(header, size, **options)
             if layout.offset == HEADER_SIZE:
                 raw, records = b"", Extended("none")
+    mdoc = Extended("none")
+    if sidecar and is_local and layout.kind in ("image", "image_stack"):
+        mdoc = read_sidecar(source.uri, header.nz, required=sidecar is True)
     notes = reading_notes(Facts(header, layout, size, records.problem))
+    notes += [mdoc.problem] if mdoc.problem else []
     if notes:
         message = f"{source.uri}: " + "; ".join(notes)
         warnings.warn(message, MrcWarning, stacklevel=user_level())
-    return OpenedFile(header, records, raw, MrcArray(source, layout))
+    return OpenedFile(header, records, raw, mdoc, MrcArray(source, layout))
 
 
 def read_extended(source: Source, layout: Layout) -> bytes:
@@ -209,11 +220,3 @@ def suffix_of(path: str) -> str:
     if name.suffix.lower() in CONTAINER_SUFFIXES:
         name = name.with_suffix("")
     return name.suffix
-
-
-def has_sidecar(path: str) -> bool:
-    """Whether a file of tilt angles lies beside a file: ``a.mrc.mdoc``, ``a.mdoc``, ``a.tlt``."""
-    name = Path(path)
-    stem = name.with_suffix("")
-    beside = [f"{name}.mdoc", *(f"{stem}{suffix}" for suffix in SIDECAR_SUFFIXES)]
-    return any(os.path.exists(candidate) for candidate in beside)
