@@ -18,7 +18,7 @@ from xarray_mrc.codec.geometry import (
     cell_angles,
     true_nstart,
 )
-from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.codec.labels import LABEL_COUNT, LABEL_SIZE
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Layout, symmetry_is_absent
 from xarray_mrc.codec.modes import IMOD_FOUR_BITS, MODES, has_four_bits
@@ -194,6 +194,14 @@ def absent_symmetry(facts: Facts) -> str | None:
         f"nsymbt says {facts.header.nsymbt} bytes of symmetry records, but the file has just its "
         f"header and data; the data were read from byte 1024"
     )
+
+
+def extended_size(facts: Facts) -> str | None:
+    claim = facts.header.nsymbt
+    room = math.inf if facts.size is None else facts.size - HEADER_SIZE
+    if 0 <= claim <= room or absent_symmetry(facts):
+        return None
+    return f"nsymbt is {claim}, expected 0 to {room}, the bytes that follow the header"
 
 
 def missing_sections(facts: Facts) -> str | None:
@@ -377,12 +385,9 @@ CHECKS: tuple[Check, ...] = (
     Check("H31", W, True, "bytes are not a scaled map", scaled_bytes),
     Check("H32", W, True, "4-bit pixels are flagged, not just labelled", packed_by_label),
     Check("H23", INFO, False, "unused words are zero", when(
-        lambda h: h.lskflg == 0 and (any(h.raw[98:104]) or any(h.raw[112:128])),
+        lambda h: h.lskflg != 1 and (any(h.raw[98:104]) or any(h.raw[112:128])),
         lambda h: "there are bytes other than zero in the unused words 25, 26 and 29 to 32")),
-    Check("H24", E, False, "the extended header is inside the file", lambda facts: (
-        f"nsymbt is {facts.header.nsymbt}, expected 0 or more, and no more than the file has"
-        if facts.header.nsymbt < 0
-        or (facts.size is not None and 1024 + facts.header.nsymbt > facts.size) else None)),
+    Check("H24", E, False, "the extended header is inside the file", extended_size),
     Check("H25", W, False, "the extended header has a known type", when(
         lambda h: h.nsymbt > 0 and h.exttyp not in EXTENDED_TYPES,
         lambda h: f"exttyp is {h.exttyp!r}, expected one of {EXTENDED_TYPES}")),
