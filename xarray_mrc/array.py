@@ -73,11 +73,12 @@ class MrcArray:
         chosen = plan(self.layout, key)
         if 0 in chosen.shape:
             return chosen.finish(np.empty(chosen.shape, self.dtype))
-        pixels = self._view_run(chosen)
+        run = chosen.run if self.layout.is_plain else None
+        pixels = self._view(chosen, run) if run else None
         if pixels is None:
             pixels = np.empty(chosen.shape, self.dtype)
-            if chosen.run is not None and self.layout.is_plain:
-                self.source.readinto(chosen.run[0], pixels.reshape(-1).view(np.uint8))
+            if run:
+                self.source.readinto(run[0], pixels.reshape(-1).view(np.uint8))
             else:
                 self._read_pieces(chosen, pixels)
         if chosen.reaches_end:
@@ -88,12 +89,9 @@ class MrcArray:
         """Read without holding up the event loop; as indexing with `key`."""
         return await asyncio.to_thread(self.__getitem__, key)
 
-    def _view_run(self, chosen: Plan) -> NDArray[Any] | None:
-        """Give the selection without a copy, where that is possible and right."""
-        run = chosen.run
-        if run is None or not self.layout.is_plain or run[0] % self.dtype.itemsize:
-            return None
-        if not LEAST_VIEW_NBYTES <= run[1] < self.layout.nbytes:
+    def _view(self, chosen: Plan, run: tuple[int, int]) -> NDArray[Any] | None:
+        """Give a run of bytes without a copy, where that is possible and right."""
+        if run[0] % self.dtype.itemsize or not LEAST_VIEW_NBYTES <= run[1] < self.layout.nbytes:
             return None
         data = self.source.view(*run)
         return None if data is None else data.view(self.dtype).reshape(chosen.shape)

@@ -182,7 +182,8 @@ class Piece:
         """The runs of bytes that are needed; of rows read one by one only the columns that are."""
         left, right = self.band_crop
         width = self.layout.row_nbytes
-        starts = [self.offset_of(section, 0) + left for section in self.sections.sorted().tolist()]
+        first, section_nbytes = self.offset_of(0, 0) + left, self.layout.section_nbytes
+        starts = [first + n * section_nbytes for n in self.sections.sorted().tolist()]
         parts = [(row * width, (count - 1) * width + right - left) for row, count in self.runs]
         return [(start + offset, nbytes) for start in starts for offset, nbytes in parts]
 
