@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import io
 import os
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
@@ -90,7 +89,7 @@ class MrcBackendEntrypoint(BackendEntrypoint):
                 return True
         position = None
         try:
-            if isinstance(filename_or_obj, io.IOBase):
+            if hasattr(filename_or_obj, "tell"):
                 position = filename_or_obj.tell()
             decode_header(open_source(filename_or_obj))
         except FileNotFoundError:

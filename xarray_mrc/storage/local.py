@@ -64,7 +64,7 @@ class LocalSource(PlainSource):
         out: its number differs between the computers of a cluster.
     pinned : bytes
         The bytes of the header that fix the layout; with these unchanged, a file with a new
-        modification time (an edited header, say) is read on.
+        modification time (an edited header, say) is read on. Empty: no change is allowed.
     mapped : bool
         Whether the file may be mapped.
     """
@@ -105,8 +105,8 @@ class LocalSource(PlainSource):
             host = socket.gethostname()
             raise FileNotFoundError(
                 error.errno,
-                f"not visible on {host}: it was removed after it was opened, or {host} does not "
-                f"share its file system",
+                f"{self.path} is not visible on {host}: it was removed after it was opened, or "
+                f"{host} does not share its file system",
                 self.path,
             ) from None
         try:
@@ -126,7 +126,7 @@ class LocalSource(PlainSource):
         elif now[1] != self.fingerprint[1]:
             what = f"had {self.fingerprint[1]} bytes and now has {now[1]}"
         else:
-            what = "has a new header with another layout of the data"
+            what = "was written to, so that its data may lie differently,"
         raise MrcChangedError(f"{self.path} {what} after it was opened: open it again")
 
     def readinto(self, offset: int, out: Bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import BinaryIO, Literal, Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -160,7 +161,11 @@ def open_source(path: Openable, *, memmap: MemMap = "auto") -> Source:
     head = np.empty(min(HEADER_SIZE, stored.size), np.uint8)
     stored.readinto(0, head)
     container = container_of(head.tobytes())
-    return stored if container is None else CompressedSource(stored, container)
+    if container is None:
+        return stored
+    if isinstance(stored, LocalSource):
+        stored = replace(stored, pinned=b"")
+    return CompressedSource(stored, container)
 
 
 def local_path(path: str | os.PathLike[str]) -> str:
