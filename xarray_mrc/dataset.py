@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 
 from xarray_mrc._xarray import lazy_variable
+from xarray_mrc.codec.decimals import DECIMALS, shortest
 from xarray_mrc.codec.extended import Extended
-from xarray_mrc.codec.geometry import DECIMALS, RIGHT_ANGLES, Geometry, Origin, shortest
+from xarray_mrc.codec.geometry import RIGHT_ANGLES, Geometry, Origin
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import DIMS, Kind, Layout
 from xarray_mrc.reader import OpenedFile

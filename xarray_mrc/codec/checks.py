@@ -11,18 +11,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from xarray_mrc.codec.decimals import FARTHEST
 from xarray_mrc.codec.geometry import (
-    FARTHEST,
     NSTART_LIMIT,
     RIGHT_ANGLES,
     cell_angles,
     true_nstart,
 )
-from xarray_mrc.codec.header import HEADER_SIZE, Header
+from xarray_mrc.codec.header import (
+    HEADER_SIZE,
+    STAMP_ORDERS,
+    Header,
+    has_map_id,
+    stamp_order,
+)
 from xarray_mrc.codec.labels import LABEL_COUNT, LABEL_SIZE
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Layout, symmetry_is_absent
-from xarray_mrc.codec.modes import IMOD_FOUR_BITS, MODES, has_four_bits
-from xarray_mrc.codec.recognition import STAMP_ORDERS, has_map_id, stamp_order
+from xarray_mrc.codec.modes import MODES
+from xarray_mrc.codec.samples import IMOD_FOUR_BITS, has_four_bits
 from xarray_mrc.codec.statistics import DataStatistics, stated_statistics
 
 __all__ = ["CHECKS", "Check", "Facts", "reading_notes"]

@@ -14,65 +14,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_mrc.codec.header import Header, Triple
+from xarray_mrc.codec.decimals import DECIMALS, FARTHEST, Triple, shortest
+from xarray_mrc.codec.header import Header
 
-__all__ = ["Geometry", "Origin", "axis_order", "cell_angles", "cell_matrix", "voxel_size"]
+__all__ = ["Geometry", "Origin", "axis_order", "cell_angles", "cell_matrix"]
 
 Origin = Literal["auto", "origin", "nstart", "zero"]
 OriginSource = Literal["origin", "nstart", "none"]
 
-# Positions are kept to DECIMALS places of an angstrom; outside these bounds float64 can't do that,
-# or neighbours would fall together.
-DECIMALS = 6
-SHORTEST_VOXEL = 1e-5
-FARTHEST = 1e9
 NSTART_LIMIT = 10  # times the grid: what lies farther off was never set
 IMOD_ORIGIN_SIGN = 4
 RIGHT_ANGLES = (90.0, 90.0, 90.0)
-
-
-def shortest(value: float) -> float:
-    """Give the float64 of the shortest decimal that a float32 stands for: 0.1 for float32(0.1)."""
-    return float(str(np.float32(value)))
-
-
-def shortest_voxel(length: float, intervals: int) -> float:
-    """Give the shortest decimal whose float32 product with the intervals is the stored length."""
-    stored = np.float32(length)
-    quotient = length / intervals
-    for digits in range(1, 10):
-        decimal = float(f"{quotient:.{digits}g}")
-        if np.float32(decimal * intervals) == stored:
-            return decimal
-    return quotient
-
-
-def voxel_size(header: Header) -> Triple:
-    """Voxel size along X, Y, Z in angstrom; nan along an axis where the header does not say.
-
-    Parameters
-    ----------
-    header : Header
-        The header of the file.
-
-    Returns
-    -------
-    tuple of float
-        The cell length over the grid intervals (never over NX, NY, NZ), as the shortest decimal
-        that gives back the stored float32 length: 1.35 and not 1.3500000238418579. Two files of
-        one data set so get the same voxel size. Unknown are a length or number of
-        intervals that is zero, negative or not finite.
-
-    Examples
-    --------
-    >>> voxel_size(Header.blank().replace(mx=3, my=3, mz=3, cella=(4.05, 4.05, 0.0)))
-    (1.35, 1.35, nan)
-    """
-    sizes = [math.nan] * 3
-    for axis, (length, intervals) in enumerate(zip(header.cella, header.m, strict=True)):
-        if intervals > 0 and SHORTEST_VOXEL * intervals <= length <= FARTHEST:
-            sizes[axis] = shortest_voxel(length, intervals)
-    return (sizes[0], sizes[1], sizes[2])
 
 
 def axis_order(header: Header) -> tuple[int, int, int]:
@@ -222,7 +174,7 @@ class Geometry:
         >>> Geometry.from_header(header).start
         (2.7, 0.0, 0.0)
         """
-        voxel, angles = voxel_size(header), cell_angles(header)
+        voxel, angles = header.voxel_size, cell_angles(header)
         place, grid = true_origin(header), true_nstart(header)
         source: OriginSource = "none"
         if origin == "origin" or (origin == "auto" and place is not None):

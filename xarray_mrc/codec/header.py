@@ -10,10 +10,12 @@ from __future__ import annotations
 import html
 import struct
 from collections.abc import Iterator
-from typing import Any, Generic, Literal, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
-from xarray_mrc.codec import labels as _labels
-from xarray_mrc.errors import MrcTruncatedError
+from xarray_mrc.codec.decimals import Triple, voxel_size
+from xarray_mrc.codec.labels import decode_labels
+from xarray_mrc.codec.modes import FOREIGN_MODES, MODES, ByteOrder
+from xarray_mrc.errors import MrcFormatError, MrcHeaderError, MrcTruncatedError
 
 __all__ = ["HEADER_SIZE", "IMOD_STAMP", "ByteOrder", "Field", "Header", "layout_bytes"]
 
@@ -21,7 +23,6 @@ HEADER_SIZE = 1024
 IMOD_STAMP = 1146047817  # the bytes "IMOD" in either byte order
 STANDARD_VERSIONS = range(20140, 20500)  # NVERSION is the year times ten plus a counter
 
-ByteOrder = Literal["<", ">"]
 T = TypeVar("T")
 
 
@@ -70,11 +71,10 @@ class Field(Generic[T]):
 
     def pack_into(self, buffer: bytearray, byteorder: ByteOrder, value: Any) -> None:
         """Write a value at the field's place; `struct.error` or OverflowError if it can't fit."""
+        if isinstance(value, bytes) and len(value) > self.nbytes:
+            raise OverflowError(f"it has {len(value)} bytes")
         values = value if self.count > 1 else (value,)
         struct.pack_into(byteorder + self.code, buffer, self.offset, *values)
-
-
-Triple = tuple[float, float, float]
 
 
 class Header:
@@ -197,9 +197,7 @@ class Header:
         >>> Header.decode(Header.blank(">").replace(nx=4, ny=3, nz=2, mode=2).raw).byteorder
         '>'
         """
-        from xarray_mrc.codec.recognition import find_byteorder  # which needs Header itself
-
-        return find_byteorder(bytes(raw[:HEADER_SIZE]), size)
+        return recognise(bytes(raw[:HEADER_SIZE]), size)
 
     def encode(self) -> bytes:
         """Give the 1024 bytes, each as it was read or set."""
@@ -269,14 +267,12 @@ class Header:
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels with text in them, decoded as Latin-1 and stripped."""
-        return _labels.decode_labels(self.label_bytes)
+        return decode_labels(self.label_bytes)
 
     @property
     def voxel_size(self) -> Triple:
         """Voxel size along X, Y, Z in angstrom; nan where the header does not say."""
-        from xarray_mrc.codec.geometry import voxel_size
-
-        return voxel_size(self)
+        return voxel_size(self.cella, self.m)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Header can't be changed; use header.replace({name}=...)")
@@ -369,3 +365,69 @@ def layout_bytes(head: bytes) -> bytes:
     True
     """
     return b"".join(head[start:end] for start, end in LAYOUT_RANGES)
+
+
+# The machine stamp is only one voice of many: genuine files carry stamps of zeros, swapped stamps,
+# or the stamp of the other byte order.
+STAMP_ORDERS: dict[bytes, ByteOrder] = {b"\x44\x44": "<", b"\x44\x41": "<", b"\x11\x11": ">"}
+DELTAVISION_ID = -16224
+PLAUSIBLE_LENGTH = 2**20
+# A header is believed from this score on: a known mode or a clear axis map, and sizes that fit.
+BELIEVED = 7
+
+
+def stamp_order(header: Header) -> ByteOrder | None:
+    """Give the byte order that the machine stamp names, or None if it names none."""
+    return STAMP_ORDERS.get(header.machst[:2])
+
+
+def has_map_id(header: Header) -> bool:
+    """Whether the characters MAP are at their place (the fourth may be a blank or NUL)."""
+    return header.map_id[:3] == b"MAP"
+
+
+def score(header: Header, size: int | None) -> int:
+    """Say how much the numbers look like an MRC header in the header's byte order."""
+    points = 0
+    if header.mode in MODES:
+        points += 4
+    elif header.mode in FOREIGN_MODES:
+        points += 2
+    axes = sorted(header.mapcrs)
+    points += 3 if axes == [1, 2, 3] else 1 if axes == [0, 0, 0] else 0
+    points += 2 if all(1 <= n <= PLAUSIBLE_LENGTH for n in header.n) else 0
+    points += 1 if 0 <= header.nsymbt <= (PLAUSIBLE_LENGTH if size is None else size) else 0
+    points += 2 if stamp_order(header) == header.byteorder else 0
+    points += 1 if header.is_standard_version else 0
+    if size is not None and header.mode in MODES and min(header.n) > 0:
+        row = MODES[header.mode].sample.row_nbytes(header.nx)
+        end = HEADER_SIZE + max(header.nsymbt, 0) + row * header.ny * header.nz
+        points += 4 if end == size else 2 if end <= size else 0
+    return points
+
+
+def recognise(raw: bytes, size: int | None) -> Header:
+    """Read 1024 bytes in the byte order in which they make more sense, as `Header.decode` says."""
+    little, big = Header(raw, "<"), Header(raw, ">")
+    points = {order: score(header, size) for order, header in (("<", little), (">", big))}
+    header = big if points[">"] > points["<"] else little
+    if DELTAVISION_ID in (little.creatid, big.creatid) and not has_map_id(header):
+        raise MrcFormatError(
+            f"this is a DeltaVision (.dv, .r3d) file: the id at byte 96 is {DELTAVISION_ID} and "
+            f"there is no 'MAP ' at byte 208, expected an MRC file: open it with a reader for "
+            f"DeltaVision, such as the package mrc or Bio-Formats"
+        )
+    if points[header.byteorder] < BELIEVED and not has_map_id(header):
+        raise MrcFormatError(
+            f"this is not an MRC file: there is no 'MAP ' at byte 208 (found {header.map_id!r}), "
+            f"and in neither byte order do the first numbers make a header (little endian: size "
+            f"{little.n}, mode {little.mode}, axes {little.mapcrs}; big endian: size {big.n}, "
+            f"mode {big.mode}, axes {big.mapcrs})"
+        )
+    for name, length in zip(("nx", "ny", "nz"), header.n, strict=True):
+        if length < 1:
+            raise MrcHeaderError(
+                f"{name} is {length}, expected 1 or more: the file holds no data, or its header "
+                f"is damaged"
+            )
+    return header

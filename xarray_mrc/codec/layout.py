@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from xarray_mrc.codec.extended import per_section
 from xarray_mrc.codec.geometry import axis_order
-from xarray_mrc.codec.header import HEADER_SIZE, ByteOrder, Header
-from xarray_mrc.codec.modes import Sample, find_sample, has_four_bits
+from xarray_mrc.codec.header import HEADER_SIZE, Header
+from xarray_mrc.codec.modes import ByteOrder, Sample
+from xarray_mrc.codec.samples import find_sample, has_four_bits
 from xarray_mrc.errors import MrcHeaderError, MrcTruncatedError
 
 __all__ = ["Kind", "Layout", "find_kind"]

@@ -48,8 +48,10 @@ LEAST_READ = 32 * 2**10
 LEAST_FEED = 2**10
 MOST_GZIP_HEADER = 2**20
 
-# A window above this is refused: 2**27 bytes, the most that zstd --ultra and xz -9 make.
-WINDOW_LOG = 27
+# More memory for one decoder is refused. zstd refuses windows above this by itself.
+MOST_MEMORY = 128 * 2**20
+# Starting a decoder takes up to 30 us: so many in a row that give nothing are not waited for.
+MOST_EMPTY = 2**16
 # Behind the data of the header this much again is unpacked and checked, and then given up.
 LEAST_SURPLUS = 64 * 2**20
 
@@ -107,13 +109,12 @@ def decoder_maker(container: str) -> Callable[[], Decoder]:
     if container == "xz":
         import lzma
 
-        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2**WINDOW_LOG)
+        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_MEMORY)
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
         from backports import zstd
-    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: WINDOW_LOG}
-    return lambda: zstd.ZstdDecompressor(options=options)
+    return zstd.ZstdDecompressor
 
 
 def container_of(head: bytes) -> str | None:
@@ -182,6 +183,7 @@ class Cursor:
         self._stored = 0  # how many stored bytes were read
         self._rest, self._at = b"", 0  # the last of them, and how many of these were fed
         self._feed = LEAST_FEED
+        self._empty = 0  # how many members began since the last byte came out
 
     def read(self, inner: Source, most: int) -> bytes:
         """Give the next bytes, at least 1 and at most `most`; none at the end only."""
@@ -192,6 +194,7 @@ class Cursor:
                 remember_end(self.key, self.end)
             elif block := self._decode(self._decoder, inner, most):
                 self.position += len(block)
+                self._empty = 0
                 return block
         return b""
 
@@ -234,7 +237,7 @@ class Cursor:
         where = f"{inner.uri}: the {self.container} data before byte {self._fed}"
         if "memory" in str(error).lower():
             return MrcError(
-                f"{where} can't be unpacked within {2**WINDOW_LOG >> 20} MiB ({error}): pack the "
+                f"{where} can't be unpacked within {MOST_MEMORY >> 20} MiB ({error}): pack the "
                 f"file again with a smaller window or dictionary"
             )
         return MrcError(
@@ -261,6 +264,9 @@ class Cursor:
                 pass
             if not self._rest.startswith(MAGICS[self.container], self._at):
                 return None
+        self._empty += 1
+        if self._empty > MOST_EMPTY:
+            raise self._damaged(inner, f"more than {MOST_EMPTY} empty members in a row")
         self._feed = LEAST_FEED
         if self.container == "gzip":
             while (end := gzip_header_end(self._rest, self._at)) is None and self._fetch(inner):

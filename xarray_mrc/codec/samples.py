@@ -1,0 +1,111 @@
+"""Which sample a file has: its mode, the sign of its bytes, and IMOD's two pixels a byte."""
+
+from __future__ import annotations
+
+from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.modes import FOREIGN_MODES, FOUR_BIT, MODES, UNSIGNED_BYTE, Sample
+from xarray_mrc.errors import MrcHeaderError, MrcModeError
+
+__all__ = ["IMOD_FOUR_BITS", "find_sample", "has_four_bits"]
+
+IMOD_SIGNED_BYTES = 1
+IMOD_FOUR_BITS = 16
+
+# Columns and rows, as stored, of the camera images that IMOD takes for packed by their label alone.
+FOUR_BIT_SIZES = (
+    (3838, 7420),
+    (3710, 7676),
+    (3840, 7424),
+    (3712, 7680),
+    (5760, 8184),
+    (4092, 11520),
+)
+
+
+def find_sample(header: Header, signed: bool | None = None) -> Sample:
+    """Tell how the pixels of a file are stored.
+
+    Parameters
+    ----------
+    header : Header
+        The header of the file.
+    signed : bool, optional
+        Whether bytes (mode 0) are signed; by default found by the rules in Notes.
+
+    Returns
+    -------
+    Sample
+
+    Raises
+    ------
+    MrcModeError
+        The mode is unknown.
+    MrcHeaderError
+        IMOD's flags say of bytes that they are signed and hold two pixels each.
+
+    Notes
+    -----
+    Bytes are signed in the standard, and were unsigned in much software. In this order: IMOD's
+    stamp and its flag 1; a standard NVERSION, or the marks of a CCP4 or EMDB map: signed; the
+    range of the densities in the header, as IMOD does it.
+
+    Examples
+    --------
+    >>> find_sample(Header.blank().replace(mode=0, nversion=0, dmin=0.0, dmax=255.0)).dtype
+    'u1'
+    """
+    mode = MODES.get(header.mode)
+    if mode is None:
+        what = FOREIGN_MODES.get(header.mode, "unknown")
+        if header.mode >= 1000:
+            what = f"data compressed by MRCZ (method {header.mode // 1000})"
+        known = ", ".join(map(str, MODES))
+        raise MrcModeError(
+            f"mode is {header.mode} ({what}), expected one of {known}: convert the file with the "
+            f"program that wrote it"
+        )
+    if mode.number != 0:
+        return mode.sample
+    if has_four_bits(header):
+        claims_signed = header.has_imod_stamp and bool(header.imod_flags & IMOD_SIGNED_BYTES)
+        if signed or (signed is None and claims_signed):
+            raise MrcHeaderError(
+                "IMOD's flags say that bytes are signed and that each holds two 4-bit pixels, "
+                "expected only one of the two: pass signed=False to read the pixels as 0 to 15"
+            )
+        return FOUR_BIT
+    if signed is None:
+        signed = has_signed_bytes(header)
+    return mode.sample if signed else UNSIGNED_BYTE
+
+
+def has_four_bits(header: Header) -> bool:
+    """Whether a mode-0 file holds two pixels a byte, with NX halved (IMOD's second 4-bit form)."""
+    if header.mode != 0:
+        return False
+    if header.has_imod_stamp and header.imod_flags & IMOD_FOUR_BITS:
+        return True
+    labels = header.labels
+    return (
+        len(labels) == 1
+        and "4 bits packed" in labels[0]
+        and any(abs(header.nx - x) <= 2 and abs(header.ny - y) <= 2 for x, y in FOUR_BIT_SIZES)
+    )
+
+
+def has_signed_bytes(header: Header) -> bool:
+    """Whether the bytes of mode 0 are signed, by the rules that `find_sample` states."""
+    if header.has_imod_stamp:
+        return bool(header.imod_flags & IMOD_SIGNED_BYTES)
+    if header.is_standard_version:
+        return True
+    if header.ispg >= 1 and (
+        header.lskflg == 1 or header.nsymbt > 0 or any("EMDATABANK" in t for t in header.labels)
+    ):
+        return True
+    low, high = header.dmin, header.dmax
+    if not low <= high:  # not computed, or nan
+        return True
+    if low >= 0:
+        return high < 128
+    return high < 128 or -low > high - 128
