@@ -47,7 +47,9 @@ def make_file(rng: random.Random) -> bytes:
     nx, ny, nz = (rng.randint(1, 9) for _ in range(3))
     ispg = rng.choice((0, 0, 1, 1, 401))
     exttyp = rng.choice((b"\0\0\0\0", b"FEI1", b"FEI2", b"SERI", b"AGAR", b"CCP4", b"HDF5"))
-    extended = rng.choice((b"", b"", rng.randbytes(80), b"X,Y,Z".ljust(80), rng.randbytes(768 * nz)))
+    extended = rng.choice(
+        (b"", b"", rng.randbytes(80), b"X,Y,Z".ljust(80), rng.randbytes(768 * nz))
+    )
     raw = bytearray(1024)
     struct.pack_into(order + "10i", raw, 0, nx, ny, nz, mode, 0, 0, 0, nx, ny, rng.choice((1, nz)))
     struct.pack_into(order + "6f", raw, 40, nx * 1.5, ny * 1.5, nz * 1.5, 90, 90, 90)

@@ -169,11 +169,9 @@ def encode(form: Form, stored: np.ndarray, order: str) -> bytes:
     if form.packed:
         rows = stored.reshape(-1, stored.shape[-1]).tolist()
         # An odd row ends in half a byte that is no pixel, and need not be 0.
-        padded = [row + [9] if len(row) % 2 else row for row in rows]
+        padded = [[*row, 9] if len(row) % 2 else row for row in rows]
         return bytes(
-            low + 16 * high
-            for row in padded
-            for low, high in zip(row[::2], row[1::2], strict=True)
+            low + 16 * high for row in padded for low, high in zip(row[::2], row[1::2], strict=True)
         )
     flat = stored.reshape(-1)
     if form.parts == 2:

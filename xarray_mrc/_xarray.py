@@ -69,7 +69,7 @@ def as_outer(
         if isinstance(entry, slice):
             return None
         entry = np.asarray(entry)
-        varying = [axis for axis, length in enumerate(entry.shape) if length > 1]
+        varying = [axis for axis, length in enumerate(entry.shape) if length != 1]
         if entry.ndim != len(key.tuple) or len(varying) > 1:
             return None
         axes.append(varying[0] if varying else -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Iterable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import xarray as xr
 from xarray.backends import BackendEntrypoint
@@ -18,10 +18,19 @@ from xarray_mrc.errors import MrcError
 from xarray_mrc.reader import decode_header, open_file, suffix_of
 from xarray_mrc.sidecar import Sidecar
 from xarray_mrc.storage import open_source
+from xarray_mrc.storage.memory import MemorySource
 from xarray_mrc.storage.source import MemMap, Openable
 
 __all__ = ["MrcBackendEntrypoint", "open_mrc"]
 
+CHOICES: dict[str, tuple[str | bool, ...]] = {
+    "truncated": ("raise", "sections"),
+    "origin": get_args(Origin),
+    "coords": get_args(Coords),
+    "extended_header": get_args(ExtendedHeader),
+    "memmap": ("auto", True, False),
+    "sidecar": ("auto", True, False),
+}
 SUFFIXES = frozenset({".mrc", ".mrcs", ".map", ".ccp4", ".st", ".ali", ".preali", ".rec"})
 
 
@@ -56,6 +65,13 @@ class MrcBackendEntrypoint(BackendEntrypoint):
         default_name: str = "data",
     ) -> xr.Dataset:
         """Open a file as a lazy dataset; `open_mrc` describes the parameters."""
+        for name, value in (
+            ("truncated", truncated), ("origin", origin), ("coords", coords),
+            ("extended_header", extended_header), ("memmap", memmap), ("sidecar", sidecar),
+        ):  # fmt: skip
+            if value not in CHOICES[name]:
+                allowed = ", ".join(map(repr, CHOICES[name]))
+                raise ValueError(f"{name}={value!r}, expected one of {allowed}")
         opened = open_file(
             filename_or_obj,
             truncated=truncated,
@@ -83,7 +99,7 @@ class MrcBackendEntrypoint(BackendEntrypoint):
         """Whether the name is that of an MRC file, and the first bytes, where at hand, too."""
         if isinstance(filename_or_obj, str | os.PathLike):
             path = os.fspath(filename_or_obj)
-            if suffix_of(path).lower() not in SUFFIXES:
+            if not isinstance(path, str) or suffix_of(path).lower() not in SUFFIXES:
                 return False
             if "://" in path and not path.startswith("file://"):
                 return True
@@ -167,5 +183,8 @@ def open_mrc(
     >>> open_mrc(header.raw + bytes([1, 2]), chunks=None).values.tolist()
     [[1, 2]]
     """
-    found: Any = path  # xarray's own type knows no BinaryIO
+    # xarray's own types know no BinaryIO, and it can't make chunks of bytes.
+    found: Any = path
+    if isinstance(path, bytes | bytearray | memoryview):
+        found = MemorySource(path)
     return xr.open_dataarray(found, engine=MrcBackendEntrypoint, chunks=chunks, **options)

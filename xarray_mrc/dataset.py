@@ -80,7 +80,8 @@ def build(
                 length = layout.shape[layout.dims.index(dim)]
                 found[dim] = position(geometry, dim, length, physical=coords == "physical")
     found |= section_coords(opened, extended_header)
-    dataset = xr.Dataset({name: variable}, found)
+    # Without indexes: xarray makes the default ones, unless the user asked for none.
+    dataset = xr.Dataset({name: variable}, xr.Coordinates(found, indexes={}))
     dataset.encoding["source"] = opened.array.source.uri
     return dataset
 

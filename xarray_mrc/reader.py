@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any, Literal
 
 import numpy as np
@@ -20,16 +19,14 @@ from xarray_mrc.array import MrcArray
 from xarray_mrc.codec.checks import Facts, reading_notes
 from xarray_mrc.codec.extended import Extended, decode_extended
 from xarray_mrc.codec.header import HEADER_SIZE, Header
-from xarray_mrc.codec.layout import Kind, Layout
+from xarray_mrc.codec.layout import Kind, Layout, may_lack_symmetry
 from xarray_mrc.errors import MrcError, MrcWarning
-from xarray_mrc.sidecar import Sidecar, has_sidecar, read_sidecar
+from xarray_mrc.sidecar import Sidecar, has_sidecar, plain_name, read_sidecar
 from xarray_mrc.storage import Source, open_source
 from xarray_mrc.storage.source import MemMap, Openable
 
 __all__ = ["OpenedFile", "open_file", "read_header"]
 
-CONTAINER_SUFFIXES = frozenset({".gz", ".bz2", ".xz", ".zst"})
-# A compressed file that claims more than this is read through before memory is set aside for it.
 DOUBTFUL_NBYTES = 64 * 2**20
 DOUBTFUL_RATIO = 100
 PACKAGES = ("xarray_mrc", "xarray")
@@ -168,19 +165,20 @@ def open_file(
     with named(source):
         header = decode_header(source)
         size = source.known_size
+        behind = options["behind"] = read_behind(header, source)
         layout = Layout.from_header(header, size, **options)
-        raw = read_extended(source, layout) if extended else b""
-        records = decode_extended(header, raw, header.nz) if raw else Extended("none")
         end = layout.offset + layout.nbytes
-        if size is None and (truncated == "sections" or is_doubtful(header, source, end, records)):
+        if size is None and (
+            truncated == "sections" or is_too_good(source, end) or may_lack_symmetry(header, behind)
+        ):
             size = min(source.size_up_to(end), end)
             layout = Layout.from_header(header, size, **options)
-            if layout.offset == HEADER_SIZE:
-                raw, records = b"", Extended("none")
+        raw = read_extended(source, layout) if extended else b""
+        records = decode_extended(header, raw, header.nz) if raw else Extended("none")
     mdoc = Extended("none")
     if sidecar and is_local and layout.kind in ("image", "image_stack"):
         mdoc = read_sidecar(source.uri, header.nz, required=sidecar is True)
-    notes = reading_notes(Facts(header, layout, size, records.problem))
+    notes = reading_notes(Facts(header, layout, size, records.problem, signed is not None))
     notes += [mdoc.problem] if mdoc.problem else []
     if notes:
         message = f"{source.uri}: " + "; ".join(notes)
@@ -195,15 +193,20 @@ def read_extended(source: Source, layout: Layout) -> bytes:
     return raw.tobytes()
 
 
-def is_doubtful(header: Header, source: Source, end: int, records: Extended) -> bool:
-    """Whether a compressed file must be read through once before its header is believed.
+def read_behind(header: Header, source: Source) -> bytes:
+    """Read the first 80 bytes behind the header, or what there is of them, if NSYMBT claims any."""
+    room = 80 if source.known_size is None else source.known_size - HEADER_SIZE
+    behind = np.empty(max(0, min(80, room, header.nsymbt)), np.uint8)
+    source.readinto(HEADER_SIZE, behind)
+    return behind.tobytes()
 
-    That is: its data would be compressed better than any density is, or it claims symmetry records
-    whose bytes are none, as old entries of EMDB do that lack them.
+
+def is_too_good(source: Source, end: int) -> bool:
+    """Whether a compressed file claims data that were compressed better than any density is.
+
+    It is read through once, before memory is set aside for so much.
     """
-    too_good = end > DOUBTFUL_NBYTES and end > DOUBTFUL_RATIO * source.stored_size
-    no_records = records.kind == "unknown" and header.nsymbt % 80 == 0
-    return too_good or no_records
+    return end > DOUBTFUL_NBYTES and end > DOUBTFUL_RATIO * source.stored_size
 
 
 def user_level() -> int:
@@ -216,7 +219,4 @@ def user_level() -> int:
 
 def suffix_of(path: str) -> str:
     """Suffix of a file name without that of a container: ``.mrcs`` of ``a.mrcs.gz``."""
-    name = PurePath(path)
-    if name.suffix.lower() in CONTAINER_SUFFIXES:
-        name = name.with_suffix("")
-    return name.suffix
+    return os.path.splitext(plain_name(path))[1]

@@ -15,10 +15,11 @@ import numpy as np
 
 from xarray_mrc.codec.extended.table import COMMON_UNITS, Extended, SectionField
 
-__all__ = ["Sidecar", "has_sidecar", "read_sidecar"]
+__all__ = ["Sidecar", "has_sidecar", "plain_name", "read_sidecar"]
 
 Sidecar = bool | Literal["auto"]
 
+CONTAINER_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 SUFFIXES = (".mdoc", ".tlt", ".rawtlt")
 DATE_FORMATS = ("%d-%b-%y %H:%M:%S", "%d-%b-%Y %H:%M:%S", "%Y-%b-%d %H:%M:%S")
 
@@ -42,9 +43,16 @@ COLUMNS: tuple[tuple[str, str, Get], ...] = (
 
 def beside(path: str) -> Iterable[Path]:
     """Give the names that a sidecar of a file can have: a.mrc.mdoc, a.mdoc, a.tlt, a.rawtlt."""
-    name = Path(path)
+    name = Path(plain_name(path))
+    yield Path(f"{path}.mdoc")
     yield Path(f"{name}.mdoc")
     yield from (name.with_suffix(suffix) for suffix in SUFFIXES)
+
+
+def plain_name(path: str) -> str:
+    """Name of a file without the suffix of a container: ``a.mrcs`` of ``a.mrcs.gz``."""
+    stem, suffix = os.path.splitext(path)
+    return stem if suffix.lower() in CONTAINER_SUFFIXES else path
 
 
 def has_sidecar(path: str) -> bool:

@@ -26,7 +26,7 @@ from xarray_mrc.codec.header import (
     stamp_order,
 )
 from xarray_mrc.codec.labels import LABEL_COUNT, LABEL_SIZE
-from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Layout, symmetry_is_absent
+from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Layout
 from xarray_mrc.codec.modes import MODES
 from xarray_mrc.codec.samples import IMOD_FOUR_BITS, has_four_bits
 from xarray_mrc.codec.statistics import DataStatistics, stated_statistics
@@ -57,6 +57,8 @@ class Facts:
         Bytes of the file, decompressed; None if not known.
     extended_problem : str
         What is wrong with the extended header, or "".
+    sign_is_given : bool
+        Whether the user said if bytes are signed.
     data : DataStatistics or None
         What the data are, where they were read.
     container, suffix : str
@@ -67,6 +69,7 @@ class Facts:
     layout: Layout | None = None
     size: int | None = None
     extended_problem: str = ""
+    sign_is_given: bool = False
     data: DataStatistics | None = None
     container: str = ""
     suffix: str = ""
@@ -152,7 +155,7 @@ def far_nstart(facts: Facts) -> str | None:
 
 def byte_sign(facts: Facts) -> str | None:
     header, layout = facts.header, facts.layout
-    if layout is None or layout.sample.stored != "i1":
+    if layout is None or layout.sample.stored != "i1" or facts.sign_is_given:
         return None
     if not header.dmin <= header.dmax or header.dmax <= 127:
         return None
@@ -194,7 +197,7 @@ def packed_by_label(facts: Facts) -> str | None:
 
 def absent_symmetry(facts: Facts) -> str | None:
     layout = facts.layout
-    if layout is None or not symmetry_is_absent(facts.header, facts.size, layout.nbytes):
+    if layout is None or layout.offset > HEADER_SIZE or facts.header.nsymbt <= 0:
         return None
     return (
         f"nsymbt says {facts.header.nsymbt} bytes of symmetry records, but the file has just its "

@@ -24,6 +24,7 @@ OriginSource = Literal["origin", "nstart", "none"]
 
 NSTART_LIMIT = 10  # times the grid: what lies farther off was never set
 IMOD_ORIGIN_SIGN = 4
+FLATTEST = 1e-3
 RIGHT_ANGLES = (90.0, 90.0, 90.0)
 
 
@@ -67,8 +68,10 @@ def cell_angles(header: Header) -> Triple:
     (90.0, 90.0, 90.0)
     """
     angles = tuple(shortest(v) if math.isfinite(v) else math.nan for v in header.cellb)
+    found = (angles[0], angles[1], angles[2])
     valid = all(0 < v < 180 for v in angles) and sum(angles) < 360 and 2 * max(angles) < sum(angles)
-    return (angles[0], angles[1], angles[2]) if valid else RIGHT_ANGLES
+    # Of what is left, a cell that is all but flat has no inverse that deserves the name.
+    return found if valid and cell_matrix(found)[2, 2] > FLATTEST else RIGHT_ANGLES
 
 
 def cell_matrix(angles: Triple) -> NDArray[np.float64]:
@@ -91,7 +94,8 @@ def cell_matrix(angles: Triple) -> NDArray[np.float64]:
     """
     cos_a, cos_b, cos_g = (math.cos(math.radians(v)) if v != 90 else 0.0 for v in angles)
     sin_g = math.sin(math.radians(angles[2]))
-    height = math.sqrt(1 - cos_a**2 - cos_b**2 - cos_g**2 + 2 * cos_a * cos_b * cos_g)
+    squared = 1 - cos_a**2 - cos_b**2 - cos_g**2 + 2 * cos_a * cos_b * cos_g
+    height = math.sqrt(max(0.0, squared))
     return np.array(
         [
             [1.0, cos_g, cos_b],

@@ -30,12 +30,15 @@ IMOD_TILT_TYPES = (1, 2)
 PREFERRED_NBYTES = 64 * 2**20
 
 
-def lengths_xyz(header: Header) -> tuple[int, int, int]:
-    """Voxels in the file along X, Y, Z, whatever axes its columns, rows and sections are."""
-    lengths = [0, 0, 0]
-    for axis, n in zip(axis_order(header), header.n, strict=True):
-        lengths[axis] = n
-    return (lengths[0], lengths[1], lengths[2])
+def pixel_counts(header: Header) -> tuple[int, int, int]:
+    """Pixels in a row, rows and sections; NX is half the pixels in a row in IMOD's 4-bit form."""
+    columns, rows, sections = header.n
+    return (2 * columns if has_four_bits(header) else columns), rows, sections
+
+
+def depth_of(header: Header) -> int:
+    """Pixels along Z, whichever of columns, rows and sections that is."""
+    return pixel_counts(header)[axis_order(header).index(2)]
 
 
 def find_kind(header: Header, suffix: str = "", sidecar: bool = False) -> Kind:
@@ -71,7 +74,7 @@ def find_kind(header: Header, suffix: str = "", sidecar: bool = False) -> Kind:
         return "volume_stack"
     if header.ispg != 0:
         return "volume"
-    depth = lengths_xyz(header)[2]
+    depth = depth_of(header)
     if depth == 1:
         return "image"
     is_stack = (
@@ -128,6 +131,7 @@ class Layout:
         truncated: Literal["raise", "sections"] = "raise",
         suffix: str = "",
         sidecar: bool = False,
+        behind: bytes = b"",
     ) -> Layout:
         """Find out how the data of a file lie.
 
@@ -145,6 +149,8 @@ class Layout:
             What to do with a file that ends early: an error, or the whole sections that are there.
         suffix, sidecar
             As in `find_kind`.
+        behind : bytes
+            The first bytes behind the header, as in `may_lack_symmetry`.
 
         Returns
         -------
@@ -165,11 +171,9 @@ class Layout:
         (('z', 'y', 'x'), (2, 3, 4), dtype('float32'))
         """
         sample = find_sample(header, signed)
-        columns, rows, sections = header.n
-        if has_four_bits(header):
-            columns *= 2
+        columns, rows, sections = pixel_counts(header)
         section_nbytes = rows * sample.row_nbytes(columns)
-        offset = data_offset(header, size, sections * section_nbytes)
+        offset = data_offset(header, size, sections * section_nbytes, behind)
         whole = sections
         if size is not None:
             whole = min(sections, max(0, size - offset) // section_nbytes)
@@ -275,19 +279,40 @@ class Layout:
         return pixels[..., : self.stored[3]] if self.sample.packed else pixels
 
 
-def symmetry_is_absent(header: Header, size: int | None, data_nbytes: int) -> bool:
-    """Whether NSYMBT speaks of bytes that are not there, as in some old entries of EMDB."""
-    return header.nsymbt > 0 and size == HEADER_SIZE + data_nbytes
+def may_lack_symmetry(header: Header, behind: bytes) -> bool:
+    """Whether NSYMBT may speak of symmetry records that are not there, as in old entries of EMDB.
+
+    Parameters
+    ----------
+    header : Header
+        The header of the file.
+    behind : bytes
+        The first bytes behind it, up to 80: the first record, if there is one.
+
+    Returns
+    -------
+    bool
+        True unless the extended header is of another type, or begins with a text.
+
+    Examples
+    --------
+    >>> may_lack_symmetry(Header.blank().replace(nsymbt=80), b"X,Y,Z".ljust(80))
+    False
+    """
+    text = behind.strip(b" \0")
+    is_text = b"," in text and text.isascii() and text.decode("ascii").isprintable()
+    other = per_section(header.exttyp) or header.exttyp in (b"HDF5", b"JSON")
+    return header.nsymbt > 0 and not is_text and not other
 
 
-def data_offset(header: Header, size: int | None, data_nbytes: int) -> int:
-    """Where the data begin; MrcHeaderError if the extended header can't be."""
+def data_offset(header: Header, size: int | None, data_nbytes: int, behind: bytes) -> int:
+    """Where the data begin; MrcHeaderError or MrcTruncatedError if the extended header can't be."""
     if header.nsymbt < 0:
         raise MrcHeaderError(
             f"nsymbt, the size of the extended header, is {header.nsymbt}, expected 0 or more: the "
             f"header is damaged"
         )
-    if symmetry_is_absent(header, size, data_nbytes):
+    if size == HEADER_SIZE + data_nbytes and may_lack_symmetry(header, behind):
         return HEADER_SIZE
     if size is not None and HEADER_SIZE + header.nsymbt > size:
         raise MrcTruncatedError(

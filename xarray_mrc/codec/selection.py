@@ -63,6 +63,10 @@ class Pick:
         if array.ndim == 0:
             first = operator.index(array[()])
             return cls(slice(first, first + 1, 1), 1, dropped=True)
+        step = int(array[1] - array[0]) if len(array) > 1 else 1
+        if step != 0 and (np.diff(array) == step).all():  # a slice in disguise
+            low, high = int(min(array[0], array[-1])), int(max(array[0], array[-1]))
+            return cls(slice(low, high + 1, abs(step)), len(array), reversed=step < 0)
         return cls(array, len(array))
 
     @property
@@ -226,7 +230,13 @@ class Piece:
     ) -> NDArray[np.generic]:
         """Pick sections, rows and columns of (sections, rows, bytes from byte `left` on)."""
         low, high = crop(self.layout, self.columns)
-        chosen = rows[:, :, low - left : high - left][sections][:, wanted]
+        chosen = rows[:, :, low - left : high - left]
+        if isinstance(sections, slice):
+            chosen = chosen[sections][:, wanted]
+        elif isinstance(wanted, slice):
+            chosen = chosen[:, wanted][sections]
+        else:
+            chosen = chosen[sections[:, np.newaxis], wanted]
         pixels = self.layout.sample.decode(chosen, self.layout.byteorder)
         first = self.columns.bounds[0]
         first -= first % 2 if self.layout.sample.packed else 0

@@ -25,7 +25,7 @@ import numpy as np
 from xarray_mrc.errors import MrcError, MrcTruncatedError, MrcWarning
 from xarray_mrc.storage.fileobject import FileObjectSource
 from xarray_mrc.storage.memory import MemorySource
-from xarray_mrc.storage.source import Bytes, Source, truncated
+from xarray_mrc.storage.protocol import Bytes, Source, truncated
 
 __all__ = ["CompressedSource", "container_of"]
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import io
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from xarray_mrc.storage.source import Bytes, PlainSource, fill, truncated
+from xarray_mrc.storage.protocol import Bytes, PlainSource, fill, truncated
 
 __all__ = ["FileObjectSource"]
+
+# One lock for each object that sources hold, because two of them may hold the same.
+_locks: weakref.WeakValueDictionary[int, threading.Lock] = weakref.WeakValueDictionary()
+_guard = threading.Lock()
 
 
 class FileObjectSource(PlainSource):
@@ -26,7 +31,8 @@ class FileObjectSource(PlainSource):
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self._lock = threading.Lock()
+        with _guard:
+            self._lock = _locks.setdefault(id(file), threading.Lock())
         self.size: int = file.seek(0, io.SEEK_END)
 
     @property

@@ -19,12 +19,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from xarray_mrc.codec.header import HEADER_SIZE, layout_bytes
 from xarray_mrc.errors import MrcChangedError
-from xarray_mrc.storage.source import Bytes, MemMap, PlainSource, truncated
+from xarray_mrc.storage.protocol import Bytes, PlainSource, truncated
 
 __all__ = ["LocalSource"]
 
@@ -75,7 +76,7 @@ class LocalSource(PlainSource):
     mapped: bool
 
     @classmethod
-    def open(cls, path: str, memmap: MemMap = "auto") -> LocalSource:
+    def open(cls, path: str, memmap: bool | Literal["auto"] = "auto") -> LocalSource:
         """Look at a file; OSError if it can't be read."""
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:

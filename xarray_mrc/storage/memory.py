@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from xarray_mrc.storage.source import Bytes, PlainSource, fill, truncated
+from xarray_mrc.storage.protocol import Bytes, PlainSource, fill, truncated
 
 __all__ = ["MemorySource"]
 

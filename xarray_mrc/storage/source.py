@@ -1,117 +1,27 @@
-"""The protocol `Source`, and `open_source`, which finds the right one for a path or an object."""
+"""`open_source`: the right source for a path or an object."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xarray_mrc.codec.header import HEADER_SIZE
-from xarray_mrc.errors import MrcError, MrcTruncatedError
+from xarray_mrc.errors import MrcError
+from xarray_mrc.storage.compressed import CompressedSource, container_of
+from xarray_mrc.storage.fileobject import FileObjectSource
+from xarray_mrc.storage.local import LocalSource
+from xarray_mrc.storage.memory import MemorySource
+from xarray_mrc.storage.protocol import Source
 
-__all__ = ["Bytes", "MemMap", "Openable", "PlainSource", "Source", "fill", "open_source"]
+__all__ = ["MemMap", "Openable", "Source", "open_source"]
 
-Bytes = NDArray[np.uint8]
-Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | MemorySource | BinaryIO
 MemMap = bool | Literal["auto"]
-
-
-class Source(Protocol):
-    """Bytes that can be read from any place: small, hashable, picklable, with nothing open.
-
-    What a source gives out never shares memory with the file or with what it gave before.
-    """
-
-    @property
-    def uri(self) -> str:
-        """Path or URL, or a description of what has none."""
-
-    @property
-    def size(self) -> int:
-        """Number of bytes, decompressed; of a compressed file this costs a pass."""
-
-    @property
-    def known_size(self) -> int | None:
-        """Number of bytes, or None where finding out costs a pass."""
-
-    @property
-    def stored_size(self) -> int:
-        """Number of bytes that are stored, compressed or not."""
-
-    @property
-    def fingerprint(self) -> tuple[int | str, ...]:
-        """Numbers that change when the content does."""
-
-    def size_up_to(self, limit: int) -> int:
-        """Give the size, or any number above `limit` if it is larger; costs no more than that."""
-
-    def readinto(self, offset: int, out: Bytes) -> None:
-        """Fill `out` with the bytes from `offset` on; a short read is a MrcTruncatedError."""
-
-    def view(self, offset: int, nbytes: int) -> Bytes | None:
-        """Give bytes that need no copy and are the caller's to keep and to change, or None."""
-
-    def window(
-        self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
-    ) -> AbstractContextManager[Bytes | None]:
-        """Show a range of bytes, to be read within the context only, or None.
-
-        `bands` are the ranges (offset, number of bytes) of it that will be looked at.
-        """
-
-    def read_bands(self, bands: Sequence[tuple[int, int]]) -> Bytes:
-        """Read several ranges (offset, number of bytes), given one behind the other."""
-
-    def finish(self, end: int) -> None:
-        """Hear that the last byte of the data, before `end`, was read; check what is left."""
-
-
-class PlainSource:
-    """What holds for every source whose bytes are stored as they are."""
-
-    __slots__ = ()
-
-    @property
-    def known_size(self: Source) -> int:
-        """Number of bytes."""
-        return self.size
-
-    @property
-    def stored_size(self: Source) -> int:
-        """Number of bytes."""
-        return self.size
-
-    def size_up_to(self: Source, limit: int) -> int:
-        """Give the size."""
-        return self.size
-
-    def finish(self, end: int) -> None:
-        """Do nothing: the size was compared when the file was opened."""
-
-
-def fill(source: Source, bands: Sequence[tuple[int, int]]) -> Bytes:
-    """Read ranges one by one with `readinto`, for a source that knows nothing better."""
-    data = np.empty(sum(nbytes for _, nbytes in bands), np.uint8)
-    end = 0
-    for offset, nbytes in bands:
-        start, end = end, end + nbytes
-        source.readinto(offset, data[start:end])
-    return data
-
-
-def truncated(uri: str, offset: int, wanted: int, found: int) -> MrcTruncatedError:
-    """Make the error for a read that came back short."""
-    return MrcTruncatedError(
-        f"{uri}: {wanted} bytes were wanted from byte {offset}, but only {found} are there: the "
-        f"file is cut off, or became shorter after it was opened"
-    )
 
 
 def open_source(path: Openable, *, memmap: MemMap = "auto") -> Source:
@@ -121,7 +31,7 @@ def open_source(path: Openable, *, memmap: MemMap = "auto") -> Source:
 
     Parameters
     ----------
-    path : str, os.PathLike, bytes, bytearray, memoryview or binary file object
+    path : str, os.PathLike, bytes, bytearray, memoryview, MemorySource or binary file object
         What to read. A local path is made absolute.
     memmap : {"auto", True, False}
         Whether local files are mapped; "auto" does it unless they lie on a network file system.
@@ -142,13 +52,10 @@ def open_source(path: Openable, *, memmap: MemMap = "auto") -> Source:
     >>> open_source(bytes(2048)).size
     2048
     """
-    from xarray_mrc.storage.compressed import CompressedSource, container_of
-    from xarray_mrc.storage.fileobject import FileObjectSource
-    from xarray_mrc.storage.local import LocalSource
-    from xarray_mrc.storage.memory import MemorySource
-
     stored: Source
-    if isinstance(path, bytes | bytearray | memoryview):
+    if isinstance(path, MemorySource):
+        stored = path
+    elif isinstance(path, bytes | bytearray | memoryview):
         stored = MemorySource(path)
     elif isinstance(path, str | os.PathLike):
         stored = LocalSource.open(local_path(path), memmap=memmap)
@@ -170,7 +77,7 @@ def open_source(path: Openable, *, memmap: MemMap = "auto") -> Source:
 
 def local_path(path: str | os.PathLike[str]) -> str:
     """Make a path or file URL an absolute path; MrcError for any other URL."""
-    text = os.fspath(path)
+    text = os.fsdecode(path)
     if "://" not in text:
         return os.path.abspath(os.path.expanduser(text))
     parts = urlsplit(text)

@@ -1,0 +1,283 @@
+"""Voxel size as the shortest decimal, positions, axes and skewed cells."""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Any
+
+import gemmi
+import numpy as np
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+from mrcbytes import AXES, IMOD, ORDERS, decimals
+from mrcbytes import header as lay_header
+
+from xarray_mrc.codec.decimals import shortest
+from xarray_mrc.codec.geometry import (
+    RIGHT_ANGLES,
+    Geometry,
+    axis_order,
+    cell_angles,
+    cell_matrix,
+)
+from xarray_mrc.codec.header import Header
+
+UNTIMED = settings(deadline=None)
+INTERVALS = st.integers(1, 20_000)
+CLEAN = st.integers(2, 4).flatmap(
+    lambda places: st.decimals("0.01", "99.99", places=places, allow_nan=False)
+)
+# All that a map can be long; smaller and greater ones are no lengths in angstrom.
+LENGTHS = st.floats(np.float32(0.25), np.float32(1e8), width=32)
+
+
+def header(**fields: Any) -> Header:
+    return Header(lay_header(**fields), "<")
+
+
+def voxel_size(header: Header) -> tuple[float, float, float]:
+    return header.voxel_size
+
+
+def with_cell(length: float, intervals: int) -> Header:
+    sides = (length,) * 3
+    return header(cella=sides, mx=intervals, my=intervals, mz=intervals)
+
+
+# Voxel size --------------------------------------------------------------------------------------
+
+
+@UNTIMED
+@given(CLEAN, INTERVALS)
+@example(Decimal("1.35"), 3)
+@example(Decimal("0.8332"), 7676)
+def test_clean_voxel_size_is_recovered(voxel: Decimal, m: int) -> None:
+    found = voxel_size(with_cell(float(np.float32(float(voxel * m))), m))
+    assert found == (float(voxel),) * 3
+
+
+def test_clean_voxel_sizes_are_recovered_without_exception() -> None:
+    random = np.random.default_rng(7)
+    for places in (2, 3, 4):
+        sizes = np.round(random.uniform(0.05, 60, 3000), places)
+        counts = random.integers(1, 12_000, 3000)
+        for size, m in zip(sizes.tolist(), counts.tolist(), strict=True):
+            length = float(np.float32(size * m))
+            assert voxel_size(with_cell(length, m))[0] == size
+
+
+@UNTIMED
+@given(LENGTHS, INTERVALS)
+@example(0.25, 20_000)
+@example(512.0, 375)
+@example(1e8, 1)
+def test_stored_length_is_given_back(length: float, m: int) -> None:
+    for found in voxel_size(with_cell(length, m)):
+        assert np.float32(found * m) == np.float32(length)
+
+
+@UNTIMED
+@given(LENGTHS, INTERVALS)
+def test_no_shorter_decimal_gives_the_length_back(length: float, m: int) -> None:
+    found = voxel_size(with_cell(length, m))[0]
+    digits = len(Decimal(repr(found)).normalize().as_tuple().digits)
+    exact = Decimal(length) / m
+    for fewer in range(1, digits):
+        decimal = Context(fewer, ROUND_HALF_EVEN).create_decimal(exact)
+        assert np.float32(float(decimal) * m) != np.float32(length)
+
+
+@UNTIMED
+@given(CLEAN, INTERVALS, INTERVALS)
+def test_files_of_one_data_set_agree(voxel: Decimal, m: int, other: int) -> None:
+    # A cut-out of another size has another cell, whose float32 is off by another amount.
+    sizes = {voxel_size(with_cell(float(np.float32(float(voxel * n))), n)) for n in (m, other)}
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("length", [0.0, -0.0, -1.0, math.nan, math.inf, -math.inf, 1e-30, 3e38])
+@pytest.mark.parametrize("order", ORDERS)
+def test_lengths_that_say_nothing(length: float, order: Any) -> None:
+    for axis in range(3):
+        cella = [2.0, 3.0, 4.0]
+        cella[axis] = length
+        raw = lay_header(order, cella=tuple(cella), mx=2, my=2, mz=2)
+        found = voxel_size(Header(raw, order))
+        assert [math.isnan(size) for size in found] == [i == axis for i in range(3)]
+
+
+@pytest.mark.parametrize("m", [0, -1, -(2**31)])
+def test_intervals_that_say_nothing(m: int) -> None:
+    assert all(math.isnan(size) for size in voxel_size(with_cell(100.0, m)))
+
+
+@UNTIMED
+@given(st.floats(np.float32(-1e38), np.float32(1e38), width=32))
+def test_shortest_decimal_of_a_float32(value: float) -> None:
+    found = shortest(value)
+    assert np.float32(found) == np.float32(value)
+    digits = len(Decimal(repr(found)).normalize().as_tuple().digits)
+    assert digits <= 9
+    for fewer in range(1, digits):
+        decimal = Context(fewer, ROUND_HALF_EVEN).create_decimal(Decimal(value))
+        assert np.float32(float(decimal)) != np.float32(value)
+
+
+# Positions ---------------------------------------------------------------------------------------
+
+
+@UNTIMED
+@given(
+    st.decimals("0.001", "99.9999", places=4),
+    st.integers(-20_000, 20_000),
+    st.integers(1, 50),
+)
+def test_positions_from_nstart(voxel: Decimal, first: int, count: int) -> None:
+    m = 10_000
+    assume(first)
+    place = header(
+        nx=count, ny=1, nz=1, mx=m, my=m, mz=m, cella=(float(voxel * m),) * 3, nxstart=first
+    )
+    geometry = Geometry.from_header(place)
+    assert geometry.origin_source == "nstart"
+    positions = geometry.positions(0, count)
+    assert positions is not None
+    assert positions.dtype == np.float64
+    assert positions.tolist() == decimals(first * voxel, voxel, count)
+
+
+@UNTIMED
+@given(
+    st.decimals("0.001", "99.9999", places=4),
+    st.decimals("-9999", "9999", places=2),
+    st.integers(1, 50),
+)
+def test_positions_from_origin(voxel: Decimal, first: Decimal, count: int) -> None:
+    assume(first)
+    place = header(
+        mx=100, my=100, mz=100, cella=(float(voxel * 100),) * 3, origin=(0.0, float(first), 0.0)
+    )
+    geometry = Geometry.from_header(place)
+    assert geometry.origin_source == "origin"
+    positions = geometry.positions(1, count)
+    assert positions is not None
+    assert positions.tolist() == decimals(first, voxel, count)
+
+
+@UNTIMED
+@given(LENGTHS, INTERVALS, st.integers(-5000, 5000), st.integers(2, 100))
+def test_any_positions(length: float, m: int, first: int, count: int) -> None:
+    geometry = Geometry.from_header(
+        header(cella=(length,) * 3, mx=m, my=m, mz=m, nx=count, nxstart=first)
+    )
+    voxel = geometry.voxel[0]
+    assume(not math.isnan(voxel))
+    positions = geometry.positions(0, count)
+    assert positions is not None
+    expected = geometry.start[0] + np.arange(count) * voxel
+    assert np.abs(positions - expected).max() <= 0.5000001e-6 + np.abs(expected).max() * 1e-15
+    assert (np.diff(positions) > 0).all()
+
+
+def test_rounding_makes_parts_align() -> None:
+    # Without it the sums differ in the last bit, and an inner join finds nothing.
+    voxel = 1.3379
+    whole = Geometry((voxel,) * 3, (0.0, 0.0, 0.0), "none", RIGHT_ANGLES).positions(0, 500)
+    assert whole is not None
+    for first in range(1, 400):
+        part = Geometry((voxel,) * 3, (first * voxel, 0.0, 0.0), "nstart", RIGHT_ANGLES)
+        assert np.array_equal(part.positions(0, 100), whole[first : first + 100])  # type: ignore[arg-type]
+
+
+def test_unknown_voxel_size_has_no_positions() -> None:
+    geometry = Geometry.from_header(header(cella=(0.0, 3.0, 2.0)))
+    assert geometry.positions(0, 4) is None
+    assert geometry.positions(1, 3) is not None
+
+
+# Axes and cells ----------------------------------------------------------------------------------
+
+
+def test_axis_order() -> None:
+    for mapc, mapr, maps in AXES:
+        found = axis_order(header(mapc=mapc, mapr=mapr, maps=maps))
+        assert found == (mapc - 1, mapr - 1, maps - 1)
+    for mapc, mapr, maps in ((0, 0, 0), (1, 2, 2), (4, 5, 6), (1, 2, -3), (2**31 - 1, 1, 2)):
+        assert axis_order(header(mapc=mapc, mapr=mapr, maps=maps)) == (0, 1, 2)
+
+
+ANGLES = st.tuples(*[st.floats(25, 155, width=32)] * 3)
+
+
+def is_a_cell(angles: tuple[float, float, float]) -> bool:
+    return sum(angles) < 355 and 2 * max(angles) < sum(angles) - 5
+
+
+@UNTIMED
+@given(ANGLES)
+@example((90.0, 90.0, 120.0))
+@example((90.0, 101.48, 90.0))
+def test_cell_matrix(angles: tuple[float, float, float]) -> None:
+    assume(is_a_cell(angles))
+    found = cell_matrix(angles)
+    lengths = (13.0, 17.0, 29.0)
+    orth = np.array(gemmi.UnitCell(*lengths, *angles).orth.mat.tolist())
+    assert np.allclose(found * lengths, orth, rtol=0, atol=1e-9)
+    assert np.allclose(np.linalg.norm(found, axis=0), 1)
+
+
+@UNTIMED
+@given(ANGLES, st.tuples(*[st.floats(-500, 500, width=32)] * 3))
+def test_origin_in_a_skewed_cell(
+    angles: tuple[float, float, float], origin: tuple[float, float, float]
+) -> None:
+    assume(is_a_cell(angles) and any(abs(v) > 1e-3 for v in origin))
+    geometry = Geometry.from_header(header(cellb=angles, origin=origin))
+    place = cell_matrix(geometry.angles) @ geometry.start
+    assert np.allclose(place, origin, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "cellb",
+    [
+        (0.0, 0.0, 0.0), (90.0, 90.0, 0.0), (90.0, 90.0, 180.0), (-90.0, 90.0, 90.0),
+        (120.0, 120.0, 120.0), (30.0, 30.0, 90.0), (60.0, 30.0, 90.0), (math.nan, 90.0, 90.0),
+        (90.0, math.inf, 90.0),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_angles_that_make_no_cell(cellb: tuple[float, float, float]) -> None:
+    geometry = Geometry.from_header(header(cellb=cellb))
+    assert cell_angles(header(cellb=cellb)) == geometry.angles == RIGHT_ANGLES
+    assert not geometry.is_skewed
+
+
+def test_angles_are_given_as_they_were_meant() -> None:
+    assert cell_angles(header(cellb=(90.0, 94.33, 90.0))) == (90.0, 94.33, 90.0)
+    assert Geometry.from_header(header(cellb=(90.0, 94.33, 90.0))).is_skewed
+
+
+# Where the start comes from ----------------------------------------------------------------------
+
+
+def test_sign_of_imod() -> None:
+    turned = header(imod_stamp=IMOD, nversion=0, origin=(1.5, 0.0, -2.5))
+    assert Geometry.from_header(turned).start == (-1.5, 0.0, 2.5)
+    assert math.copysign(1, Geometry.from_header(turned).start[1]) == 1
+    for change in ({"imod_flags": 4}, {"nversion": 20140}, {"imod_stamp": 0}):
+        assert Geometry.from_header(turned.replace(**change)).start == (1.5, 0.0, -2.5)
+
+
+def test_options_of_the_start() -> None:
+    both = header(origin=(1.5, 2.5, 3.5), nxstart=1, nystart=2, nzstart=1)
+    starts = {
+        "auto": ((1.5, 2.5, 3.5), "origin"),
+        "origin": ((1.5, 2.5, 3.5), "origin"),
+        "nstart": ((1.0, 2.0, 1.0), "nstart"),
+        "zero": ((0.0, 0.0, 0.0), "none"),
+    }
+    for option, (start, source) in starts.items():
+        geometry = Geometry.from_header(both, option)  # type: ignore[arg-type]
+        assert (geometry.start, geometry.origin_source) == (start, source)

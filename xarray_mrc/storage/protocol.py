@@ -1,0 +1,107 @@
+"""The protocol `Source`, and what the sources have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xarray_mrc.errors import MrcTruncatedError
+
+__all__ = ["Bytes", "PlainSource", "Source", "fill", "truncated"]
+
+Bytes = NDArray[np.uint8]
+
+
+class Source(Protocol):
+    """Bytes that can be read from any place: small, hashable, picklable, with nothing open.
+
+    What a source gives out never shares memory with the file or with what it gave before.
+    """
+
+    @property
+    def uri(self) -> str:
+        """Path or URL, or a description of what has none."""
+
+    @property
+    def size(self) -> int:
+        """Number of bytes, decompressed; of a compressed file this costs a pass."""
+
+    @property
+    def known_size(self) -> int | None:
+        """Number of bytes, or None where finding out costs a pass."""
+
+    @property
+    def stored_size(self) -> int:
+        """Number of bytes that are stored, compressed or not."""
+
+    @property
+    def fingerprint(self) -> tuple[int | str, ...]:
+        """Numbers that change when the content does."""
+
+    def size_up_to(self, limit: int) -> int:
+        """Give the size, or any number above `limit` if it is larger; costs no more than that."""
+
+    def readinto(self, offset: int, out: Bytes) -> None:
+        """Fill `out` with the bytes from `offset` on; a short read is a MrcTruncatedError."""
+
+    def view(self, offset: int, nbytes: int) -> Bytes | None:
+        """Give bytes that need no copy and are the caller's to keep and to change, or None."""
+
+    def window(
+        self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
+    ) -> AbstractContextManager[Bytes | None]:
+        """Show a range of bytes, to be read within the context only, or None.
+
+        `bands` are the ranges (offset, number of bytes) of it that will be looked at.
+        """
+
+    def read_bands(self, bands: Sequence[tuple[int, int]]) -> Bytes:
+        """Read several ranges (offset, number of bytes), given one behind the other."""
+
+    def finish(self, end: int) -> None:
+        """Hear that the last byte of the data, before `end`, was read; check what is left."""
+
+
+class PlainSource:
+    """What holds for every source whose bytes are stored as they are."""
+
+    __slots__ = ()
+
+    @property
+    def known_size(self: Source) -> int:
+        """Number of bytes."""
+        return self.size
+
+    @property
+    def stored_size(self: Source) -> int:
+        """Number of bytes."""
+        return self.size
+
+    def size_up_to(self: Source, limit: int) -> int:
+        """Give the size."""
+        return self.size
+
+    def finish(self, end: int) -> None:
+        """Do nothing: the size was compared when the file was opened."""
+
+
+def fill(source: Source, bands: Sequence[tuple[int, int]]) -> Bytes:
+    """Read ranges one by one with `readinto`, for a source that knows nothing better."""
+    data = np.empty(sum(nbytes for _, nbytes in bands), np.uint8)
+    end = 0
+    for offset, nbytes in bands:
+        start, end = end, end + nbytes
+        source.readinto(offset, data[start:end])
+    return data
+
+
+def truncated(uri: str, offset: int, wanted: int, found: int) -> MrcTruncatedError:
+    """Make the error for a read that came back short."""
+    return MrcTruncatedError(
+        f"{uri}: {wanted} bytes were wanted from byte {offset}, but only {found} are there: the "
+        f"file is cut off, or became shorter after it was opened"
+    )
