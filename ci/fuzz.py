@@ -63,7 +63,7 @@ def main() -> int:
                     stamp = path.stat().st_mtime_ns
                     open_and_load(path, truncated="sections", extended_header="all", chunks={})
                     if path.read_bytes() != data or path.stat().st_mtime_ns != stamp:
-                        raise AssertionError("the file was changed by being read")  # noqa: TRY301
+                        raise AssertionError("the file was changed by being read")
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise

@@ -120,8 +120,10 @@ def open_and_load(source: object, **options: object) -> tuple[xr.Dataset | None,
         try:
             dataset = xr.open_dataset(source, engine=MrcBackendEntrypoint, **options).load()
         except ALLOWED as error:
-            assert len(str(error)) > 20, f"an error that says nothing: {error!r}"
-            return None, str(error)
+            dataset, refusal = None, str(error)
+    if dataset is None:
+        assert len(refusal) > 20, f"an error that says nothing: {refusal!r}"
+        return None, refusal
     assert all(issubclass(w.category, MrcWarning) for w in said), [str(w.message) for w in said]
     return dataset, "; ".join(str(w.message) for w in said)
 

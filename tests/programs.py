@@ -30,7 +30,8 @@ def run_program(source: str, *arguments: object, folder: Path | None = None) -> 
         file = folder / "program.py"
         file.write_text(source, "utf-8")
         start = [str(file)]
-    command = [sys.executable, *start, *map(str, arguments)]
+    # -P: the package that is installed, not one that lies in the current folder.
+    command = [sys.executable, "-P", *start, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout

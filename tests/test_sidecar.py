@@ -72,7 +72,7 @@ def test_junk_is_left_out(stack):
 
 
 def test_choices(stack, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="there is no .mdoc beside"):
+    with pytest.raises(FileNotFoundError, match=r"there is no \.mdoc beside"):
         open_mrc(stack, sidecar=True, kind="image_stack")
     write_mdoc(stack.with_name("tilts.mrc.mdoc"))
     assert "tilt_angle" not in open_mrc(stack, sidecar=False).coords

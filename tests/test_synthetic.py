@@ -1157,7 +1157,7 @@ def test_extended_header_that_can_not_be(order: str) -> None:
                 open_mrc(put(raw, order, nsymbt=nsymbt), truncated=truncated)
 
 
-@pytest.mark.parametrize("nsymbt", [80, 320, 1024, 100_000])
+@pytest.mark.parametrize("nsymbt", [80, 320, 100_000])
 def test_symmetry_records_that_are_absent(nsymbt: int) -> None:
     for order, form in product(ORDERS, FORMS.values()):
         laid = lay(form, order=order, ispg=4, nversion=0)
@@ -1192,8 +1192,9 @@ def test_absent_symmetry_of_a_compressed_file(which: str) -> None:
         {"extended": b"X,Y,Z".ljust(80), "ispg": 4},
         {"extended": b"X,Y,Z".ljust(80), "ispg": 4, "exttyp": b"CCP4"},
         {"extended": bytes(range(1, 5)) + bytes(1020), "exttyp": b"SERI", "nint": 2, "nreal": 1},
+        {"extended": b"\x01\x02" * 512},
     ],
-    ids=("unnamed", "CCP4", "SERI"),
+    ids=("unnamed", "CCP4", "SERI", "opaque"),
 )
 def test_file_cut_off_by_the_size_of_its_extended_header(fields: dict[str, Any]) -> None:
     # It is as long as a file without one; but the extended header is there, the last bytes not.

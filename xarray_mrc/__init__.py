@@ -6,7 +6,6 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from xarray_mrc.backend import open_mrc
 from xarray_mrc.codec.header import Header
 from xarray_mrc.errors import (
     MrcChangedError,
@@ -17,6 +16,7 @@ from xarray_mrc.errors import (
     MrcTruncatedError,
     MrcWarning,
 )
+from xarray_mrc.opening import open_mrc
 from xarray_mrc.reader import read_header
 
 try:

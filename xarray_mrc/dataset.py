@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,8 @@ Coords = Literal["physical", "index", "none"]
 ExtendedHeader = Literal["common", "all", "raw", "none"]
 AXES = {"x": 0, "y": 1, "z": 2}
 CELL_AXES = "abc"
+# Each chunk of a compressed file unpacks all that lies before it, unless it comes in order.
+STREAM_NBYTES = 256 * 2**20
 RAW_DIM = "extended_header_byte"
 
 
@@ -66,9 +69,11 @@ def build(
     header, layout = opened.header, opened.array.layout
     geometry = Geometry.from_header(header, origin)
     attrs = describe(header, layout, geometry, opened.extended)
+    is_stream = opened.array.source.known_size is None
+    chunks = layout.preferred_chunks(STREAM_NBYTES) if is_stream else layout.preferred_chunks()
     encoding: dict[str, Any] = {
         "source": opened.array.source.uri,
-        "preferred_chunks": layout.preferred_chunks() | (preferred_chunks or {}),
+        "preferred_chunks": chunks | (preferred_chunks or {}),
         "mrc_mode": header.mode,
         "mrc_byteorder": header.byteorder,
     }
@@ -133,6 +138,7 @@ def describe(
     Only str, int, float and lists of them, so that zarr, netCDF4 and h5netcdf take them as they
     are; nothing that arithmetic on the data would make stale.
     """
+    has_origin = any(header.origin) and all(map(math.isfinite, header.origin))
     facts = {
         "mrc_kind": layout.kind,
         "mrc_space_group": header.ispg,
@@ -140,7 +146,7 @@ def describe(
         "mrc_exttyp": printable(header.exttyp),
         "mrc_symmetry": "\n".join(extended.symmetry),
         "mrc_nversion": header.nversion if header.is_standard_version else 0,
-        "mrc_origin": [shortest(v) for v in header.origin] if any(header.origin) else [],
+        "mrc_origin": [shortest(v) for v in header.origin] if has_origin else [],
         "mrc_nstart": list(header.nstart) if any(header.nstart) else [],
         "mrc_origin_source": geometry.origin_source,
         "mrc_axes": list(header.mapcrs) if header.mapcrs != (1, 2, 3) else [],

@@ -154,6 +154,8 @@ def open_file(
     [[1, 2]]
     """
     source = open_source(path, memmap=memmap)
+    if truncated == "sections":
+        source = source.lenient()
     is_local = os.path.isabs(source.uri)
     options: dict[str, Any] = {
         "kind": kind,

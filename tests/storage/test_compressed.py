@@ -29,8 +29,9 @@ from hypothesis import strategies as st
 from programs import PEAK_MEMORY, run_program
 
 from xarray_mrc.errors import MrcChangedError, MrcError, MrcTruncatedError, MrcWarning
-from xarray_mrc.storage import compressed
-from xarray_mrc.storage.compressed import CompressedSource, container_of
+from xarray_mrc.storage import compressed, decoders
+from xarray_mrc.storage.compressed import CompressedSource
+from xarray_mrc.storage.decoders import container_of
 from xarray_mrc.storage.fileobject import FileObjectSource
 from xarray_mrc.storage.local import LocalSource
 from xarray_mrc.storage.memory import MemorySource
@@ -75,10 +76,10 @@ class Box:
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    compressed.decoder_maker.cache_clear()
+    decoders.decoder_maker.cache_clear()
     compressed.forget_cursors()
     yield
-    compressed.decoder_maker.cache_clear()
+    decoders.decoder_maker.cache_clear()
 
 
 @pytest.fixture(params=["gzip by isal", "gzip by zlib", "bzip2", "xz", "zstd"])
@@ -586,7 +587,7 @@ def test_decoys_are_plain() -> None:
         head[:10] = pack(SMALL)[:10]
         head[208:212] = b"MAP "
         assert container_of(bytes(head)) is None
-    assert container_of(b"BZh0" + compressed.BZIP2_BLOCKS[0]) is None
+    assert container_of(b"BZh0" + decoders.BZIP2_BLOCKS[0]) is None
     assert container_of(b"BZh9" + bytes(100)) is None
     assert container_of(b"\x1f\x8b\x07" + bytes(100)) is None
     assert container_of(b"\x4f\x2a\x4d\x18" + bytes(100)) is None

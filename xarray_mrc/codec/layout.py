@@ -248,8 +248,13 @@ class Layout:
         """Whether the bytes of the file, as they are, are the numbers given out."""
         return self.sample.is_plain(self.byteorder)
 
-    def preferred_chunks(self) -> dict[str, int]:
+    def preferred_chunks(self, nbytes: int = PREFERRED_NBYTES) -> dict[str, int]:
         """Chunks that read fast: whole sections, about 64 MiB of them as given out.
+
+        Parameters
+        ----------
+        nbytes : int
+            About so many bytes instead.
 
         Returns
         -------
@@ -265,7 +270,7 @@ class Layout:
         chunks = dict(zip(self.dims, self.shape, strict=True))
         section = self.stored[2] * self.stored[3] * self.dtype.itemsize
         section *= int(np.prod(self.sample.trailing))
-        count = max(1, round(PREFERRED_NBYTES / section))
+        count = max(1, round(nbytes / section))
         by_axis = dict(zip(self.axes, self.dims, strict=True))
         if 1 in by_axis:
             chunks[by_axis[1]] = min(self.stored[1], count)
@@ -292,7 +297,8 @@ def may_lack_symmetry(header: Header, behind: bytes) -> bool:
     Returns
     -------
     bool
-        True unless the extended header is of another type, or begins with a text.
+        True unless the extended header is no whole number of records of 80 bytes, is of another
+        type, or begins with a text.
 
     Examples
     --------
@@ -302,7 +308,7 @@ def may_lack_symmetry(header: Header, behind: bytes) -> bool:
     text = behind.strip(b" \0")
     is_text = b"," in text and text.isascii() and text.decode("ascii").isprintable()
     other = per_section(header.exttyp) or header.exttyp in (b"HDF5", b"JSON")
-    return header.nsymbt > 0 and not is_text and not other
+    return header.nsymbt > 0 and header.nsymbt % 80 == 0 and not is_text and not other
 
 
 def data_offset(header: Header, size: int | None, data_nbytes: int, behind: bytes) -> int:

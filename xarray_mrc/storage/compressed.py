@@ -12,34 +12,30 @@ import re
 import sys
 import threading
 import warnings
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from xarray_mrc.errors import MrcError, MrcTruncatedError, MrcWarning
+from xarray_mrc.storage.decoders import (
+    MAGICS,
+    MOST_MEMORY,
+    Decoder,
+    decoder_maker,
+    gzip_header_end,
+)
 from xarray_mrc.storage.fileobject import FileObjectSource
 from xarray_mrc.storage.memory import MemorySource
 from xarray_mrc.storage.protocol import Bytes, Source, truncated
 
-__all__ = ["CompressedSource", "container_of"]
+__all__ = ["CompressedSource"]
 
-SKIPPABLE = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
-# How each member, stream or frame begins; one file may have many, one behind the other.
-MAGICS = {
-    "gzip": (b"\x1f\x8b\x08",),
-    "bzip2": (b"BZh",),
-    "xz": (b"\xfd7zXZ\0",),
-    "zstd": (b"\x28\xb5\x2f\xfd", *SKIPPABLE),
-}
 LONGEST_MAGIC = 6
 ZEROS = re.compile(rb"\0*")
-BZIP2_BLOCKS = (b"\x31\x41\x59\x26\x53\x59", b"\x17\x72\x45\x38\x50\x90")
 
 # What is read, fed and unpacked in one go. A member is fed by little at first: what is left over
 # behind its end is copied, which would add up in a file of very many small ones.
@@ -48,8 +44,6 @@ LEAST_READ = 32 * 2**10
 LEAST_FEED = 2**10
 MOST_GZIP_HEADER = 2**20
 
-# More memory for one decoder is refused. zstd refuses windows above this by itself.
-MOST_MEMORY = 128 * 2**20
 # Starting a decoder takes up to 30 us: so many in a row that give nothing are not waited for.
 MOST_EMPTY = 2**16
 # Behind the data of the header this much again is unpacked and checked, and then given up.
@@ -59,109 +53,6 @@ MOST_FREE = 8
 MOST_ENDS = 4096
 
 Key = tuple[object, ...]
-
-
-class Decoder(Protocol):
-    """What the decompressors of the standard library and of isal have in common.
-
-    `eof` is true once the end mark was reached and all checksums were right, and `unused_data` is
-    the input behind it then; `needs_input`, if more can be had only for more input.
-    """
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
-
-
-class ZlibDecoder:
-    """gzip by the standard library's zlib, which checks CRC and length."""
-
-    def __init__(self) -> None:
-        self._stream = zlib.decompressobj(wbits=31)
-        self.eof, self.needs_input, self.unused_data = False, True, b""
-
-    def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """Take input and give at most `max_length` bytes."""
-        stream = self._stream
-        block = stream.decompress(stream.unconsumed_tail + data, max_length)
-        self.eof, self.unused_data = stream.eof, stream.unused_data
-        self.needs_input = not stream.eof and len(block) < max_length
-        return block
-
-
-@cache
-def decoder_maker(container: str) -> Callable[[], Decoder]:
-    """Give what makes a decoder for one member; ImportError if this Python has none."""
-    if container == "gzip":
-        try:
-            from isal import igzip_lib
-        except ImportError:
-            return ZlibDecoder
-        return lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-    if container == "bzip2":
-        import bz2
-
-        return bz2.BZ2Decompressor
-    if container == "xz":
-        import lzma
-
-        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_MEMORY)
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-    return zstd.ZstdDecompressor
-
-
-def container_of(head: bytes) -> str | None:
-    r"""Tell by its first bytes in which container a file is; None for a plain file.
-
-    Parameters
-    ----------
-    head : bytes
-        The first 1024 bytes, or all of a shorter file. One that has ``MAP`` where an MRC header
-        has it is plain, whatever its first numbers look like.
-
-    Returns
-    -------
-    {"gzip", "bzip2", "xz", "zstd"} or None
-
-    Examples
-    --------
-    >>> container_of(b"\xfd7zXZ\x00\x00\x04")
-    'xz'
-    """
-    if head[208:211] == b"MAP":
-        return None
-    for container, magics in MAGICS.items():
-        if head.startswith(magics):
-            is_bzip2 = head[3:4].isdigit() and head[3:4] != b"0" and head[4:10] in BZIP2_BLOCKS
-            return container if container != "bzip2" or is_bzip2 else None
-    return None
-
-
-def gzip_header_end(data: bytes, start: int) -> int | None:
-    """Find the end of the header of a member; None if it isn't there yet.
-
-    The extra field, the name and the comment have any length, and isal loses its way in a header
-    that it is given in pieces.
-    """
-    if len(data) < start + 12:
-        return None
-    flags, end = data[start + 3], start + 10
-    if flags & 4:
-        end += 2 + int.from_bytes(data[end : end + 2], "little")
-    for flag in (8, 16):
-        if flags & flag:
-            end = data.find(b"\0", end) + 1
-            if end == 0:
-                return None
-    end += flags & 2
-    return end if end <= len(data) else None
 
 
 class End(NamedTuple):
@@ -327,6 +218,9 @@ class CompressedSource:
         The file as it is stored.
     container : {"gzip", "bzip2", "xz", "zstd"}
         How it is packed. Many members, streams or frames, one behind the other, are one file.
+    strict : bool
+        Whether it is an error that the stored bytes end before the stream does, once all that was
+        asked for is there.
 
     Examples
     --------
@@ -338,6 +232,7 @@ class CompressedSource:
 
     inner: Source
     container: str
+    strict: bool = True
     _serial: int = field(default_factory=_serials.__next__, init=False, repr=False, compare=False)
 
     @property
@@ -370,8 +265,16 @@ class CompressedSource:
         if (end := _ends.get(self._key)) is not None:
             return min(end.size, limit + 1)
         with self._cursor(limit + 1) as cursor:
-            cursor.skip(self.inner, limit + 1)
+            try:
+                cursor.skip(self.inner, limit + 1)
+            except MrcTruncatedError:
+                if self.strict:
+                    raise
             return cursor.position
+
+    def lenient(self) -> CompressedSource:
+        """Give the same file, whose stream may be cut off."""
+        return replace(self, strict=False)
 
     def readinto(self, offset: int, out: Bytes) -> None:
         """Fill `out` with the bytes from `offset` on."""
@@ -418,8 +321,14 @@ class CompressedSource:
         up when it is longer than the data.
         """
         with self._cursor(end) as cursor:
-            if cursor.position == end or self._key not in _ends:
-                cursor.skip(self.inner, end + max(end, LEAST_SURPLUS))
+            try:
+                if cursor.position == end or self._key not in _ends:
+                    cursor.skip(self.inner, end + max(end, LEAST_SURPLUS))
+            except MrcTruncatedError:
+                if self.strict:
+                    raise
+                self._warn(f"the {self.container} data are cut off: their checksum is not known")
+                return
             found = cursor.end or _ends.get(self._key)
         size, garbage = found or End(cursor.position, 0)
         if size < end:
@@ -430,13 +339,16 @@ class CompressedSource:
             notes.append(f"the file has {number} bytes more than the header describes")
         if garbage:
             notes.append(f"its last {garbage} stored bytes are no {self.container} data")
+        if notes:
+            self._warn(f"{'; '.join(notes)}; they were left out")
+
+    def _warn(self, message: str) -> None:
+        """Give one warning for a file in a process."""
         with _lock:
             is_told = self._key in _warned
-            if notes:
-                _warned.add(self._key)
-        if notes and not is_told:
-            message = f"{self.uri}: {'; '.join(notes)}; they were left out"
-            warnings.warn(message, MrcWarning, stacklevel=3)
+            _warned.add(self._key)
+        if not is_told:
+            warnings.warn(f"{self.uri}: {message}", MrcWarning, stacklevel=4)
 
     @property
     def _key(self) -> Key:
@@ -484,5 +396,5 @@ class CompressedSource:
             )
         return truncated(self.uri, offset, wanted, min(wanted, max(0, end.size - offset)))
 
-    def __reduce__(self) -> tuple[type[CompressedSource], tuple[Source, str]]:
-        return CompressedSource, (self.inner, self.container)
+    def __reduce__(self) -> tuple[type[CompressedSource], tuple[Source, str, bool]]:
+        return CompressedSource, (self.inner, self.container, self.strict)

@@ -45,6 +45,9 @@ class Source(Protocol):
     def size_up_to(self, limit: int) -> int:
         """Give the size, or any number above `limit` if it is larger; costs no more than that."""
 
+    def lenient(self) -> Source:
+        """Give a source for which a stream that is cut off just ends there."""
+
     def readinto(self, offset: int, out: Bytes) -> None:
         """Fill `out` with the bytes from `offset` on; a short read is a MrcTruncatedError."""
 
@@ -84,6 +87,10 @@ class PlainSource:
     def size_up_to(self: Source, limit: int) -> int:
         """Give the size."""
         return self.size
+
+    def lenient(self: Source) -> Source:
+        """Give the source itself: it has no stream."""
+        return self
 
     def finish(self, end: int) -> None:
         """Do nothing: the size was compared when the file was opened."""

@@ -1,0 +1,98 @@
+"""Compressed files through the engine: whole, cut off, damaged, and lying about their size."""
+
+import bz2
+import warnings
+
+import numpy as np
+import pytest
+from fuzzing import CONTAINERS
+from mrcbytes import header
+
+from xarray_mrc import MrcError, MrcTruncatedError, MrcWarning, open_mrc
+
+PIXELS = np.random.default_rng(0).integers(0, 120, (40, 256, 256)).astype("i1")
+RAW = header(nx=256, ny=256, nz=40, mx=256, my=256, mz=40, mode=0, ispg=1) + PIXELS.tobytes()
+STORED = {name: pack(RAW) for name, pack in CONTAINERS.items() if name != "plain"}
+
+
+@pytest.fixture(params=sorted(STORED))
+def container(request):
+    return request.param
+
+
+@pytest.mark.parametrize("chunks", [None, {}, {"z": 7}])
+def test_whole(tmp_path, container, chunks):
+    path = tmp_path / "named_like_a_plain_file.mrc"
+    path.write_bytes(STORED[container])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The specified chunks separate")
+        data = open_mrc(path, chunks=chunks)
+    np.testing.assert_array_equal(data.values, PIXELS)
+    np.testing.assert_array_equal(data[5:30:4, ::-3, [9, 3]].values, PIXELS[5:30:4, ::-3, [9, 3]])
+
+
+def test_one_section_is_read_without_the_rest(tmp_path, container):
+    path = tmp_path / "a.mrc"
+    path.write_bytes(STORED[container])
+    data = open_mrc(path, chunks=None)
+    np.testing.assert_array_equal(data[3].values, PIXELS[3])
+    np.testing.assert_array_equal(data[2].values, PIXELS[2])
+
+
+@pytest.mark.parametrize("part", [0.5, 0.9])
+def test_cut_off(container, part):
+    stored = STORED[container][: int(len(STORED[container]) * part)]
+    with pytest.raises(MrcTruncatedError, match=f"the {container} data end after"):
+        open_mrc(stored).load()
+    with pytest.warns(MrcWarning, match=r"the file is cut off: \d+ of 40 sections were read"):
+        data = open_mrc(stored, truncated="sections")
+    with pytest.warns(MrcWarning, match="their checksum is not known"):
+        found = data.values
+    assert 0.8 * part < len(found) / 40 < part + 0.1
+    np.testing.assert_array_equal(found, PIXELS[: len(found)])
+
+
+def test_cut_off_behind_the_data(container):
+    stored = STORED[container][:-3]
+    with pytest.raises(MrcTruncatedError):
+        open_mrc(stored).load()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = open_mrc(stored, truncated="sections").values
+    np.testing.assert_array_equal(found, PIXELS[: len(found)])
+    assert said
+
+
+def test_damaged(container):
+    stored = bytearray(STORED[container])
+    stored[len(stored) // 2] ^= 16
+    if container == "zstd":  # packed without a checksum, whose flips can go unnoticed
+        from fuzzing import zstd
+
+        options = {zstd.CompressionParameter.checksum_flag: 1}
+        stored = bytearray(zstd.compress(RAW, options=options))
+        stored[len(stored) // 2] ^= 16
+    with pytest.raises(MrcError, match=container):
+        open_mrc(bytes(stored)).load()
+
+
+def test_claims_are_held_against_the_stream():
+    claim = bytearray(RAW[:1024])
+    claim[:12] = np.array([2**20, 2**20, 2**20], "<i4").tobytes()
+    for name, pack in CONTAINERS.items():
+        with pytest.raises(MrcTruncatedError, match="1048576 x 1048576 x 1048576 pixels"):
+            open_mrc(pack(bytes(claim) + bytes(5000)))
+        assert name
+
+
+def test_what_compresses_very_well_is_no_lie(tmp_path):
+    sections = 100
+    raw = header(nx=1024, ny=1024, nz=sections, mx=1024, my=1024, mz=sections, mode=0, ispg=1)
+    path = tmp_path / "mask.mrc"
+    path.write_bytes(bz2.compress(raw + bytes(sections * 2**20)))
+    assert path.stat().st_size < 2**12
+    assert not open_mrc(path, chunks=None)[sections - 1].values.any()
+
+
+def test_chunks_are_large(container):
+    assert open_mrc(STORED[container]).chunks == ((40,), (256,), (256,))

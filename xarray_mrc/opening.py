@@ -1,0 +1,85 @@
+"""`open_mrc`, the short way to a lazy DataArray."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import xarray as xr
+
+from xarray_mrc.backend import MrcBackendEntrypoint
+from xarray_mrc.storage.memory import MemorySource
+from xarray_mrc.storage.source import Openable
+
+__all__ = ["open_mrc"]
+
+
+def open_mrc(
+    path: Openable,
+    chunks: dict[str, int] | int | Literal["auto"] | None = {},  # noqa: B006  never changed
+    **options: Any,
+) -> xr.DataArray:
+    """Open a file as a lazy DataArray, in dask chunks.
+
+    Parameters
+    ----------
+    path : str, os.PathLike, file URL, bytes, memoryview or binary file object
+        The file. A file object is held open, and what was made of it can't be pickled.
+    chunks : dict, int, "auto" or None
+        As in `xarray.open_dataset`. By default slabs of whole sections of about 64 MiB; None for
+        lazy reading without dask.
+    truncated : {"raise", "sections"}
+        What to do with a file that ends too early: MrcTruncatedError, or the whole sections that
+        are there.
+    signed : bool, optional
+        Whether the bytes of mode 0 are signed; by default found from IMOD's flags, the format
+        version and the header's densities.
+    kind : {"auto", "image", "image_stack", "volume", "volume_stack"}
+        What the data are, and so their dimensions.
+    origin : {"auto", "origin", "nstart", "zero"}
+        Which field of the header the coordinates begin at: "auto" takes ORIGIN if it is set (with
+        IMOD's sign in a file of IMOD's), else NSTART.
+    coords : {"physical", "index", "none"}
+        Positions in angstrom, plain indices, or no coordinates along x, y and z.
+    extended_header : {"common", "all", "raw", "none"}
+        What of the extended header becomes coordinates of the images: fields under names common to
+        all producers (``tilt_angle``, ``defocus``, ...), all valid fields, its bytes, or nothing.
+    sidecar : {"auto", True, False}
+        Whether SerialEM's ``FILE.mdoc`` beside an image stack gives coordinates too, which win over
+        those of the extended header; needs the package mdocfile. "auto" reads it where that is
+        possible.
+    memmap : {"auto", True, False}
+        Whether a local file is mapped where that saves a copy; "auto" does it unless the file lies
+        on a network file system. A block that is a map ends the process if another
+        program cuts the file off while the block is in use; False reads everything.
+    preferred_chunks : dict, optional
+        What ``chunks={}`` means, by dimension.
+    default_name : str
+        Name of the data variable.
+    **options
+        The parameters from `truncated` on, and any of `xarray.open_dataset`.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dimensions ``(y, x)``, ``(image, y, x)``, ``(z, y, x)`` or ``(volume, z, y, x)`` in native
+        byte order; coordinates in angstrom; metadata in the attributes ``mrc_...``.
+
+    Raises
+    ------
+    OSError
+        The file can't be read.
+    MrcError
+        It is no MRC file, or its data can't be read faithfully.
+
+    Examples
+    --------
+    >>> from xarray_mrc import Header
+    >>> header = Header.blank().replace(nx=2, ny=1, nz=1, ispg=0)
+    >>> open_mrc(header.raw + bytes([1, 2]), chunks=None).values.tolist()
+    [[1, 2]]
+    """
+    # xarray's own types know no BinaryIO, and it can't make chunks of bytes.
+    found: Any = path
+    if isinstance(path, bytes | bytearray | memoryview):
+        found = MemorySource(path)
+    return xr.open_dataarray(found, engine=MrcBackendEntrypoint, chunks=chunks, **options)

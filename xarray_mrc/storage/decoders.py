@@ -1,0 +1,130 @@
+"""The containers: how each is recognised, and what unpacks one member, stream or frame of it."""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Callable
+from functools import cache
+from typing import Protocol
+
+__all__ = ["MAGICS", "MOST_MEMORY", "Decoder", "container_of", "decoder_maker", "gzip_header_end"]
+
+SKIPPABLE = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
+# How each member, stream or frame begins; one file may have many, one behind the other.
+MAGICS = {
+    "gzip": (b"\x1f\x8b\x08",),
+    "bzip2": (b"BZh",),
+    "xz": (b"\xfd7zXZ\0",),
+    "zstd": (b"\x28\xb5\x2f\xfd", *SKIPPABLE),
+}
+BZIP2_BLOCKS = (b"\x31\x41\x59\x26\x53\x59", b"\x17\x72\x45\x38\x50\x90")
+
+# More memory for one decoder is refused. zstd refuses windows above this by itself.
+MOST_MEMORY = 128 * 2**20
+
+
+class Decoder(Protocol):
+    """What the decompressors of the standard library and of isal have in common."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the end mark was reached and all checksums were right."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether more can be had only for more input."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """Input behind the end mark."""
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """Take input and give at most `max_length` bytes."""
+
+
+class ZlibDecoder:
+    """gzip by the standard library's zlib, which checks CRC and length."""
+
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(wbits=31)
+        self.eof, self.needs_input, self.unused_data = False, True, b""
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """Take input and give at most `max_length` bytes."""
+        stream = self._stream
+        block = stream.decompress(stream.unconsumed_tail + data, max_length)
+        self.eof, self.unused_data = stream.eof, stream.unused_data
+        self.needs_input = not stream.eof and len(block) < max_length
+        return block
+
+
+@cache
+def decoder_maker(container: str) -> Callable[[], Decoder]:
+    """Give what makes a decoder for one member; ImportError if this Python has none."""
+    if container == "gzip":
+        try:
+            from isal import igzip_lib
+        except ImportError:
+            return ZlibDecoder
+        return lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+    if container == "bzip2":
+        import bz2
+
+        return bz2.BZ2Decompressor
+    if container == "xz":
+        import lzma
+
+        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_MEMORY)
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    return zstd.ZstdDecompressor
+
+
+def container_of(head: bytes) -> str | None:
+    r"""Tell by its first bytes in which container a file is; None for a plain file.
+
+    Parameters
+    ----------
+    head : bytes
+        The first 1024 bytes, or all of a shorter file. One that has ``MAP`` where an MRC header
+        has it is plain, whatever its first numbers look like.
+
+    Returns
+    -------
+    {"gzip", "bzip2", "xz", "zstd"} or None
+
+    Examples
+    --------
+    >>> container_of(b"\xfd7zXZ\x00\x00\x04")
+    'xz'
+    """
+    if head[208:211] == b"MAP":
+        return None
+    for container, magics in MAGICS.items():
+        if head.startswith(magics):
+            is_bzip2 = head[3:4].isdigit() and head[3:4] != b"0" and head[4:10] in BZIP2_BLOCKS
+            return container if container != "bzip2" or is_bzip2 else None
+    return None
+
+
+def gzip_header_end(data: bytes, start: int) -> int | None:
+    """Find the end of the header of a member; None if it isn't there yet.
+
+    The extra field, the name and the comment have any length, and isal loses its way in a header
+    that it is given in pieces.
+    """
+    if len(data) < start + 12:
+        return None
+    flags, end = data[start + 3], start + 10
+    if flags & 4:
+        end += 2 + int.from_bytes(data[end : end + 2], "little")
+    for flag in (8, 16):
+        if flags & flag:
+            end = data.find(b"\0", end) + 1
+            if end == 0:
+                return None
+    end += flags & 2
+    return end if end <= len(data) else None
