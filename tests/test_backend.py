@@ -216,6 +216,8 @@ def test_a_pickled_lazy_dataset_stays_lazy(path):
         {"z": 3, "y": slice(0, 0), "x": slice(None)},
         {"z": slice(0, 0, -1)},
         {"z": slice(1, 3, -1), "y": slice(2, 2, -2)},
+        {"z": slice(-30, None, -4), "x": slice(-8, None, -1)},
+        {"z": slice(-30, 30, 4), "x": slice(30, -8, -2)},
         {"z": [], "y": [], "x": []},
         {"z": -1, "y": -6, "x": -7},
         {"z": np.int64(4), "y": np.uint8(2)},

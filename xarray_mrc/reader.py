@@ -27,7 +27,7 @@ from xarray_mrc.storage.source import MemMap, Openable
 
 __all__ = ["OpenedFile", "open_file", "read_header"]
 
-DOUBTFUL_NBYTES = 64 * 2**20
+DOUBTFUL_NBYTES = 16 * 2**20
 DOUBTFUL_RATIO = 100
 PACKAGES = ("xarray_mrc", "xarray")
 

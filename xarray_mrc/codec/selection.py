@@ -22,6 +22,7 @@ __all__ = ["Piece", "Plan", "plan"]
 Band = tuple[int, int]  # offset and number of bytes
 
 SPAN_NBYTES = 64 * 2**20  # of one piece: bounds the memory of a read, and what a map shows
+MOST_BANDS = 2**14  # of one piece
 GAP_NBYTES = 64 * 2**10  # rows that lie closer are read in one go
 
 
@@ -187,8 +188,11 @@ class Piece:
         left, right = self.band_crop
         width = self.layout.row_nbytes
         first, section_nbytes = self.offset_of(0, 0) + left, self.layout.section_nbytes
-        starts = [first + n * section_nbytes for n in self.sections.sorted().tolist()]
         parts = [(row * width, (count - 1) * width + right - left) for row, count in self.runs]
+        if self.sections.is_run and parts[0][1] == section_nbytes:  # nothing lies between them
+            low, high = self.sections.bounds
+            return [(first + low * section_nbytes, (high - low) * section_nbytes)]
+        starts = [first + n * section_nbytes for n in self.sections.sorted().tolist()]
         return [(start + offset, nbytes) for start in starts for offset, nbytes in parts]
 
     @property
@@ -302,16 +306,18 @@ class Plan:
         """
         volumes, sections, rows, columns = self.picks[:4]
         layout = self.layout
-        if is_exact(row_runs(layout, rows)):
+        all_runs = row_runs(layout, rows)
+        if is_exact(all_runs):
             low, high = crop(layout, columns)
             row_nbytes, cut = high - low, Pick.split
-            parts = sections.split(max(1, SPAN_NBYTES // (rows.count * row_nbytes)))
+            room = SPAN_NBYTES // (rows.count * row_nbytes)
         else:
             row_nbytes, cut = layout.row_nbytes, Pick.split_span
-            parts = sections.split_span(max(1, SPAN_NBYTES // layout.section_nbytes))
-        most = max(1, SPAN_NBYTES // row_nbytes)
+            room = SPAN_NBYTES // layout.section_nbytes
+        parts = cut(sections, max(1, min(room, MOST_BANDS // len(all_runs))))
+        most = max(1, min(SPAN_NBYTES // row_nbytes, MOST_BANDS))
         row_parts = [(r, some, row_runs(layout, some)) for r, some in cut(rows, most)]
-        all_rows = [(0, rows, row_runs(layout, rows))]
+        all_rows = [(0, rows, all_runs)]
         blocks = list(parts)
         for v, volume in enumerate(volumes.positions.tolist()):
             for s, some_sections in blocks:
