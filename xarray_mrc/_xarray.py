@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,8 @@ class MrcBackendArray(BackendArray):
     def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
         if not isinstance(key, indexing.VectorizedIndexer):
             return self._array[key.tuple]
-        outer = as_outer(key)
-        if outer is not None:
-            return self._array[outer[0]].transpose(outer[1])
-        read = self._array.__getitem__
         found: NDArray[Any]
+        read = self._array.__getitem__
         found = indexing.explicit_indexing_adapter(key, self.shape, SUPPORT, read)
         return found
 
@@ -43,45 +41,55 @@ class MrcBackendArray(BackendArray):
         """Read without holding up the event loop."""
         if not isinstance(key, indexing.VectorizedIndexer):
             return await self._array.read_async(key.tuple)
-        outer = as_outer(key)
-        if outer is not None:
-            return (await self._array.read_async(outer[0])).transpose(outer[1])
-        read = self._array.read_async
         found: NDArray[Any]
+        read = self._array.read_async
         found = await indexing.async_explicit_indexing_adapter(key, self.shape, SUPPORT, read)
         return found
+
+    def transpose(self, order: Sequence[int]) -> MrcBackendArray:
+        """Give the same array with its axes in another order."""
+        return MrcBackendArray(self._array.transpose(order))
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         return self._array.__dask_tokenize__()
 
 
-def as_outer(
-    key: indexing.VectorizedIndexer,
-) -> tuple[tuple[NDArray[np.intp], ...], tuple[int, ...]] | None:
-    """Recognise a lazy transpose, which xarray turns into pointwise indexing of every voxel.
+class LazyArray(indexing.LazilyIndexedArray):
+    """xarray's lazy indexing, put right for negative slices and transposes.
 
-    Such an index has as many axes as the data, and the positions of each data axis vary along one
-    axis of their own. Gives the outer index and the permutation of its result, or None.
+    xarray takes an empty slice with a negative step for one that isn't, and turns a transpose into
+    pointwise indexing of every voxel, from which it then can't pick a single one.
     """
-    axes: list[int] = []
-    lists: list[NDArray[np.intp]] = []
-    for entry in key.tuple:
-        if isinstance(entry, slice):
-            return None
-        entry = np.asarray(entry)
-        varying = [axis for axis, length in enumerate(entry.shape) if length != 1]
-        if entry.ndim != len(key.tuple) or len(varying) > 1:
-            return None
-        axes.append(varying[0] if varying else -1)
-        lists.append(entry.reshape(-1))
-    free = [axis for axis in range(len(axes)) if axis not in axes]
-    axes = [axis if axis >= 0 else free.pop(0) for axis in axes]
-    if sorted(axes) != list(range(len(axes))):
-        return None
-    return tuple(lists), tuple(int(i) for i in np.argsort(axes))
+
+    __slots__ = ()
+
+    def _updated_key(self, new_key: indexing.ExplicitIndexer) -> Any:
+        lengths = iter(self.shape)
+        entries = [sound(entry, next(lengths)) for entry in new_key.tuple]
+        return super()._updated_key(type(new_key)(tuple(entries)))
+
+    def transpose(self, order: Sequence[int]) -> LazyArray:
+        """Give the same selection with its axes in another order; nothing is read."""
+        key = self.key.tuple
+        shown = [axis for axis, entry in enumerate(key) if not isinstance(entry, int | np.integer)]
+        hidden = [axis for axis in range(len(key)) if axis not in shown]
+        axes = [shown[axis] for axis in order] + hidden
+        turned = indexing.OuterIndexer(tuple(key[axis] for axis in axes))
+        return LazyArray(self.array.transpose(axes), turned)
+
+
+def sound(entry: Any, length: int) -> Any:
+    """Give an equal slice that xarray's arithmetic gets right; anything else as it is."""
+    if not isinstance(entry, slice):
+        return entry
+    steps = range(*entry.indices(length))
+    if not steps:
+        return slice(0, 0, 1)
+    stop = steps[-1] + steps.step
+    return slice(steps[0], stop if stop >= 0 else None, steps.step)
 
 
 def lazy_variable(array: MrcArray, attrs: dict[str, Any], encoding: dict[str, Any]) -> xr.Variable:
     """Give a variable whose data are read when they are needed."""
-    data = indexing.LazilyIndexedArray(MrcBackendArray(array))
+    data = LazyArray(MrcBackendArray(array))
     return xr.Variable(array.layout.dims, data, attrs, encoding)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,20 @@ class MrcArray:
     async def read_async(self, key: Any) -> NDArray[Any]:
         """Read without holding up the event loop; as indexing with `key`."""
         return await asyncio.to_thread(self.__getitem__, key)
+
+    def transpose(self, order: Sequence[int]) -> MrcArray:
+        """Give the same data with their axes in another order; nothing is read.
+
+        Parameters
+        ----------
+        order : sequence of int
+            Axes of this array, in the order in which the new one has them.
+
+        Returns
+        -------
+        MrcArray
+        """
+        return MrcArray(self.source, self.layout.transpose(order))
 
     def _view(self, chosen: Plan, run: tuple[int, int]) -> NDArray[Any] | None:
         """Give a run of bytes without a copy, where that is possible and right."""

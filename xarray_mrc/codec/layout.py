@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xarray_mrc.codec.extended import per_section
 from xarray_mrc.codec.geometry import axis_order
@@ -278,10 +278,11 @@ class Layout:
             chunks[by_axis[0]] = min(self.stored[0], max(1, count // self.stored[1]))
         return chunks
 
-    def pixels(self, rows: NDArray[np.uint8]) -> NDArray[np.generic]:
-        """View or turn the bytes of whole rows (the last axis) into pixels."""
-        pixels = self.sample.decode(rows, self.byteorder)
-        return pixels[..., : self.stored[3]] if self.sample.packed else pixels
+    def transpose(self, order: Sequence[int]) -> Layout:
+        """Give the layout with the axes given out in another order."""
+        dims = tuple(self.dims[axis] for axis in order)
+        shape = tuple(self.shape[axis] for axis in order)
+        return replace(self, dims=dims, shape=shape, axes=tuple(self.axes[axis] for axis in order))
 
 
 def may_lack_symmetry(header: Header, behind: bytes) -> bool:
