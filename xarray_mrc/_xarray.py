@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ from xarray_mrc.array import MrcArray
 
 __all__ = ["lazy_variable"]
 
+SCATTERED = 8
 SUPPORT = indexing.IndexingSupport.OUTER
 
 
@@ -32,6 +35,8 @@ class MrcBackendArray(BackendArray):
     def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
         if not isinstance(key, indexing.VectorizedIndexer):
             return self._array[key.tuple]
+        if is_scattered(key):
+            return self._array.points(key.tuple)
         found: NDArray[Any]
         read = self._array.__getitem__
         found = indexing.explicit_indexing_adapter(key, self.shape, SUPPORT, read)
@@ -41,6 +46,8 @@ class MrcBackendArray(BackendArray):
         """Read without holding up the event loop."""
         if not isinstance(key, indexing.VectorizedIndexer):
             return await self._array.read_async(key.tuple)
+        if is_scattered(key):
+            return await asyncio.to_thread(self._array.points, key.tuple)
         found: NDArray[Any]
         read = self._array.read_async
         found = await indexing.async_explicit_indexing_adapter(key, self.shape, SUPPORT, read)
@@ -52,6 +59,18 @@ class MrcBackendArray(BackendArray):
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         return self._array.__dask_tokenize__()
+
+
+def is_scattered(key: indexing.VectorizedIndexer) -> bool:
+    """Whether pointwise indexing wants few of all combinations of its positions.
+
+    xarray would read all of these.
+    """
+    if any(isinstance(entry, slice) for entry in key.tuple):
+        return False
+    wanted = math.prod(np.broadcast_shapes(*(np.shape(entry) for entry in key.tuple)))
+    together = math.prod(np.unique(entry).size for entry in key.tuple)
+    return together > SCATTERED * wanted
 
 
 class LazyArray(indexing.LazilyIndexedArray):

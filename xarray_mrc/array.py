@@ -18,6 +18,8 @@ __all__ = ["MrcArray"]
 
 # From this size on a run of bytes is mapped rather than read.
 LEAST_VIEW_NBYTES = 16 * 2**20
+# Single pixels that are read in one go.
+MOST_POINTS = 2**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,55 @@ class MrcArray:
         if chosen.reaches_end:
             self.source.finish(self.layout.offset + self.layout.nbytes)
         return chosen.finish(pixels)
+
+    def points(self, indices: Sequence[Any]) -> NDArray[Any]:
+        """Read single pixels, as pointwise indexing of numpy does.
+
+        Parameters
+        ----------
+        indices : sequence of array_like of int
+            For each axis the positions along it; they are broadcast against each other.
+
+        Returns
+        -------
+        ndarray
+            One pixel for each position.
+
+        Raises
+        ------
+        IndexError
+            A position is out of bounds.
+
+        Examples
+        --------
+        >>> from xarray_mrc.codec.header import Header
+        >>> from xarray_mrc.storage import open_source
+        >>> header = Header.blank().replace(nx=3, ny=2, nz=1, ispg=0)
+        >>> array = MrcArray(open_source(header.raw + bytes(range(6))), Layout.from_header(header))
+        >>> array.points([[0, 1], [2, 0]]).tolist()
+        [2, 3]
+        """
+        places = np.broadcast_arrays(*(np.asarray(index, np.int64) for index in indices))
+        flat = []
+        for axis, (place, length) in enumerate(zip(places, self.shape, strict=True)):
+            if place.size and not -length <= place.min() <= place.max() < length:
+                raise IndexError(f"an index is out of bounds for axis {axis} of length {length}")
+            flat.append(np.where(place < 0, place + length, place).reshape(-1))
+        layout, found = self.layout, np.empty(flat[0].size, self.dtype)
+        nbytes = layout.sample.row_nbytes(1)
+        for start in range(0, found.size, MOST_POINTS):
+            some = [index[start : start + MOST_POINTS] for index in flat]
+            bands = [(offset, nbytes) for offset in layout.pixel_offsets(some).tolist()]
+            data = self.source.read_bands(bands).reshape(len(bands), nbytes)
+            pixels = layout.sample.decode(data, layout.byteorder)
+            by_axis = dict(zip(layout.axes, some, strict=True))
+            which = np.zeros(len(bands), np.int64)
+            if layout.sample.packed:
+                which = by_axis.get(3, which) % 2
+            elif layout.sample.trailing:
+                pixels, which = pixels[:, 0], by_axis[4]
+            found[start : start + MOST_POINTS] = pixels[np.arange(len(bands)), which]
+        return found.reshape(places[0].shape)
 
     async def read_async(self, key: Any) -> NDArray[Any]:
         """Read without holding up the event loop; as indexing with `key`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xarray_mrc.codec.extended import per_section
 from xarray_mrc.codec.geometry import axis_order
@@ -277,6 +278,33 @@ class Layout:
         if 0 in by_axis:
             chunks[by_axis[0]] = min(self.stored[0], max(1, count // self.stored[1]))
         return chunks
+
+    def pixel_offsets(self, indices: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        """Give the places of single pixels in the file.
+
+        Parameters
+        ----------
+        indices : sequence of ndarray of int64
+            For each axis given out the positions along it, which must be inside; all of one shape.
+
+        Returns
+        -------
+        ndarray of int64
+            Offset of the first byte of each pixel.
+
+        Examples
+        --------
+        >>> header = Header.blank().replace(nx=4, ny=3, nz=2, mz=2, mode=2)
+        >>> at = np.array([1]), np.array([2]), np.array([3])
+        >>> Layout.from_header(header).pixel_offsets(at).tolist()
+        [1116]
+        """
+        zero = np.zeros_like(indices[0])
+        found = dict(zip(self.axes, indices, strict=True))
+        volume, section, row, column = (found.get(axis, zero) for axis in range(4))
+        rows = (volume * self.stored[1] + section) * self.stored[2] + row
+        within = column // 2 if self.sample.packed else column * self.sample.row_nbytes(1)
+        return self.offset + rows * self.row_nbytes + within
 
     def transpose(self, order: Sequence[int]) -> Layout:
         """Give the layout with the axes given out in another order."""
