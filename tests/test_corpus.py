@@ -428,6 +428,8 @@ WARNED = {
     "czii_unsigned_ints.mrc": ("255", "signed=False"),
     # -128 and 127 at bytes 156 and 160, where IMOD's flags would be if its stamp were at 152.
     "ngl_3pqr-mode0.ccp4": ("mapmode2to0", "density ="),
+    # LSKFLG is 1, and the translation behind it is that of the ORIGIN of its sister file.
+    "pymol_h2o-elf-nstart-skwtrn.ccp4": ("skew transformation", "1.2", "3.4", "5.6"),
 }
 
 
@@ -478,7 +480,8 @@ def test_one_map_in_two_files() -> None:
     packed = open_mrc(corpus_file("emdb_emd_3197.map.gz"))
     assert plain.data.equals(packed.data)
     origin = open_mrc(corpus_file("pymol_h2o-elf-nstart-origin.mrc"), origin="nstart")
-    skewed = open_mrc(corpus_file("pymol_h2o-elf-nstart-skwtrn.ccp4"))
+    with pytest.warns(MrcWarning, match="a skew transformation is set"):
+        skewed = open_mrc(corpus_file("pymol_h2o-elf-nstart-skwtrn.ccp4"))
     assert origin.data.equals(skewed.data)
 
 

@@ -23,7 +23,8 @@ class MrcAccessor:
 
     Examples
     --------
-    >>> xr.DataArray([0.0, 1.0], {"x": [2.0, 3.5]}, "x").mrc.voxel_size
+    >>> x = xr.Variable("x", [2.0, 3.5], {"units": "angstrom"})
+    >>> xr.DataArray([0.0, 1.0], {"x": x}, "x").mrc.voxel_size
     {'x': 1.5}
     """
 
@@ -32,8 +33,14 @@ class MrcAccessor:
 
     @property
     def header(self) -> Header:
-        """Header of the file that the object was opened from, read anew."""
-        source = self._obj.encoding.get("source")
+        """Header of the file that the object was opened from, read anew.
+
+        A ValueError if the object knows of no file, an OSError if that is gone.
+        """
+        # That of a Dataset may come from xarray, for a file object whose path is not a local one.
+        obj = self._obj
+        arrays = obj.data_vars.values() if isinstance(obj, xr.Dataset) else [obj]
+        source = next((a.encoding["source"] for a in arrays if "source" in a.encoding), None)
         if source is None:
             raise ValueError(
                 "the object does not know its file: it is the result of a computation, or was "
@@ -43,10 +50,16 @@ class MrcAccessor:
 
     @property
     def voxel_size(self) -> dict[str, float]:
-        """Distance between neighbours along x, y and z in angstrom, from the coordinates."""
+        """Distance between neighbours along x, y and z in angstrom, from the coordinates.
+
+        A ValueError if a coordinate is not evenly spaced.
+        """
         return voxel_size_of(self._obj)
 
     @property
     def kind(self) -> str:
-        """One of image, image_stack, volume and volume_stack, from the dimensions."""
+        """One of image, image_stack, volume and volume_stack, from the dimensions.
+
+        A ValueError if the dimensions are none that an MRC file can have.
+        """
         return kind_of(self._obj)

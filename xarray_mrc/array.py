@@ -27,8 +27,7 @@ class MrcArray:
     """The data of an MRC file, read when they are indexed.
 
     A small picklable value that holds nothing open. Indexing is outer: a list works on its own
-    axis. What comes out is the caller's alone, shares no memory with the file or with
-    another result, and is in native byte order.
+    axis. What comes out is the caller's alone and in native byte order.
 
     Parameters
     ----------
@@ -39,10 +38,10 @@ class MrcArray:
 
     Notes
     -----
-    A part of the data in one run of 16 MiB or more is given as a private, copy-on-write map of just
-    that run, where the bytes are the numbers: blocks that are looked at and dropped are so never
-    copied. All of the data at once are read into memory of their own, because such an
-    array is kept, and must outlive whatever is done to the file.
+    What indexing gives is memory of its own, which outlives whatever is done to the file. Only a
+    part that the caller says is transient, in one run of 16 MiB or more, is given as a private,
+    copy-on-write map of just that run, where the bytes are the numbers: a block that is looked at
+    and dropped is then never copied.
 
     Examples
     --------
@@ -73,11 +72,37 @@ class MrcArray:
         return self.layout.dtype
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
+        return self.read(key)
+
+    def read(self, key: Any, *, transient: bool = False) -> NDArray[Any]:
+        """Read a selection.
+
+        Parameters
+        ----------
+        key : index
+            Integers, slices, lists of integers and an ellipsis, as for indexing.
+        transient : bool
+            Whether the result will be looked at and dropped, so that it may be a map of the file.
+
+        Returns
+        -------
+        ndarray
+            In native byte order.
+
+        Examples
+        --------
+        >>> from xarray_mrc.codec.header import Header
+        >>> from xarray_mrc.storage import open_source
+        >>> header = Header.blank().replace(nx=3, ny=2, nz=1, ispg=0)
+        >>> array = MrcArray(open_source(header.raw + bytes(range(6))), Layout.from_header(header))
+        >>> array.read((1, slice(None))).tolist()
+        [3, 4, 5]
+        """
         chosen = plan(self.layout, key)
         if 0 in chosen.shape:
             return chosen.finish(np.empty(chosen.shape, self.dtype))
         run = chosen.run if self.layout.is_plain else None
-        pixels = self._view(chosen, run) if run else None
+        pixels = self._view(chosen, run) if run and transient else None
         if pixels is None:
             pixels = np.empty(chosen.shape, self.dtype)
             if run:
@@ -123,9 +148,12 @@ class MrcArray:
             flat.append(np.where(place < 0, place + length, place).reshape(-1))
         layout, found = self.layout, np.empty(flat[0].size, self.dtype)
         nbytes = layout.sample.row_nbytes(1)
+        offsets = layout.pixel_offsets(flat)
+        order = np.argsort(offsets)  # a stream is read in one pass
         for start in range(0, found.size, MOST_POINTS):
-            some = [index[start : start + MOST_POINTS] for index in flat]
-            bands = [(offset, nbytes) for offset in layout.pixel_offsets(some).tolist()]
+            part = order[start : start + MOST_POINTS]
+            some = [index[part] for index in flat]
+            bands = [(offset, nbytes) for offset in offsets[part].tolist()]
             data = self.source.read_bands(bands).reshape(len(bands), nbytes)
             pixels = layout.sample.decode(data, layout.byteorder)
             by_axis = dict(zip(layout.axes, some, strict=True))
@@ -134,7 +162,7 @@ class MrcArray:
                 which = by_axis.get(3, which) % 2
             elif layout.sample.trailing:
                 pixels, which = pixels[:, 0], by_axis[4]
-            found[start : start + MOST_POINTS] = pixels[np.arange(len(bands)), which]
+            found[part] = pixels[np.arange(len(bands)), which]
         return found.reshape(places[0].shape)
 
     async def read_async(self, key: Any) -> NDArray[Any]:

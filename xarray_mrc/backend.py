@@ -13,9 +13,9 @@ from xarray.backends import BackendEntrypoint
 import xarray_mrc.accessor  # noqa: F401  registers ds.mrc, so that it is there after an open
 from xarray_mrc.codec.geometry import Origin
 from xarray_mrc.codec.layout import Kind
-from xarray_mrc.dataset import Coords, ExtendedHeader, build
+from xarray_mrc.dataset import Coords, build
 from xarray_mrc.errors import MrcError
-from xarray_mrc.reader import decode_header, open_file, suffix_of
+from xarray_mrc.reader import ExtendedHeader, decode_header, open_file, suffix_of
 from xarray_mrc.sidecar import Sidecar
 from xarray_mrc.storage import open_source
 from xarray_mrc.storage.source import MemMap, Openable
@@ -77,7 +77,7 @@ class MrcBackendEntrypoint(BackendEntrypoint):
             signed=signed,
             kind=kind,
             memmap=memmap,
-            extended=extended_header != "none",
+            extended=extended_header,
             sidecar=extended_header in ("common", "all") and sidecar,
         )
         dataset = build(

@@ -11,15 +11,14 @@ import xarray as xr
 from xarray_mrc._xarray import lazy_variable
 from xarray_mrc.codec.decimals import DECIMALS, shortest
 from xarray_mrc.codec.extended import Extended
-from xarray_mrc.codec.geometry import RIGHT_ANGLES, Geometry, Origin
+from xarray_mrc.codec.geometry import RIGHT_ANGLES, Geometry, Origin, axis_order
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import DIMS, Kind, Layout
-from xarray_mrc.reader import OpenedFile
+from xarray_mrc.reader import ExtendedHeader, OpenedFile
 
-__all__ = ["Coords", "ExtendedHeader", "build"]
+__all__ = ["Coords", "build", "kind_of", "voxel_size_of"]
 
 Coords = Literal["physical", "index", "none"]
-ExtendedHeader = Literal["common", "all", "raw", "none"]
 AXES = {"x": 0, "y": 1, "z": 2}
 CELL_AXES = "abc"
 # Each chunk of a compressed file unpacks all that lies before it, unless it comes in order.
@@ -72,11 +71,12 @@ def build(
     is_stream = opened.array.source.known_size is None
     chunks = layout.preferred_chunks(STREAM_NBYTES) if is_stream else layout.preferred_chunks()
     encoding: dict[str, Any] = {
-        "source": opened.array.source.uri,
         "preferred_chunks": chunks | (preferred_chunks or {}),
         "mrc_mode": header.mode,
         "mrc_byteorder": header.byteorder,
     }
+    if opened.is_local:  # what has no path can't be found again by a name
+        encoding["source"] = opened.array.source.uri
     variable = lazy_variable(opened.array, attrs, encoding)
     found: dict[str, xr.Variable] = {}
     if coords != "none":
@@ -87,7 +87,8 @@ def build(
     found |= section_coords(opened, extended_header)
     # Without indexes: xarray makes the default ones, unless the user asked for none.
     dataset = xr.Dataset({name: variable}, xr.Coordinates(found, indexes={}))
-    dataset.encoding["source"] = opened.array.source.uri
+    if opened.is_local:
+        dataset.encoding["source"] = encoding["source"]
     return dataset
 
 
@@ -111,7 +112,10 @@ def section_coords(opened: OpenedFile, which: ExtendedHeader) -> dict[str, xr.Va
     if which == "raw":
         raw = np.frombuffer(opened.extended_bytes, np.uint8)
         return {"extended_header": xr.Variable(RAW_DIM, raw)} if raw.size else {}
-    if which == "none" or layout.kind not in ("image", "image_stack"):
+    sections_are_images = (
+        layout.kind in ("image", "image_stack") and axis_order(opened.header)[2] == 2
+    )
+    if which == "none" or not sections_are_images:
         return {}
     fields = opened.extended.common
     if which == "all":
@@ -182,7 +186,7 @@ def voxel_size_of(obj: xr.Dataset | xr.DataArray) -> dict[str, float]:
     Returns
     -------
     dict
-        Angstrom by dimension; axes of length 1 or without coordinates are left out.
+        Angstrom by dimension; axes of length 1, or without coordinates in angstrom, are left out.
 
     Raises
     ------
@@ -191,21 +195,25 @@ def voxel_size_of(obj: xr.Dataset | xr.DataArray) -> dict[str, float]:
 
     Examples
     --------
-    >>> voxel_size_of(xr.DataArray([0.0, 1.0], {"x": [2.0, 3.5]}, "x"))
+    >>> x = xr.Variable("x", [2.0, 3.5], {"units": "angstrom"})
+    >>> voxel_size_of(xr.DataArray([0.0, 1.0], {"x": x}, "x"))
     {'x': 1.5}
     """
     sizes: dict[str, float] = {}
     for dim in AXES:
-        if dim not in obj.coords or obj.coords[dim].dims != (dim,) or obj.sizes[dim] < 2:
+        coord = obj.coords.get(dim)
+        if coord is None or coord.dims != (dim,) or coord.size < 2:
             continue
-        values = obj.coords[dim].values
+        if coord.attrs.get("units") != "angstrom":
+            continue
+        values = coord.values
         step = (values[-1] - values[0]) / (len(values) - 1)
         if not np.allclose(np.diff(values), step, rtol=1e-3, atol=2 * 10.0**-DECIMALS):
             raise ValueError(
                 f"the coordinate {dim} is not evenly spaced (steps from {np.diff(values).min():g} "
                 f"to {np.diff(values).max():g}), so there is no one voxel size along it"
             )
-        sizes[dim] = round(float(step), DECIMALS)
+        sizes[dim] = round(abs(float(step)), DECIMALS)
     return sizes
 
 

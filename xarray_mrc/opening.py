@@ -49,8 +49,9 @@ def open_mrc(
         possible.
     memmap : {"auto", True, False}
         Whether a local file is mapped where that saves a copy; "auto" does it unless the file lies
-        on a network file system. A block that is a map ends the process if another
-        program cuts the file off while the block is in use; False reads everything.
+        on a network file system. Then a large dask block is a private map: it must not be kept (by
+        ``persist``, say) while the file is written in place, whose new content it could show, or
+        cut off, which ends the process. False reads everything.
     preferred_chunks : dict, optional
         What ``chunks={}`` means, by dimension.
     default_name : str

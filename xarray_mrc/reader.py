@@ -17,7 +17,7 @@ import numpy as np
 
 from xarray_mrc.array import MrcArray
 from xarray_mrc.codec.checks import Facts, reading_notes
-from xarray_mrc.codec.extended import Extended, decode_extended
+from xarray_mrc.codec.extended import Extended, decode_extended, per_section
 from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.codec.layout import Kind, Layout, may_lack_symmetry
 from xarray_mrc.errors import MrcError, MrcWarning
@@ -25,10 +25,15 @@ from xarray_mrc.sidecar import Sidecar, has_sidecar, plain_name, read_sidecar
 from xarray_mrc.storage import Source, open_source
 from xarray_mrc.storage.source import MemMap, Openable
 
-__all__ = ["OpenedFile", "open_file", "read_header"]
+__all__ = ["ExtendedHeader", "OpenedFile", "open_file", "read_header"]
+
+ExtendedHeader = Literal["common", "all", "raw", "none"]
 
 DOUBTFUL_NBYTES = 16 * 2**20
 DOUBTFUL_RATIO = 100
+# A longer extended header, of no type with a record for each section, is read on demand only. It is
+# no list of symmetry operators: no space group has more than 192.
+MOST_OPAQUE_NBYTES = 2**20
 PACKAGES = ("xarray_mrc", "xarray")
 
 
@@ -38,6 +43,8 @@ class OpenedFile:
 
     Attributes
     ----------
+    is_local : bool
+        Whether the file lies at a path of this computer.
     header : Header
         The main header.
     extended : Extended
@@ -50,6 +57,7 @@ class OpenedFile:
         The data, not read yet, with their source and layout.
     """
 
+    is_local: bool
     header: Header
     extended: Extended
     extended_bytes: bytes
@@ -113,7 +121,7 @@ def open_file(
     signed: bool | None = None,
     kind: Kind | Literal["auto"] = "auto",
     memmap: MemMap = "auto",
-    extended: bool = True,
+    extended: ExtendedHeader = "common",
     sidecar: Sidecar = "auto",
 ) -> OpenedFile:
     """Open a file for reading; only its headers are read.
@@ -126,8 +134,8 @@ def open_file(
         As in `Layout.from_header`.
     memmap : {"auto", True, False}
         As in `open_source`.
-    extended : bool
-        Whether to read the extended header too.
+    extended : {"common", "all", "raw", "none"}
+        Whether to read the extended header too; "raw" reads one of any size and type.
     sidecar : {"auto", True, False}
         Whether to read the .mdoc beside an image stack; True: an error if that can't be done.
 
@@ -156,7 +164,7 @@ def open_file(
     source = open_source(path, memmap=memmap)
     if truncated == "sections":
         source = source.lenient()
-    is_local = os.path.isabs(source.uri)
+    is_local = isinstance(path, str | os.PathLike)
     options: dict[str, Any] = {
         "kind": kind,
         "signed": signed,
@@ -171,11 +179,13 @@ def open_file(
         layout = Layout.from_header(header, size, **options)
         end = layout.offset + layout.nbytes
         if size is None and (
-            truncated == "sections" or is_too_good(source, end) or may_lack_symmetry(header, behind)
+            truncated == "sections"
+            or is_too_good(source, layout)
+            or may_lack_symmetry(header, behind)
         ):
             size = min(source.size_up_to(end), end)
             layout = Layout.from_header(header, size, **options)
-        raw = read_extended(source, layout) if extended else b""
+        raw = read_extended(header, source, layout, extended)
         records = decode_extended(header, raw, header.nz) if raw else Extended("none")
     mdoc = Extended("none")
     if sidecar and is_local and layout.kind in ("image", "image_stack"):
@@ -185,12 +195,18 @@ def open_file(
     if notes:
         message = f"{source.uri}: " + "; ".join(notes)
         warnings.warn(message, MrcWarning, stacklevel=user_level())
-    return OpenedFile(header, records, raw, mdoc, MrcArray(source, layout))
+    return OpenedFile(is_local, header, records, raw, mdoc, MrcArray(source, layout))
 
 
-def read_extended(source: Source, layout: Layout) -> bytes:
-    """Read the bytes between header and data."""
-    raw = np.empty(layout.offset - HEADER_SIZE, np.uint8)
+def read_extended(
+    header: Header, source: Source, layout: Layout, extended: ExtendedHeader
+) -> bytes:
+    """Read the bytes between header and data, unless they are too many to be of use."""
+    nbytes = layout.offset - HEADER_SIZE
+    opaque = nbytes > MOST_OPAQUE_NBYTES and not per_section(header.exttyp)
+    if extended == "none" or (opaque and extended != "raw"):
+        return b""
+    raw = np.empty(nbytes, np.uint8)
     source.readinto(HEADER_SIZE, raw)
     return raw.tobytes()
 
@@ -203,12 +219,14 @@ def read_behind(header: Header, source: Source) -> bytes:
     return behind.tobytes()
 
 
-def is_too_good(source: Source, end: int) -> bool:
+def is_too_good(source: Source, layout: Layout) -> bool:
     """Whether a compressed file claims data that were compressed better than any density is.
 
-    It is read through once, before memory is set aside for so much.
+    It is read through once, before memory is set aside for the data or for positions.
     """
-    return end > DOUBTFUL_NBYTES and end > DOUBTFUL_RATIO * source.stored_size
+    end = layout.offset + layout.nbytes
+    wanted = max(end, 16 * max(layout.shape))
+    return wanted > DOUBTFUL_NBYTES and end > DOUBTFUL_RATIO * source.stored_size
 
 
 def user_level() -> int:

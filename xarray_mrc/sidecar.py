@@ -23,6 +23,8 @@ CONTAINER_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 SUFFIXES = (".mdoc", ".tlt", ".rawtlt")
 DATE_FORMATS = ("%d-%b-%y %H:%M:%S", "%d-%b-%Y %H:%M:%S", "%Y-%b-%d %H:%M:%S")
 
+FIRST_YEAR, LAST_YEAR = 1678, 2261  # what nanoseconds since 1970 can hold
+
 # Common name, long name, and how it is had from a section of a .mdoc.
 # Source: the description of SerialEM's autodoc files; angles in degrees, stage and defocus in
 # micrometers, dose in electrons per square angstrom.
@@ -102,7 +104,7 @@ def read_sidecar(path: str, sections: int, *, required: bool = False) -> Extende
     >>> read_sidecar("/nowhere/tilts.mrc", 3).common
     ()
     """
-    found = next((p for p in beside(path) if p.suffix == ".mdoc" and p.exists()), None)
+    found = next((p for p in beside(path) if p.suffix == ".mdoc" and os.path.exists(p)), None)
     if found is None:
         if required:
             raise FileNotFoundError(f"there is no .mdoc beside {path}, expected {path}.mdoc")
@@ -151,9 +153,10 @@ def parse_time(text: str | None) -> datetime | None:
     """Read SerialEM's date and time, in any of the forms that it has had."""
     for form in DATE_FORMATS:
         try:
-            return datetime.strptime(" ".join((text or "").split()), form)
+            time = datetime.strptime(" ".join((text or "").split()), form)
         except ValueError:
             continue
+        return time if FIRST_YEAR <= time.year <= LAST_YEAR else None
     return None
 
 

@@ -68,6 +68,7 @@ HEADERS = [
     ("H22", {"mode": 0, "dmax": 200.0}),
     ("H23", {"lskflg": 1 << 16}),
     ("H30", {"lskflg": 1, "exttyp": b"CCP4"}),
+    ("H42", {"lskflg": 1, "skew_translation": (1.0, 0.0, 0.0)}),
     ("L01", {"nlabl": 262146}),
     ("L02", {"nlabl": 2}),
     ("L03", {"label_bytes": b"\xcd label".ljust(800)}),
@@ -78,7 +79,7 @@ HEADERS = [
 def test_one_header_for_each(check, changes):
     found = findings(facts(header(**changes)))
     # A rule can't be broken without some others: no negative grid is a set one, say.
-    also = {"L01": {"L02"}, "H30": set(), "H23": set(), "H11": set(), "H12": set()}
+    also = {"L01": {"L02"}, "H30": {"H42"}, "H23": set(), "H11": set(), "H12": set()}
     assert check in found
     assert found - {check} <= also.get(check, set())
 

@@ -184,11 +184,27 @@ def test_any_positions(length: float, m: int, first: int, count: int) -> None:
 def test_rounding_makes_parts_align() -> None:
     # Without it the sums differ in the last bit, and an inner join finds nothing.
     voxel = 1.3379
-    whole = Geometry((voxel,) * 3, (0.0, 0.0, 0.0), "none", RIGHT_ANGLES).positions(0, 500)
+    nowhere = (0.0, 0.0, 0.0)
+    whole = Geometry((voxel,) * 3, nowhere, (0, 0, 0), "none", RIGHT_ANGLES).positions(0, 500)
     assert whole is not None
     for first in range(1, 400):
-        part = Geometry((voxel,) * 3, (first * voxel, 0.0, 0.0), "nstart", RIGHT_ANGLES)
-        assert np.array_equal(part.positions(0, 100), whole[first : first + 100])  # type: ignore[arg-type]
+        for part in (
+            Geometry((voxel,) * 3, (first * voxel, 0.0, 0.0), (0, 0, 0), "origin", RIGHT_ANGLES),
+            Geometry((voxel,) * 3, nowhere, (first, 0, 0), "nstart", RIGHT_ANGLES),
+        ):
+            positions = part.positions(0, 100)
+            assert positions is not None
+            assert np.array_equal(positions, whole[first : first + 100])
+
+
+@pytest.mark.parametrize("voxel", [1.2345675, 2.7182815, 0.8125005])
+def test_cut_outs_align_at_any_voxel_size(voxel: float) -> None:
+    # Halves of the last place are rounded after sums that differ: the grid has to be added first.
+    def positions(**fields: Any) -> Any:
+        found = header(mx=2000, cella=(float(np.float32(voxel * 2000)), 1.0, 1.0), **fields)
+        return Geometry.from_header(found).positions(0, 1500)
+
+    assert np.array_equal(positions(nx=1500, nxstart=500)[:1000], positions(nx=1500)[500:])
 
 
 def test_unknown_voxel_size_has_no_positions() -> None:

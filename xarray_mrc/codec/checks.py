@@ -16,6 +16,7 @@ from xarray_mrc.codec.geometry import (
     NSTART_LIMIT,
     RIGHT_ANGLES,
     cell_angles,
+    has_opposite_origin,
     true_nstart,
 )
 from xarray_mrc.codec.header import (
@@ -28,7 +29,7 @@ from xarray_mrc.codec.header import (
 from xarray_mrc.codec.labels import LABEL_COUNT, LABEL_SIZE
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Layout
 from xarray_mrc.codec.modes import MODES
-from xarray_mrc.codec.samples import IMOD_FOUR_BITS, has_four_bits
+from xarray_mrc.codec.samples import has_four_bit_flag, has_four_bits
 from xarray_mrc.codec.statistics import DataStatistics, stated_statistics
 
 __all__ = ["CHECKS", "Check", "Facts", "reading_notes"]
@@ -40,6 +41,7 @@ ENDIAN = {"<": "little", ">": "big"}
 STANDARD_MODES = (0, 1, 2, 3, 4, 6, 12, 101)
 MODES_OF_20141 = (12, 101)
 EXTENDED_TYPES = (b"CCP4", b"MRCO", b"SERI", b"AGAR", b"FEI1", b"FEI2", b"HDF5")
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 SUFFIX_OF = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 
 
@@ -186,8 +188,7 @@ def scaled_bytes(facts: Facts) -> str | None:
 
 def packed_by_label(facts: Facts) -> str | None:
     header = facts.header
-    flagged = header.has_imod_stamp and header.imod_flags & IMOD_FOUR_BITS
-    if not has_four_bits(header) or flagged:
+    if not has_four_bits(header) or has_four_bit_flag(header):
         return None
     return (
         f"the label says '4 bits packed' and nx={header.nx}, ny={header.ny} is half a camera's "
@@ -304,6 +305,15 @@ def container_suffix(facts: Facts) -> str | None:
     )
 
 
+def decimals(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.7g}" for value in values)
+
+
+def is_skew(header: Header) -> bool:
+    matrix = header.skew_matrix
+    return any(header.skew_translation) or (any(matrix) and matrix != IDENTITY)
+
+
 def sampling(header: Header) -> str:
     return f"nz is {header.nz} and mz {header.mz}"
 
@@ -386,8 +396,7 @@ CHECKS: tuple[Check, ...] = (
         lambda h: any(h.origin) and h.cella[:2] == h.m[:2] and h.origin[:2] == (h.nx / 2, h.ny / 2),
         lambda h: f"ORIGIN is {h.origin}, half the size in pixels, with a voxel size of 1")),
     Check("H21", INFO, False, "ORIGIN has the sign of the standard", when(
-        lambda h: h.has_imod_stamp and not h.imod_flags & 4 and any(h.origin)
-        and not h.is_standard_version,
+        lambda h: any(h.origin) and has_opposite_origin(h),
         lambda h: f"ORIGIN is {h.origin} in IMOD's sign, the opposite of the standard's")),
     Check("H22", W, True, "the sign of bytes fits the densities", byte_sign),
     Check("H37", W, False, "bytes are signed", unsigned_bytes),
@@ -408,6 +417,10 @@ CHECKS: tuple[Check, ...] = (
     Check("H30", W, False, "no skew matrix lies over EXTTYP", when(
         lambda h: h.lskflg == 1 and h.exttyp.isalnum(),
         lambda h: f"lskflg is 1, so that words 26 to 34 are a matrix, but exttyp is {h.exttyp!r}")),
+    Check("H42", W, True, "there is no skew transformation", when(
+        lambda h: h.lskflg == 1 and is_skew(h),
+        lambda h: f"a skew transformation is set (matrix {decimals(h.skew_matrix)}, translation "
+                  f"{decimals(h.skew_translation)} angstrom), but positions are without it")),
     Check("L01", E, False, "the number of labels is 0 to 10", when(
         lambda h: not 0 <= h.nlabl <= LABEL_COUNT,
         lambda h: f"nlabl is {h.nlabl}, expected 0 to {LABEL_COUNT}")),

@@ -105,21 +105,25 @@ def cell_matrix(angles: Triple) -> NDArray[np.float64]:
     )
 
 
-def true_origin(header: Header) -> Triple | None:
-    """ORIGIN in the sign of the MRC standard, or None if it is zero or no place.
+def has_opposite_origin(header: Header) -> bool:
+    """Whether ORIGIN has IMOD's own sign, the opposite of the standard's.
 
-    IMOD's own sign is the opposite one; it holds where IMOD's stamp is there, its flag 4 is not,
-    and NVERSION is not a standard one.
+    It has where IMOD's stamp is there, its flag 4 is not, and NVERSION is not a standard one.
     """
-    values = header.origin
-    if not all(math.isfinite(v) and abs(v) <= FARTHEST for v in values) or not any(values):
-        return None
-    opposite = (
+    return (
         header.has_imod_stamp
         and not header.imod_flags & IMOD_ORIGIN_SIGN
         and not header.is_standard_version
     )
-    x, y, z = (shortest(-v if opposite else v) + 0.0 for v in values)
+
+
+def true_origin(header: Header) -> Triple | None:
+    """ORIGIN in the sign of the MRC standard, or None if it is zero or no place."""
+    values = header.origin
+    if not all(math.isfinite(v) and abs(v) <= FARTHEST for v in values) or not any(values):
+        return None
+    sign = -1 if has_opposite_origin(header) else 1
+    x, y, z = (shortest(sign * v) + 0.0 for v in values)
     return (x, y, z)
 
 
@@ -142,16 +146,19 @@ class Geometry:
     ----------
     voxel : tuple of float
         Voxel size in angstrom, nan where unknown.
-    start : tuple of float
-        Position of the first voxel in angstrom.
+    origin : tuple of float
+        Place that the grid begins at, in angstrom; zero where it is given by `first`.
+    first : tuple of int
+        First grid point, in voxels; zero where the place is given by `origin`.
     origin_source : {"origin", "nstart", "none"}
-        The header field that the start comes from.
+        The header field that the place comes from.
     angles : tuple of float
         Cell angles in degrees.
     """
 
     voxel: Triple
-    start: Triple
+    origin: Triple
+    first: tuple[int, int, int]
     origin_source: OriginSource
     angles: Triple
 
@@ -180,19 +187,21 @@ class Geometry:
         """
         voxel, angles = header.voxel_size, cell_angles(header)
         place, grid = true_origin(header), true_nstart(header)
-        source: OriginSource = "none"
-        if origin == "origin" or (origin == "auto" and place is not None):
-            source = "origin"
-        elif origin == "nstart" or (origin == "auto" and grid is not None):
-            source = "nstart"
-        start = [0.0, 0.0, 0.0]
-        if source == "origin" and place is not None:
-            start = list(place)
+        if place is not None and origin in ("auto", "origin"):
             if angles != RIGHT_ANGLES:
-                start = np.linalg.solve(cell_matrix(angles), place).tolist()
-        elif source == "nstart" and grid is not None:
-            start = [first * size for first, size in zip(grid, voxel, strict=True)]
-        return cls(voxel, (start[0], start[1], start[2]), source, angles)
+                a, b, c = np.linalg.solve(cell_matrix(angles), place).tolist()
+                place = (a, b, c)
+            return cls(voxel, place, (0, 0, 0), "origin", angles)
+        nowhere = (0.0, 0.0, 0.0)
+        if grid is not None and origin in ("auto", "nstart"):
+            return cls(voxel, nowhere, grid, "nstart", angles)
+        return cls(voxel, nowhere, (0, 0, 0), "none", angles)
+
+    @property
+    def start(self) -> Triple:
+        """Position of the first voxel in angstrom."""
+        x, y, z = (o + n * v for o, n, v in zip(self.origin, self.first, self.voxel, strict=True))
+        return (x, y, z)
 
     @property
     def is_skewed(self) -> bool:
@@ -223,4 +232,6 @@ class Geometry:
         """
         if math.isnan(self.voxel[axis]):
             return None
-        return np.round(self.start[axis] + np.arange(count) * self.voxel[axis], DECIMALS)
+        # In whole voxels first, so that a cut-out gets the very numbers of its parent.
+        grid = self.first[axis] + np.arange(count)
+        return np.round(self.origin[axis] + grid * self.voxel[axis], DECIMALS)

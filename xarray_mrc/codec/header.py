@@ -23,6 +23,10 @@ HEADER_SIZE = 1024
 IMOD_STAMP = 1146047817  # the bytes "IMOD" in either byte order
 STANDARD_VERSIONS = range(20140, 20500)  # NVERSION is the year times ten plus a counter
 
+# Shown only where they are said to be there.
+IMOD_FIELDS = ("imod_stamp", "imod_flags", "idtype", "tilt_angles")
+SKEW_FIELDS = ("skew_matrix", "skew_translation")
+
 T = TypeVar("T")
 
 
@@ -129,10 +133,12 @@ class Header:
     nsymbt = Field[int](92, "i", "size of the extended header", "byte")
     lskflg = Field[int](96, "i", "CCP4: 1 if a skew transformation follows")
     creatid = Field[int](96, "h", "IMOD, DeltaVision: creator id")
+    skew_matrix = Field[tuple[float, ...]](100, "9f", "CCP4: skew matrix, if lskflg is 1")
     exttyp = Field[bytes](104, "4s", "type of the extended header")
     nversion = Field[int](108, "i", "format version: year times ten plus a counter")
     nint = Field[int](128, "h", "SERI: bytes a section; AGAR: integers a section")
     nreal = Field[int](130, "h", "SERI: bit flags; AGAR: floats a section")
+    skew_translation = Field[Triple](136, "3f", "CCP4: skew translation", "angstrom")
     imod_stamp = Field[int](152, "i", "1146047817 in a file of IMOD or SerialEM")
     imod_flags = Field[int](156, "i", "IMOD: bit flags")
     scale_top = Field[int](160, "i", "127 in a map scaled to bytes by mapmode2to0")
@@ -305,10 +311,10 @@ class Header:
         endian = "little" if self.byteorder == "<" else "big"
         yield "byte order", f"{endian} endian", "found from the numbers"
         for field in Header.fields():
-            if field.name == "label_bytes" or (
-                not self.has_imod_stamp
-                and field.name in ("imod_flags", "idtype", "tilt_angles", "imod_stamp")
-            ):
+            skipped = field.name == "label_bytes"
+            skipped |= field.name in IMOD_FIELDS and not self.has_imod_stamp
+            skipped |= field.name in SKEW_FIELDS and self.lskflg != 1
+            if skipped:
                 continue
             value = field.__get__(self, Header)
             text = f"{value:.7g}" if isinstance(value, float) else str(value)

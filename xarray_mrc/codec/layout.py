@@ -186,7 +186,7 @@ class Layout:
             raise ValueError(
                 f"kind={kind!r}, expected 'auto' or one of {', '.join(get_args(Kind))}"
             )
-        if whole < sections and kind == "volume_stack":
+        if whole < sections and kind == "volume_stack" and header.mz > 0:
             whole -= whole % header.mz
             if whole == 0:
                 raise truncated_error(header, cast("int", size), offset, sections, section_nbytes)

@@ -6,7 +6,7 @@ from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.modes import FOREIGN_MODES, FOUR_BIT, MODES, UNSIGNED_BYTE, Sample
 from xarray_mrc.errors import MrcHeaderError, MrcModeError
 
-__all__ = ["IMOD_FOUR_BITS", "find_sample", "has_four_bits"]
+__all__ = ["find_sample", "has_four_bit_flag", "has_four_bits"]
 
 IMOD_SIGNED_BYTES = 1
 IMOD_FOUR_BITS = 16
@@ -79,11 +79,16 @@ def find_sample(header: Header, signed: bool | None = None) -> Sample:
     return mode.sample if signed else UNSIGNED_BYTE
 
 
+def has_four_bit_flag(header: Header) -> bool:
+    """Whether IMOD's flags say that a byte holds two pixels."""
+    return header.has_imod_stamp and bool(header.imod_flags & IMOD_FOUR_BITS)
+
+
 def has_four_bits(header: Header) -> bool:
     """Whether a mode-0 file holds two pixels a byte, with NX halved (IMOD's second 4-bit form)."""
     if header.mode != 0:
         return False
-    if header.has_imod_stamp and header.imod_flags & IMOD_FOUR_BITS:
+    if has_four_bit_flag(header):
         return True
     labels = header.labels
     return (

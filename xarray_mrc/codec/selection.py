@@ -58,9 +58,10 @@ class Pick:
             raise IndexError(
                 f"index {key!r} of axis {axis}: expected an integer, a slice, or a list of integers"
             )
-        if array.min() < -length or array.max() >= length:
+        if int(array.min()) < -length or int(array.max()) >= length:
             raise IndexError(f"index {key!r} is out of bounds for axis {axis} of length {length}")
-        array = np.where(array < 0, array + length, array).astype(np.intp)
+        array = array.astype(np.intp)
+        array = np.where(array < 0, array + length, array)
         if array.ndim == 0:
             first = operator.index(array[()])
             return cls(slice(first, first + 1, 1), 1, dropped=True)

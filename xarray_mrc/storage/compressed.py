@@ -49,7 +49,9 @@ MOST_EMPTY = 2**16
 # Behind the data of the header this much again is unpacked and checked, and then given up.
 LEAST_SURPLUS = 64 * 2**20
 
+# Cursors that wait; those of xz and zstd hold their window, up to 128 MiB.
 MOST_FREE = 8
+HEAVY, MOST_HEAVY = ("xz", "zstd"), 1
 MOST_ENDS = 4096
 
 Key = tuple[object, ...]
@@ -372,6 +374,9 @@ class CompressedSource:
         if cursor.position and cursor.end is None:
             with _lock:
                 _free.append(cursor)
+                heavy = [one for one in _free if one.container in HEAVY]
+                for one in heavy[:-MOST_HEAVY]:
+                    _free.remove(one)
                 del _free[:-MOST_FREE]
 
     def _read_on(self, cursor: Cursor, offset: int, out: Bytes) -> None:

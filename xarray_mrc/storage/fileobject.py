@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any, NoReturn
 
 from xarray_mrc.storage.protocol import Bytes, PlainSource, fill, truncated
 
 __all__ = ["FileObjectSource"]
 
-# One lock for each object that sources hold, because two of them may hold the same.
-_locks: weakref.WeakValueDictionary[int, threading.Lock] = weakref.WeakValueDictionary()
+
+class Turn:
+    """What all sources of one object share: a lock, and a number that no other object has."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.serial = next(_serials)
+
+
+_serials = count(1)
+_turns: weakref.WeakKeyDictionary[Any, Turn] = weakref.WeakKeyDictionary()
 _guard = threading.Lock()
+
+
+def turn_of(file: Any) -> Turn:
+    """Give the turn of an object; one of its own each time where it can't be remembered."""
+    with _guard:
+        try:
+            return _turns.setdefault(file, Turn())
+        except TypeError:
+            return Turn()
 
 
 class FileObjectSource(PlainSource):
@@ -27,13 +47,14 @@ class FileObjectSource(PlainSource):
         Must be readable and able to seek. It is not closed, and its position changes.
     """
 
-    __slots__ = ("_file", "_lock", "size")
+    __slots__ = ("_file", "_process", "_turn", "size")
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        with _guard:
-            self._lock = _locks.setdefault(id(file), threading.Lock())
-        self.size: int = file.seek(0, io.SEEK_END)
+        self._turn = turn_of(file)
+        self._process = os.getpid()
+        with self._turn.lock:
+            self.size: int = file.seek(0, io.SEEK_END)
 
     @property
     def uri(self) -> str:
@@ -42,16 +63,18 @@ class FileObjectSource(PlainSource):
 
     @property
     def fingerprint(self) -> tuple[int | str, ...]:
-        """Size and identity of the object: two objects are never taken for one."""
-        return self.size, id(self._file)
+        """Size and a number of its own: two objects are never taken for one."""
+        return self.size, self._turn.serial
 
     def readinto(self, offset: int, out: Bytes) -> None:
         """Fill `out` with the bytes from `offset` on."""
+        if os.getpid() != self._process:  # parent and child would move one position
+            self.__reduce__()
         buffer, done = out.data, 0
-        with self._lock:
+        with self._turn.lock:
             self._file.seek(offset)
-            while done < len(buffer) and (count := self._file.readinto(buffer[done:])):
-                done += count
+            while done < len(buffer) and (nread := self._file.readinto(buffer[done:])):
+                done += nread
         if done < len(buffer):
             raise truncated(self.uri, offset, len(buffer), done)
 
@@ -72,6 +95,7 @@ class FileObjectSource(PlainSource):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"a dataset opened from a file object ({self._file!r}) can't be pickled, because the "
-            f"object is open in this process: open the dataset by its path or URL instead"
+            f"a dataset opened from a file object ({self._file!r}) can't be pickled, or read in "
+            f"another process, because the object is open in this one: open the dataset by its "
+            f"path or URL instead"
         )

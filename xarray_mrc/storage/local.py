@@ -6,10 +6,12 @@ to be pickled, locked or closed by the caller, and descriptors are never used up
 
 from __future__ import annotations
 
+import errno
 import mmap
 import multiprocessing
 import os
 import socket
+import stat
 import sys
 import threading
 import weakref
@@ -29,6 +31,9 @@ from xarray_mrc.storage.protocol import Bytes, PlainSource, truncated
 
 __all__ = ["LocalSource"]
 
+# Without waiting, because opening a pipe would wait for a writer.
+FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+MOST_READ = 2**30  # in one call: some systems take no 2 GiB
 # Smaller files are read whole rather than mapped.
 LEAST_MAP_NBYTES = 256 * 2**10
 # The greatest part of a larger file that is mapped at a time.
@@ -78,9 +83,13 @@ class LocalSource(PlainSource):
     @classmethod
     def open(cls, path: str, memmap: bool | Literal["auto"] = "auto") -> LocalSource:
         """Look at a file; OSError if it can't be read."""
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(path, FLAGS)
         try:
             status = os.fstat(descriptor)
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "it is a pipe or device, expected a file", path)
             head = os.read(descriptor, HEADER_SIZE)
         finally:
             os.close(descriptor)
@@ -101,7 +110,7 @@ class LocalSource(PlainSource):
     def opened(self) -> Iterator[int]:
         """Open the file for one read, and make sure that it is still the one that was opened."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            descriptor = os.open(self.path, FLAGS)
         except FileNotFoundError as error:
             host = socket.gethostname()
             raise FileNotFoundError(
@@ -146,7 +155,7 @@ class LocalSource(PlainSource):
                     done += count
         else:
             while done < len(buffer):
-                count = os.preadv(descriptor, [buffer[done:]], offset + done)
+                count = os.preadv(descriptor, [buffer[done : done + MOST_READ]], offset + done)
                 if count == 0:
                     break
                 done += count

@@ -26,7 +26,8 @@ class MemorySource(PlainSource):
     uri = "<bytes>"
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
-        self._data = np.frombuffer(data, np.uint8)
+        contiguous = data if memoryview(data).c_contiguous else memoryview(data).tobytes()
+        self._data = np.frombuffer(contiguous, np.uint8)
 
     @property
     def size(self) -> int:

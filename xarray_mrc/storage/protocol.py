@@ -19,7 +19,7 @@ Bytes = NDArray[np.uint8]
 class Source(Protocol):
     """Bytes that can be read from any place: small, hashable, picklable, with nothing open.
 
-    What a source gives out never shares memory with the file or with what it gave before.
+    What `readinto` and `read_bands` give shares no memory with anything else.
     """
 
     @property
@@ -52,7 +52,7 @@ class Source(Protocol):
         """Fill `out` with the bytes from `offset` on; a short read is a MrcTruncatedError."""
 
     def view(self, offset: int, nbytes: int) -> Bytes | None:
-        """Give bytes that need no copy and are the caller's to keep and to change, or None."""
+        """Give a private map that is the caller's to change, but shows the file, or None."""
 
     def window(
         self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
