@@ -25,12 +25,17 @@ from typing import Literal
 
 import numpy as np
 
+if sys.platform == "linux":
+    import fcntl
+
 from xarray_mrc.codec.header import HEADER_SIZE, layout_bytes
 from xarray_mrc.errors import MrcChangedError
 from xarray_mrc.storage.protocol import Bytes, PlainSource, truncated
 
 __all__ = ["LocalSource"]
 
+Fingerprint = tuple[int, int, int, int]
+FS_IOC_GETVERSION = 0x80087601
 # Without waiting, because opening a pipe would wait for a writer.
 FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 MOST_READ = 2**30  # in one call: some systems take no 2 GiB
@@ -47,7 +52,7 @@ MOST_VIEWS = 64
 CACHE_SAMPLES = 8
 
 _views: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
-_kept: OrderedDict[tuple[str, tuple[int, int, int]], Bytes] = OrderedDict()
+_kept: OrderedDict[tuple[str, Fingerprint], Bytes] = OrderedDict()
 _kept_lock = threading.Lock()
 
 # Mapped pages of a file that another computer cuts off end the process with SIGBUS.
@@ -66,8 +71,9 @@ class LocalSource(PlainSource):
     path : str
         Absolute path.
     fingerprint : tuple of int
-        Inode, size and modification time in nanoseconds, when it was opened. The device is left
-        out: its number differs between the computers of a cluster.
+        Inode, its generation (0 where the file system tells none), size and modification time in
+        nanoseconds, when it was opened. The device is left out: its number differs between the
+        computers of a cluster.
     pinned : bytes
         The bytes of the header that fix the layout; with these unchanged, a file with a new
         modification time (an edited header, say) is read on. Empty: no change is allowed.
@@ -76,7 +82,7 @@ class LocalSource(PlainSource):
     """
 
     path: str
-    fingerprint: tuple[int, int, int]
+    fingerprint: Fingerprint
     pinned: bytes
     mapped: bool
 
@@ -86,6 +92,7 @@ class LocalSource(PlainSource):
         descriptor = os.open(path, FLAGS)
         try:
             status = os.fstat(descriptor)
+            found = fingerprint(descriptor)
             if stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
             if not stat.S_ISREG(status.st_mode):
@@ -94,7 +101,7 @@ class LocalSource(PlainSource):
         finally:
             os.close(descriptor)
         mapped = not is_on_network(status.st_dev) if memmap == "auto" else memmap
-        return cls(path, fingerprint(status), layout_bytes(head), mapped)
+        return cls(path, found, layout_bytes(head), mapped)
 
     @property
     def uri(self) -> str:
@@ -104,7 +111,7 @@ class LocalSource(PlainSource):
     @property
     def size(self) -> int:
         """Number of bytes when it was opened."""
-        return self.fingerprint[1]
+        return self.fingerprint[2]
 
     @contextmanager
     def opened(self) -> Iterator[int]:
@@ -120,21 +127,24 @@ class LocalSource(PlainSource):
                 self.path,
             ) from None
         try:
-            now = fingerprint(os.fstat(descriptor))
+            now = fingerprint(descriptor)
             if now != self.fingerprint:
                 self.check_change(now, os.read(descriptor, HEADER_SIZE))
             yield descriptor
         finally:
             os.close(descriptor)
 
-    def check_change(self, now: tuple[int, int, int], head: bytes) -> None:
+    def check_change(self, now: Fingerprint, head: bytes) -> None:
         """Raise unless a file with a new modification time has the same layout as before."""
-        if now[:2] == self.fingerprint[:2] and layout_bytes(head) == self.pinned:
+        inode, generation, size, time = self.fingerprint
+        # Another computer of a cluster may not be told the generation.
+        is_same = now[0] == inode and (now[1] == generation or 0 in (now[1], generation))
+        if is_same and now[2] == size and (now[3] == time or layout_bytes(head) == self.pinned):
             return
-        if now[0] != self.fingerprint[0]:
+        if not is_same:
             what = "was replaced by another file"
-        elif now[1] != self.fingerprint[1]:
-            what = f"had {self.fingerprint[1]} bytes and now has {now[1]}"
+        elif now[2] != size:
+            what = f"had {size} bytes and now has {now[2]}"
         else:
             what = "was written to, so that its data may lie differently,"
         raise MrcChangedError(f"{self.path} {what} after it was opened: open it again")
@@ -222,9 +232,22 @@ class LocalSource(PlainSource):
         return data
 
 
-def fingerprint(status: os.stat_result) -> tuple[int, int, int]:
-    """Inode, size and modification time of a file."""
-    return status.st_ino, status.st_size, status.st_mtime_ns
+def fingerprint(descriptor: int) -> Fingerprint:
+    """Inode, generation, size and modification time of an open file."""
+    status = os.fstat(descriptor)
+    return status.st_ino, generation_of(descriptor), status.st_size, status.st_mtime_ns
+
+
+def generation_of(descriptor: int) -> int:
+    """Tell apart files that had the same inode one after the other; 0 where there is no telling."""
+    if sys.platform != "linux":
+        return 0
+    number = bytearray(8)
+    try:
+        fcntl.ioctl(descriptor, FS_IOC_GETVERSION, number)
+    except OSError:
+        return 0
+    return int.from_bytes(number[:4], sys.byteorder)
 
 
 def may_keep_maps() -> bool:
