@@ -45,7 +45,7 @@ class MrcBackendEntrypoint(BackendEntrypoint):
     description: ClassVar[str] = (
         "MRC/CCP4 images, tilt series, tomograms and maps of electron microscopy"
     )
-    url: ClassVar[str] = "https://xarray-mrc.readthedocs.io"
+    url: ClassVar[str] = "https://www.ccpem.ac.uk/mrc-format/mrc2014/"
 
     def open_dataset(  # type: ignore[override]  # no AbstractDataStore is taken
         self,
