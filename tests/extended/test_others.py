@@ -196,6 +196,8 @@ def test_decimals_moves_the_point(numbers: list[float], shift: int, code: str) -
 
 
 @pytest.mark.corpus
+# mrcfile sets a dtype in place, which numpy 2.5 warns of.
+@pytest.mark.filterwarnings("ignore:Setting the dtype on a NumPy array:DeprecationWarning")
 @pytest.mark.parametrize(
     ("name", "kind", "tilt", "defocus", "applied"),
     [
