@@ -110,7 +110,7 @@ class MrcArray:
             else:
                 self._read_pieces(chosen, pixels)
         if chosen.reaches_end:
-            self.source.finish(self.layout.offset + self.layout.nbytes)
+            self.source.finish(self.layout.end)
         return chosen.finish(pixels)
 
     def points(self, indices: Sequence[Any]) -> NDArray[Any]:

@@ -94,16 +94,13 @@ def build(
 
 def position(geometry: Geometry, dim: str, length: int, *, physical: bool) -> xr.Variable:
     """Make the coordinate along x, y or z: angstrom where the voxel size is known, else indices."""
-    axis = AXES[dim]
-    attrs = {"long_name": f"{dim} position", "axis": dim.upper()}
+    axis, letter = AXES[dim], dim.upper()
     values = geometry.positions(axis, length) if physical else None
     if values is None:
-        return xr.Variable(
-            dim, np.arange(length), {"long_name": f"{dim} index", "axis": attrs["axis"]}
-        )
-    if geometry.is_skewed:
-        attrs["long_name"] = f"distance along the cell axis {CELL_AXES[axis]}"
-    return xr.Variable(dim, values, {"units": "angstrom", **attrs})
+        return xr.Variable(dim, np.arange(length), {"long_name": f"{dim} index", "axis": letter})
+    along = f"distance along the cell axis {CELL_AXES[axis]}"
+    name = along if geometry.is_skewed else f"{dim} position"
+    return xr.Variable(dim, values, {"units": "angstrom", "long_name": name, "axis": letter})
 
 
 def section_coords(opened: OpenedFile, which: ExtendedHeader) -> dict[str, xr.Variable]:

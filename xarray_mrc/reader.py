@@ -165,25 +165,26 @@ def open_file(
     if truncated == "sections":
         source = source.lenient()
     is_local = isinstance(path, str | os.PathLike)
-    options: dict[str, Any] = {
-        "kind": kind,
-        "signed": signed,
-        "truncated": truncated,
-        "suffix": suffix_of(source.uri),
-        "sidecar": is_local and has_sidecar(source.uri),
-    }
     with named(source):
         header = decode_header(source)
         size = source.known_size
-        behind = options["behind"] = read_behind(header, source)
+        behind = read_behind(header, source)
+        options: dict[str, Any] = {
+            "kind": kind,
+            "signed": signed,
+            "truncated": truncated,
+            "suffix": suffix_of(source.uri),
+            # Looked for only where it can decide.
+            "sidecar": is_local and header.ispg == 0 and has_sidecar(source.uri),
+            "behind": behind,
+        }
         layout = Layout.from_header(header, size, **options)
-        end = layout.offset + layout.nbytes
         if size is None and (
             truncated == "sections"
             or is_too_good(source, layout)
             or may_lack_symmetry(header, behind)
         ):
-            size = min(source.size_up_to(end), end)
+            size = min(source.size_up_to(layout.end), layout.end)
             layout = Layout.from_header(header, size, **options)
         raw = read_extended(header, source, layout, extended)
         records = decode_extended(header, raw, header.nz) if raw else Extended("none")
@@ -224,9 +225,8 @@ def is_too_good(source: Source, layout: Layout) -> bool:
 
     It is read through once, before memory is set aside for the data or for positions.
     """
-    end = layout.offset + layout.nbytes
-    wanted = max(end, 16 * max(layout.shape))
-    return wanted > DOUBTFUL_NBYTES and end > DOUBTFUL_RATIO * source.stored_size
+    wanted = max(layout.end, 16 * max(layout.shape))
+    return wanted > DOUBTFUL_NBYTES and layout.end > DOUBTFUL_RATIO * source.stored_size
 
 
 def user_level() -> int:

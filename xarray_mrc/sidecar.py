@@ -46,8 +46,7 @@ COLUMNS: tuple[tuple[str, str, Get], ...] = (
 def beside(path: str) -> Iterable[Path]:
     """Give the names that a sidecar of a file can have: a.mrc.mdoc, a.mdoc, a.tlt, a.rawtlt."""
     name = Path(plain_name(path))
-    yield Path(f"{path}.mdoc")
-    yield Path(f"{name}.mdoc")
+    yield from dict.fromkeys((Path(f"{path}.mdoc"), Path(f"{name}.mdoc")))
     yield from (name.with_suffix(suffix) for suffix in SUFFIXES)
 
 

@@ -226,7 +226,7 @@ def missing_sections(facts: Facts) -> str | None:
 def trailing_bytes(facts: Facts) -> str | None:
     if facts.layout is None or facts.size is None or missing_sections(facts):
         return None
-    rest = facts.size - facts.layout.offset - facts.layout.nbytes
+    rest = facts.size - facts.layout.end
     if rest <= 0:
         return None
     return f"the file has {rest} bytes more than the header describes; they were left out"

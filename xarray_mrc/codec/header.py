@@ -320,6 +320,8 @@ class Header:
             text = f"{value:.7g}" if isinstance(value, float) else str(value)
             if isinstance(value, tuple):
                 text = ", ".join(f"{v:.7g}" for v in value)
+            if field.name == "mode" and value in MODES:
+                text = f"{value} ({MODES[value].title})"
             if isinstance(value, bytes):
                 text = value.hex(" ") if field.name == "machst" else repr(value)[1:]
             yield field.name, f"{text} {field.unit}".rstrip(), field.doc

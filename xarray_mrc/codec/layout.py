@@ -245,6 +245,11 @@ class Layout:
         return self.stored[0] * self.stored[1] * self.section_nbytes
 
     @property
+    def end(self) -> int:
+        """Where the data end, in bytes."""
+        return self.offset + self.nbytes
+
+    @property
     def is_plain(self) -> bool:
         """Whether the bytes of the file, as they are, are the numbers given out."""
         return self.sample.is_plain(self.byteorder)

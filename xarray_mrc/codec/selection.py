@@ -127,11 +127,16 @@ class Pick:
         yield first, self.part(first, self.count)
 
 
+def first_column(layout: Layout, columns: Pick) -> int:
+    """Give the first column that is read: a whole byte holds two of a packed mode."""
+    low = columns.bounds[0]
+    return low - low % 2 if layout.sample.packed else low
+
+
 def crop(layout: Layout, columns: Pick) -> Band:
     """Give the first byte of a row that is needed, and the one behind the last."""
-    low, high = columns.bounds
-    low -= low % 2 if layout.sample.packed else 0
-    return layout.sample.row_nbytes(low), layout.sample.row_nbytes(high)
+    row_nbytes = layout.sample.row_nbytes
+    return row_nbytes(first_column(layout, columns)), row_nbytes(columns.bounds[1])
 
 
 def row_runs(layout: Layout, rows: Pick) -> list[Band]:
@@ -243,9 +248,7 @@ class Piece:
         else:
             chosen = chosen[sections[:, np.newaxis], wanted]
         pixels = self.layout.sample.decode(chosen, self.layout.byteorder)
-        first = self.columns.bounds[0]
-        first -= first % 2 if self.layout.sample.packed else 0
-        return pixels[:, :, self.columns.shifted(first)]
+        return pixels[:, :, self.columns.shifted(first_column(self.layout, self.columns))]
 
 
 @dataclass(frozen=True, slots=True)

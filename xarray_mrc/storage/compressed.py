@@ -30,7 +30,7 @@ from xarray_mrc.storage.decoders import (
 )
 from xarray_mrc.storage.fileobject import FileObjectSource
 from xarray_mrc.storage.memory import MemorySource
-from xarray_mrc.storage.protocol import Bytes, Source, truncated
+from xarray_mrc.storage.protocol import Bytes, CopyingSource, Source, truncated
 
 __all__ = ["CompressedSource"]
 
@@ -211,7 +211,7 @@ def remember_end(key: Key, end: End) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class CompressedSource:
+class CompressedSource(CopyingSource):
     """A file within a container, as if it lay unpacked.
 
     Attributes
@@ -285,17 +285,6 @@ class CompressedSource:
             raise self._too_short(end, offset, out.size)
         with self._cursor(offset) as cursor:
             self._read_on(cursor, offset, out)
-
-    def view(self, offset: int, nbytes: int) -> Bytes | None:
-        """None: nothing lies there unpacked."""
-        return None
-
-    @contextmanager
-    def window(
-        self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
-    ) -> Iterator[Bytes | None]:
-        """None: nothing lies there unpacked."""
-        yield None
 
     def read_bands(self, bands: Sequence[tuple[int, int]]) -> Bytes:
         """Read several ranges in one pass; they may come in any order and overlap."""

@@ -6,12 +6,10 @@ import io
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import count
 from typing import Any, NoReturn
 
-from xarray_mrc.storage.protocol import Bytes, PlainSource, fill, truncated
+from xarray_mrc.storage.protocol import Bytes, PlainSource, truncated
 
 __all__ = ["FileObjectSource"]
 
@@ -69,7 +67,7 @@ class FileObjectSource(PlainSource):
     def readinto(self, offset: int, out: Bytes) -> None:
         """Fill `out` with the bytes from `offset` on."""
         if os.getpid() != self._process:  # parent and child would move one position
-            self.__reduce__()
+            self.refuse()
         buffer, done = out.data, 0
         with self._turn.lock:
             self._file.seek(offset)
@@ -78,22 +76,11 @@ class FileObjectSource(PlainSource):
         if done < len(buffer):
             raise truncated(self.uri, offset, len(buffer), done)
 
-    def view(self, offset: int, nbytes: int) -> Bytes | None:
-        """None: what the object reads is copied."""
-        return None
-
-    @contextmanager
-    def window(
-        self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
-    ) -> Iterator[Bytes | None]:
-        """None: there is nothing to look at."""
-        yield None
-
-    def read_bands(self, bands: Sequence[tuple[int, int]]) -> Bytes:
-        """Read several ranges."""
-        return fill(self, bands)
-
     def __reduce__(self) -> NoReturn:
+        self.refuse()
+
+    def refuse(self) -> NoReturn:
+        """Raise the error for any use in another process."""
         raise TypeError(
             f"a dataset opened from a file object ({self._file!r}) can't be pickled, or read in "
             f"another process, because the object is open in this one: open the dataset by its "

@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from xarray_mrc.storage.protocol import Bytes, PlainSource, fill, truncated
+from xarray_mrc.storage.protocol import Bytes, PlainSource, truncated
 
 __all__ = ["MemorySource"]
 
@@ -46,20 +46,12 @@ class MemorySource(PlainSource):
             raise truncated(self.uri, offset, out.size, found.size)
         out[:] = found
 
-    def view(self, offset: int, nbytes: int) -> Bytes | None:
-        """None: a view could be used to change the caller's bytes."""
-        return None
-
     @contextmanager
     def window(
         self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
     ) -> Iterator[Bytes | None]:
         """Show a range of the bytes themselves."""
         yield self._data[offset : offset + nbytes] if offset + nbytes <= self.size else None
-
-    def read_bands(self, bands: Sequence[tuple[int, int]]) -> Bytes:
-        """Read several ranges."""
-        return fill(self, bands)
 
     def __reduce__(self) -> tuple[type[MemorySource], tuple[bytes]]:
         return MemorySource, (self._data.tobytes(),)

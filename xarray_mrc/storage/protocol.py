@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xarray_mrc.errors import MrcTruncatedError
 
-__all__ = ["Bytes", "PlainSource", "Source", "fill", "truncated"]
+__all__ = ["Bytes", "CopyingSource", "PlainSource", "Source", "truncated"]
 
 Bytes = NDArray[np.uint8]
 
@@ -69,7 +69,33 @@ class Source(Protocol):
         """Hear that the last byte of the data, before `end`, was read; check what is left."""
 
 
-class PlainSource:
+class CopyingSource:
+    """What holds for a source with nothing to show: all that it gives is read with `readinto`."""
+
+    __slots__ = ()
+
+    def view(self, offset: int, nbytes: int) -> Bytes | None:
+        """None: what it gives are copies."""
+        return None
+
+    @contextmanager
+    def window(
+        self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
+    ) -> Iterator[Bytes | None]:
+        """None: there is nothing to look at."""
+        yield None
+
+    def read_bands(self: Source, bands: Sequence[tuple[int, int]]) -> Bytes:
+        """Read several ranges one by one."""
+        data = np.empty(sum(nbytes for _, nbytes in bands), np.uint8)
+        end = 0
+        for offset, nbytes in bands:
+            start, end = end, end + nbytes
+            self.readinto(offset, data[start:end])
+        return data
+
+
+class PlainSource(CopyingSource):
     """What holds for every source whose bytes are stored as they are."""
 
     __slots__ = ()
@@ -94,16 +120,6 @@ class PlainSource:
 
     def finish(self, end: int) -> None:
         """Do nothing: the size was compared when the file was opened."""
-
-
-def fill(source: Source, bands: Sequence[tuple[int, int]]) -> Bytes:
-    """Read ranges one by one with `readinto`, for a source that knows nothing better."""
-    data = np.empty(sum(nbytes for _, nbytes in bands), np.uint8)
-    end = 0
-    for offset, nbytes in bands:
-        start, end = end, end + nbytes
-        source.readinto(offset, data[start:end])
-    return data
 
 
 def truncated(uri: str, offset: int, wanted: int, found: int) -> MrcTruncatedError:
