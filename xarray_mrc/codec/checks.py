@@ -30,7 +30,7 @@ from xarray_mrc.codec.labels import LABEL_COUNT, LABEL_SIZE
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Layout
 from xarray_mrc.codec.modes import MODES
 from xarray_mrc.codec.samples import has_four_bit_flag, has_four_bits
-from xarray_mrc.codec.statistics import DataStatistics, stated_statistics
+from xarray_mrc.codec.statistics import Statistics, stated_statistics
 
 __all__ = ["CHECKS", "Check", "Facts", "reading_notes"]
 
@@ -61,7 +61,7 @@ class Facts:
         What is wrong with the extended header, or "".
     sign_is_given : bool
         Whether the user said if bytes are signed.
-    data : DataStatistics or None
+    data : Statistics or None
         What the data are, where they were read.
     container, suffix : str
         Container by its first bytes ("gzip", ... or ""), and last suffix of the file's name.
@@ -72,7 +72,7 @@ class Facts:
     size: int | None = None
     extended_problem: str = ""
     sign_is_given: bool = False
-    data: DataStatistics | None = None
+    data: Statistics | None = None
     container: str = ""
     suffix: str = ""
 

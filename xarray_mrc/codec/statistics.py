@@ -1,4 +1,4 @@
-"""Statistics of the density: what the header states, with its ways of saying "unknown".
+"""Statistics of the density: what a header states, its "unknown" included, and what data are.
 
 Source: the notes on words 20 to 22 and 55 of the MRC2014 specification; the habits of programs that
 leave zeros or huge numbers where nothing was computed.
@@ -7,12 +7,20 @@ leave zeros or huge numbers where nothing was computed.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from xarray_mrc.codec.header import Header
 
-__all__ = ["DataStatistics", "StatedStatistics", "stated_statistics"]
+__all__ = ["UNKNOWN", "StatedStatistics", "Statistics", "measure", "stated_statistics"]
 
+# The format's values for "not computed": DMAX < DMIN, DMEAN below both, a negative RMS.
+UNKNOWN = {"dmin": 0.0, "dmax": -1.0, "dmean": -2.0, "rms": -1.0}
+# Values of which a copy in float64 stays in the processor's cache.
+BLOCK = 2**15
 UNSET = 1e37  # SerialEM and IMOD begin with 1e38 or the greatest float32
 
 
@@ -33,22 +41,173 @@ class StatedStatistics:
 
 
 @dataclass(frozen=True, slots=True)
-class DataStatistics:
-    """What the data really are.
+class Statistics:
+    """What data really are; those of parts are merged into those of the whole.
 
     Attributes
     ----------
-    minimum, maximum, mean, rms : float
-        Of the finite values, computed in float64; `rms` is the standard deviation.
-    nonfinite : int
-        Values that are nan or infinite.
+    count : int
+        Finite values. Of RGB pixels each of the three numbers counts.
+    minimum, maximum : float
+        Least and greatest finite value, exactly; nan of complex values, or where there is none.
+    mean : float or complex
+        Mean of the finite values, computed in float64; nan where there is none.
+    squares : float
+        Sum of the squared distances from the mean.
+    nans, infinities : int
+        Values that are not finite. A complex value counts once, as nan if any part is nan.
+
+    Notes
+    -----
+    Means and squares of parts are merged as in T. F. Chan, G. H. Golub and R. J. LeVeque, "Updating
+    formulae and a pairwise algorithm for computing sample variances" (1979).
+
+    Examples
+    --------
+    >>> whole = measure(np.array([1.0, 2.0])).merge(measure(np.array([6.0, np.nan])))
+    >>> whole.mean, whole.maximum, whole.nans
+    (3.0, 6.0, 1)
     """
 
-    minimum: float
-    maximum: float
-    mean: float
-    rms: float
-    nonfinite: int = 0
+    count: int = 0
+    minimum: float = math.nan
+    maximum: float = math.nan
+    mean: float | complex = math.nan
+    squares: float = 0.0
+    nans: int = 0
+    infinities: int = 0
+
+    @property
+    def rms(self) -> float:
+        """Standard deviation of the finite values; nan where there is none."""
+        return math.sqrt(self.squares / self.count) if self.count else math.nan
+
+    @property
+    def nonfinite(self) -> int:
+        """Values that are nan or infinite."""
+        return self.nans + self.infinities
+
+    def merge(self, other: Statistics) -> Statistics:
+        """Give the statistics of two disjoint parts together.
+
+        Parameters
+        ----------
+        other : Statistics
+            Those of the other part.
+
+        Returns
+        -------
+        Statistics
+        """
+        nans, infinities = self.nans + other.nans, self.infinities + other.infinities
+        if not (self.count and other.count):
+            known = self if self.count else other
+            return replace(known, nans=nans, infinities=infinities)
+        count = self.count + other.count
+        apart = other.mean - self.mean
+        squares = abs(apart) ** 2 * (self.count / count) * other.count
+        return Statistics(
+            count,
+            min(self.minimum, other.minimum),
+            max(self.maximum, other.maximum),
+            self.mean + apart * (other.count / count),
+            self.squares + other.squares + squares,
+            nans,
+            infinities,
+        )
+
+    def fields(self) -> dict[str, float]:
+        """Give the fields of a header that state these statistics.
+
+        Returns
+        -------
+        dict
+            ``dmin``, ``dmax``, ``dmean`` and ``rms``; with the format's values for "unknown" where
+            there is no finite value or one that is not finite, which no range would cover, and for
+            all but ``rms`` of complex data.
+        """
+        if not self.count or self.nonfinite:
+            return dict(UNKNOWN)
+        known = {"rms": self.rms}
+        if not isinstance(self.mean, complex):
+            known |= {"dmin": self.minimum, "dmax": self.maximum, "dmean": self.mean}
+        return UNKNOWN | known
+
+
+def measure(values: NDArray[np.generic]) -> Statistics:
+    """Measure values in one pass, in float64, with no temporary of their size.
+
+    Parameters
+    ----------
+    values : ndarray
+        Real or complex numbers of any shape, strides and byte order.
+
+    Returns
+    -------
+    Statistics
+
+    Examples
+    --------
+    >>> measure(np.array([[1, 2], [3, 6]], np.int16)).rms ** 2
+    3.5
+    """
+    found = Statistics()
+    for block in blocks(values):
+        found = found.merge(measure_block(block))
+    return found
+
+
+def blocks(values: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
+    """Cut an array into runs of at most BLOCK values, without copying more than one of them."""
+    if is_one_run(values):
+        values = values.ravel(order="K")
+    within = values[0].size if values.ndim and len(values) else 1
+    step = max(1, BLOCK // max(1, within))
+    for start in range(0, len(values), step):
+        part = values[start : start + step]
+        if part.size <= BLOCK:
+            yield part.reshape(-1)
+        else:
+            yield from blocks(part[0])
+
+
+def is_one_run(values: NDArray[np.generic]) -> bool:
+    """Whether the values lie in memory without a gap, in whatever order of axes."""
+    order = np.argsort([-abs(stride) for stride in values.strides], kind="stable")
+    return values.transpose(order).flags.c_contiguous
+
+
+def measure_block(block: NDArray[np.generic]) -> Statistics:
+    """Measure values of which a copy in float64 fits into the processor's cache."""
+    is_complex = block.dtype.kind == "c"
+    # numpy has no fast way to compare what is not native or of 16 bits.
+    slow = not block.dtype.isnative or block.dtype == np.float16
+    wide = block.astype(np.complex128 if is_complex else np.float64)
+    if is_complex:
+        low = high = math.nan
+    else:
+        source = wide if slow else block
+        low, high = float(source.min()), float(source.max())
+    nans = infinities = 0
+    if block.dtype.kind in "fc" and (is_complex or not math.isfinite(high - low)):
+        finite = np.isfinite(wide)
+        count = int(np.count_nonzero(finite))
+        if count < wide.size:
+            nans = int(np.count_nonzero(np.isnan(wide)))
+            infinities = wide.size - count - nans
+            wide = wide[finite]
+            if not count:
+                return Statistics(nans=nans, infinities=infinities)
+            if not is_complex:
+                low, high = float(wide.min()), float(wide.max())
+    # By pairs, so that the error does not grow with the number of values.
+    mean = wide.sum() / wide.size
+    wide -= mean
+    parts = wide.view(np.float64)
+    np.multiply(parts, parts, out=parts)
+    squares = float(parts.sum())
+    mean = complex(mean) if is_complex else float(mean)
+    return Statistics(wide.size, low, high, mean, squares, nans, infinities)
 
 
 def stated_statistics(header: Header) -> StatedStatistics:

@@ -1,0 +1,250 @@
+"""Where new bytes go: a file that appears whole at its place, or not at all.
+
+It grows under a temporary name beside its place, and takes that place in one step. While it grows,
+its writer holds a lock on it; a temporary file without one was left by a process that died.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+if sys.platform != "win32":
+    import fcntl
+
+from xarray_mrc.errors import MrcError
+from xarray_mrc.storage.local import is_on_network
+from xarray_mrc.storage.protocol import Bytes
+
+__all__ = ["Sink", "new_file"]
+
+NONCE_SIZE = 32
+PART_SUFFIX = ".part"
+MOST_WRITTEN = 2**30  # in one call: some systems take no 2 GiB
+BINARY = getattr(os, "O_BINARY", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """A file that is being made: a small picklable value with nothing open.
+
+    Attributes
+    ----------
+    path : str
+        Where the file will be.
+    part : str
+        Where it grows.
+    nonce : bytes
+        Its first bytes, until the header is written over them. Another computer that finds other
+        bytes there has another file system, and refuses to write.
+    """
+
+    path: str
+    part: str
+    nonce: bytes
+
+    def write(self, offset: int, data: Bytes | bytes | memoryview) -> None:
+        """Write bytes at a place behind the nonce, from any thread or process.
+
+        Parameters
+        ----------
+        offset : int
+            Where they go; ranges written at the same time must not overlap.
+        data : ndarray of uint8, bytes or memoryview
+            Contiguous bytes.
+
+        Raises
+        ------
+        MrcError
+            This computer does not see the file that is being made.
+        OSError
+            It can't be written, as on a full disk.
+        """
+        try:
+            descriptor = os.open(self.part, os.O_RDWR | BINARY)
+        except FileNotFoundError:
+            raise not_shared(self.part, "is not there") from None
+        try:
+            if os.read(descriptor, len(self.nonce)) != self.nonce:
+                raise not_shared(self.part, "is another file")
+            write_at(descriptor, offset, data)
+        finally:
+            os.close(descriptor)
+
+
+def not_shared(part: str, what: str) -> MrcError:
+    """Make the error for a worker on another file system."""
+    host = socket.gethostname()
+    return MrcError(
+        f"{part}, which is being written, {what} on {host}: the file system is not shared with the "
+        f"process that began it, or that process ended; write to a folder that all workers see"
+    )
+
+
+def write_at(descriptor: int, offset: int, data: Bytes | bytes | memoryview) -> None:
+    """Write all bytes at a place of an open file."""
+    whole: Any = data  # numpy 2.0 does not say that an array is a buffer
+    buffer = memoryview(whole).cast("B")
+    done = 0
+    while done < len(buffer):
+        part = buffer[done : done + MOST_WRITTEN]
+        if hasattr(os, "pwrite"):
+            done += os.pwrite(descriptor, part, offset + done)
+        else:  # Windows; the descriptor is the caller's alone
+            os.lseek(descriptor, offset + done, os.SEEK_SET)
+            done += os.write(descriptor, part)
+
+
+@contextmanager
+def new_file(path: str, *, nbytes: int = 0, overwrite: bool = False) -> Iterator[Sink]:
+    """Make a file that appears at its place when the context ends without an error.
+
+    Parameters
+    ----------
+    path : str
+        Where it will be; of a symbolic link, the file that it points to.
+    nbytes : int
+        Room to set aside at once, so that a full disk is noticed before anything is computed. The
+        file has this size unless more is written.
+    overwrite : bool
+        Whether a file that is already there may be replaced.
+
+    Yields
+    ------
+    Sink
+        Where to write. The first `NONCE_SIZE` bytes have to be written last.
+
+    Raises
+    ------
+    FileExistsError
+        The file is there, and may not be replaced.
+    OSError
+        It can't be made. What was there stays as it was, and nothing is left behind.
+    """
+    path = os.path.realpath(path)
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, "it is a folder, pipe or device, expected a file", path)
+    if not overwrite and os.path.exists(path):
+        raise already_there(path)
+    clear_remains(path)
+    part, descriptor = begin_part(path)
+    sink = Sink(path, part, secrets.token_bytes(NONCE_SIZE))
+    try:
+        try:
+            set_aside(descriptor, max(nbytes, NONCE_SIZE))
+            write_at(descriptor, 0, sink.nonce)
+            yield sink
+            if os.path.exists(path):
+                with suppress(OSError):
+                    os.chmod(sink.part, os.stat(path).st_mode & 0o7777)
+            os.fsync(descriptor)
+        finally:
+            if sys.platform == "win32":  # an open file can't be moved there
+                os.close(descriptor)
+        put_in_place(sink.part, path, overwrite=overwrite)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(sink.part)
+        raise
+    finally:
+        if sys.platform != "win32":
+            os.close(descriptor)
+
+
+def already_there(path: str) -> FileExistsError:
+    """Make the error for a file that may not be replaced."""
+    return FileExistsError(
+        errno.EEXIST, "the file exists: pass overwrite=True to replace it, or another path", path
+    )
+
+
+def prefix_of(path: str) -> str:
+    """How the temporary names of a file begin: hidden, and in the same folder."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name[:200]}.")
+
+
+def begin_part(path: str) -> tuple[str, int]:
+    """Make and lock an empty temporary file; give its name and descriptor."""
+    while True:
+        part = f"{prefix_of(path)}{secrets.token_hex(4)}{PART_SUFFIX}"
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
+        lock(descriptor)
+        # Another process may have taken it for a remnant before it was locked.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(part), os.fstat(descriptor)):
+                return part, descriptor
+        os.close(descriptor)
+
+
+def lock(descriptor: int) -> bool:
+    """Lock a file until it is closed; False if another process holds it, or can't be asked."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def clear_remains(path: str) -> None:
+    """Remove temporary files of this path whose writers died."""
+    prefix = prefix_of(path)
+    for part in Path(prefix).parent.glob("*" + PART_SUFFIX):
+        if not str(part).startswith(prefix):
+            continue
+        with suppress(OSError):
+            descriptor = os.open(part, os.O_RDWR | BINARY)
+            try:
+                if lock(descriptor):
+                    os.unlink(part)
+            finally:
+                os.close(descriptor)
+
+
+def set_aside(descriptor: int, nbytes: int) -> None:
+    """Give a file its size, and the room for it where the file system can do that at once.
+
+    Where it can't, the C library would write a byte to each block, over a network for hours.
+    """
+    if hasattr(os, "posix_fallocate") and not is_on_network(os.fstat(descriptor).st_dev):
+        try:
+            os.posix_fallocate(descriptor, 0, nbytes)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+    os.truncate(descriptor, nbytes)
+
+
+def put_in_place(part: str, path: str, *, overwrite: bool) -> None:
+    """Give a finished file its name, and make sure that the name outlasts a power cut."""
+    if overwrite:
+        os.replace(part, path)
+    else:
+        try:
+            os.link(part, path)  # unlike a rename it never replaces what came in between
+        except FileExistsError:
+            raise already_there(path) from None
+        except OSError:  # no hard links on this file system
+            if os.path.exists(path):
+                raise already_there(path) from None
+            os.replace(part, path)
+        else:
+            os.unlink(part)
+    if sys.platform == "win32":
+        return
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems can't sync a folder
+            os.fsync(folder)
+    finally:
+        os.close(folder)
