@@ -88,7 +88,9 @@ class MrcBackendEntrypoint(BackendEntrypoint):
             preferred_chunks=preferred_chunks,
             name=default_name,
         )
-        dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or []
+        if drop_variables is None:
+            return dataset
+        dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables
         return dataset.drop_vars(dropped, errors="ignore")
 
     # Set, because xarray fills it in only for engines that are given by name.

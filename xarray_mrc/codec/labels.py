@@ -30,6 +30,8 @@ def decode_labels(label_bytes: bytes) -> tuple[str, ...]:
     >>> decode_labels(b"made by hand".ljust(80) + b" " * 720)
     ('made by hand',)
     """
+    if not label_bytes.strip(b" \0"):
+        return ()
     slots = (label_bytes[i : i + LABEL_SIZE] for i in range(0, len(label_bytes), LABEL_SIZE))
     texts = (slot.split(b"\0", 1)[0].decode("latin-1") for slot in slots)
     cleaned = ("".join(c if c.isprintable() else " " for c in text).strip(BLANKS) for text in texts)
