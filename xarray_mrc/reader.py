@@ -17,11 +17,12 @@ import numpy as np
 
 from xarray_mrc.array import MrcArray
 from xarray_mrc.codec.checks import Facts, reading_notes
+from xarray_mrc.codec.containers import plain_name
 from xarray_mrc.codec.extended import Extended, decode_extended, per_section
 from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.codec.layout import Kind, Layout, may_lack_symmetry
 from xarray_mrc.errors import MrcError, MrcWarning
-from xarray_mrc.sidecar import Sidecar, has_sidecar, plain_name, read_sidecar
+from xarray_mrc.sidecar import Sidecar, has_sidecar, read_sidecar
 from xarray_mrc.storage import Source, open_head
 from xarray_mrc.storage.source import MemMap, Openable
 

@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from xarray_mrc.codec.containers import plain_name
 from xarray_mrc.codec.extended.table import COMMON_UNITS, Extended, SectionField
 
-__all__ = ["Sidecar", "has_sidecar", "plain_name", "read_sidecar"]
+__all__ = ["Sidecar", "has_sidecar", "read_sidecar"]
 
 Sidecar = bool | Literal["auto"]
 
-CONTAINER_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 SUFFIXES = (".mdoc", ".tlt", ".rawtlt")
 DATE_FORMATS = ("%d-%b-%y %H:%M:%S", "%d-%b-%Y %H:%M:%S", "%Y-%b-%d %H:%M:%S")
 
@@ -48,12 +48,6 @@ def beside(path: str) -> Iterable[Path]:
     name = Path(plain_name(path))
     yield from dict.fromkeys((Path(f"{path}.mdoc"), Path(f"{name}.mdoc")))
     yield from (name.with_suffix(suffix) for suffix in SUFFIXES)
-
-
-def plain_name(path: str) -> str:
-    """Name of a file without the suffix of a container: ``a.mrcs`` of ``a.mrcs.gz``."""
-    stem, suffix = os.path.splitext(path)
-    return stem if suffix.lower() in CONTAINER_SUFFIXES else path
 
 
 def has_sidecar(path: str) -> bool:

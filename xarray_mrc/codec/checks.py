@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from xarray_mrc.codec.containers import SUFFIX_OF
 from xarray_mrc.codec.decimals import FARTHEST
 from xarray_mrc.codec.geometry import (
     NSTART_LIMIT,
@@ -42,7 +43,6 @@ STANDARD_MODES = (0, 1, 2, 3, 4, 6, 12, 101)
 MODES_OF_20141 = (12, 101)
 EXTENDED_TYPES = (b"CCP4", b"MRCO", b"SERI", b"AGAR", b"FEI1", b"FEI2", b"HDF5")
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-SUFFIX_OF = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,17 @@ import sys
 import zlib
 from collections.abc import Callable
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
-__all__ = ["MAGICS", "MOST_MEMORY", "Decoder", "container_of", "decoder_maker", "gzip_header_end"]
+__all__ = [
+    "MAGICS",
+    "MOST_MEMORY",
+    "Decoder",
+    "container_of",
+    "decoder_maker",
+    "gzip_header_end",
+    "zstd_library",
+]
 
 SKIPPABLE = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
 # How each member, stream or frame begins; one file may have many, one behind the other.
@@ -76,11 +84,17 @@ def decoder_maker(container: str) -> Callable[[], Decoder]:
         import lzma
 
         return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_MEMORY)
+    found: Callable[[], Decoder] = zstd_library().ZstdDecompressor
+    return found
+
+
+def zstd_library() -> Any:
+    """Give the module for zstd; ImportError if this Python has none."""
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
         from backports import zstd
-    return zstd.ZstdDecompressor
+    return zstd
 
 
 def container_of(head: bytes) -> str | None:

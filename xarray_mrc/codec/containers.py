@@ -1,0 +1,50 @@
+"""The suffixes by which a file name tells its container: the one table of them."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["SUFFIX_OF", "named_container", "plain_name"]
+
+SUFFIX_OF = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst"}
+CONTAINER_OF = {suffix: container for container, suffix in SUFFIX_OF.items()}
+
+
+def named_container(path: str) -> str | None:
+    """Tell the container that the suffix of a name promises; None for a plain file.
+
+    Parameters
+    ----------
+    path : str
+        Path or name of a file, which need not exist.
+
+    Returns
+    -------
+    {"gzip", "bzip2", "xz", "zstd"} or None
+
+    Examples
+    --------
+    >>> named_container("tomo.mrc.GZ")
+    'gzip'
+    """
+    return CONTAINER_OF.get(os.path.splitext(path)[1].lower())
+
+
+def plain_name(path: str) -> str:
+    """Give the name of a file without the suffix of a container.
+
+    Parameters
+    ----------
+    path : str
+        Path or name of a file.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> plain_name("stack.mrcs.gz")
+    'stack.mrcs'
+    """
+    return path if named_container(path) is None else os.path.splitext(path)[0]
