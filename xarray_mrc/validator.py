@@ -269,13 +269,14 @@ def look_as_mrcfile(facts: Facts, source: Source, data: bool) -> tuple[Facts, He
             found = measure_source(source, layout)
         except MrcTruncatedError:
             layout = None
-    elif layout is not None and 0 not in mrcfile_lengths(header)[:1]:
-        found = Plain.of(np.empty(0))
+    elif layout is not None and mrcfile_lengths(header)[0]:
+        found = Plain.of(np.empty(0))  # rows or columns of no length: all its statistics are nan
     if size is None and data:
         size = source.size
     if isinstance(source, CompressedSource) and source.container == "gzip":
         facts = replace(facts, surplus=source.surplus)
-    held = Held(header, found, size, None if layout is None else layout.end)
+    expected = None if layout is None else layout.end
+    held = Held(header, found, size, expected, checked=data)
     return replace(facts, size=size), held
 
 

@@ -20,7 +20,7 @@ from xarray_mrc.codec.labels import label_slots
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS
 from xarray_mrc.codec.statistics import Statistics, measure
 
-__all__ = ["MRCFILE", "MRCFILE_MODES", "Held", "Plain", "mrcfile_problems"]
+__all__ = ["MRCFILE", "MRCFILE_MODES", "Held", "Plain", "mrcfile_problems", "texts"]
 
 MRCFILE_MODES = (0, 1, 2, 4, 6, 12)
 MODES_IN_FLOAT32 = (2, 4)
@@ -99,12 +99,15 @@ class Held:
         Bytes of the file, decompressed; None of an object in memory.
     expected : int or None
         Bytes of header, extended header and data; None if the data could not be read.
+    checked : bool
+        Whether the data were looked at; if not, nothing is said of statistics.
     """
 
     header: Header
     data: Plain | None
     size: int | None = None
     expected: int | None = None
+    checked: bool = True
 
 
 def map_id(held: Held) -> Iterator[str]:
@@ -239,12 +242,13 @@ def mean(held: Held) -> Iterator[str]:
         yield inaccurate("mean", found, header.dmean)
 
 
-def file_size(held: Held) -> Iterator[str]:
-    if held.size is None:
-        return
-    if held.expected is None:
+def unread(held: Held) -> Iterator[str]:
+    if held.size is not None and held.expected is None:
         yield "Data block could not be read - file size not checked"
-    elif held.size != held.expected:
+
+
+def file_size(held: Held) -> Iterator[str]:
+    if held.size is not None and held.expected is not None and held.size != held.expected:
         yield (
             f"File is larger than expected. Actual size: {held.size} bytes; expected size: "
             f"{held.expected} bytes (calculated from header)"
@@ -260,6 +264,7 @@ MRCFILE: dict[str, Callable[[Held], Iterator[str]]] = {
     "H08": negative("mx", "my", "mz"),
     "H13": negative("ispg"),
     "L01": negative("nlabl"),
+    "H24": negative("nsymbt"),
     "H09": cell,
     "H11": axes,
     "H14": volume_stack,
@@ -270,8 +275,17 @@ MRCFILE: dict[str, Callable[[Held], Iterator[str]]] = {
     "D01": extreme("minimum"),
     "D07": extreme("maximum"),
     "D02": mean,
+    "S01": unread,
     "S03": file_size,
 }
+
+
+def texts(held: Held) -> Iterator[tuple[str, str]]:
+    """Go through what mrcfile says, in its order, with the id of the check that says it."""
+    for id_, problems in MRCFILE.items():
+        if held.checked or not id_.startswith("D"):
+            for text in problems(held):
+                yield id_, text
 
 
 def mrcfile_problems(held: Held) -> list[str]:
@@ -291,11 +305,13 @@ def mrcfile_problems(held: Held) -> list[str]:
     -----
     In two things it is right where mrcfile is wrong: the statistics of float16 (and of float32 near
     the end of its range) are computed in float64, and a machine stamp that the numbers contradict
-    is a problem. An RMS of float32 data may differ from mrcfile's in the last digits.
+    is a problem. What makes mrcfile fail with an exception (a negative NSYMBT, a volume stack of
+    MZ 0, an EXTTYP that is not ASCII) has a text here. An RMS or a mean may differ from mrcfile's
+    in the last digits.
 
     Examples
     --------
     >>> mrcfile_problems(Held(Header.blank().replace(nx=-1), None))
     ["Header field 'nx' is negative"]
     """
-    return [text for problems in MRCFILE.values() for text in problems(held)]
+    return [text for _, text in texts(held)]

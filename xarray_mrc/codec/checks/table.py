@@ -8,7 +8,7 @@ from typing import Any
 from xarray_mrc.codec.checks.base import ERROR, Check, Facts, Severity
 from xarray_mrc.codec.checks.content import CONTENT_CHECKS
 from xarray_mrc.codec.checks.fields import FIELD_CHECKS
-from xarray_mrc.codec.checks.mrcfile import MRCFILE, Held
+from xarray_mrc.codec.checks.mrcfile import MRCFILE, Held, texts
 from xarray_mrc.codec.checks.profiles import PROFILE_CHECKS, WEIGHTS
 from xarray_mrc.codec.geometry import axis_order, cell_angles, true_nstart, true_origin
 from xarray_mrc.codec.header import Header
@@ -32,7 +32,7 @@ CHECKS: tuple[Check, ...] = FIELD_CHECKS + CONTENT_CHECKS + PROFILE_CHECKS
 BARE = ("H43", "H01", "C01", "C02", "C03")
 PROFILES = ("mrc2014", *WEIGHTS, "mrcfile")
 # Where mrcfile has no text, but fails with an exception.
-MRCFILE_FAILS = ("H01", "H24", "C02", "C03")
+MRCFILE_FAILS = ("H01", "C02", "C03")
 
 
 def severity_of(check: Check, profile: str) -> Severity | None:
@@ -102,9 +102,8 @@ def mrcfile_findings(facts: Facts, held: Held | None) -> Iterator[tuple[Check, S
         if text := by_id[failure].test(facts):
             yield by_id[failure], ERROR, text
     if held is not None:
-        for id_, problems in MRCFILE.items():
-            for text in problems(held):
-                yield by_id[id_], ERROR, text
+        for id_, text in texts(held):
+            yield by_id[id_], ERROR, text
 
 
 def reading_notes(facts: Facts) -> list[str]:
