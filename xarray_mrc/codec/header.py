@@ -421,16 +421,20 @@ def is_clear(header: Header) -> bool:
     return header.mode != 0 and header.mode in MODES and sorted(header.mapcrs) == [1, 2, 3]
 
 
+def likelier(raw: bytes, size: int | None) -> tuple[Header, int]:
+    """Give 1024 bytes in the byte order in which they make more sense, and how much they do."""
+    little, big = Header(raw, "<"), Header(raw, ">")
+    if is_clear(little):
+        return little, BELIEVED
+    if is_clear(big):
+        return big, BELIEVED
+    points, points_big = score(little, size), score(big, size)
+    return (little, points) if points >= points_big else (big, points_big)
+
+
 def recognise(raw: bytes, size: int | None) -> Header:
-    """Read 1024 bytes in the byte order in which they make more sense, as `Header.decode` says."""
-    little, points = Header(raw, "<"), BELIEVED
-    header = little
-    if not is_clear(little):
-        header = big = Header(raw, ">")
-        if not is_clear(big):
-            points, points_big = score(little, size), score(big, size)
-            header = little if points >= points_big else big
-            points = max(points, points_big)
+    """Read 1024 bytes as `Header.decode` says, or say why they are no header."""
+    header, points = likelier(raw, size)
     if any(raw.startswith(id_, 96) for id_ in DELTAVISION_IDS) and not has_map_id(header):
         raise MrcFormatError(
             f"this is a DeltaVision (.dv, .r3d) file: the id at byte 96 is {DELTAVISION_ID} and "
@@ -438,6 +442,7 @@ def recognise(raw: bytes, size: int | None) -> Header:
             f"DeltaVision, such as the package mrc or Bio-Formats"
         )
     if points < BELIEVED and not has_map_id(header):
+        little, big = Header(raw, "<"), Header(raw, ">")
         raise MrcFormatError(
             f"this is not an MRC file: there is no 'MAP ' at byte 208 (found {header.map_id!r}), "
             f"and in neither byte order do the first numbers make a header (little endian: size "
