@@ -145,6 +145,8 @@ def damaged(facts: Facts, source: Source, error: MrcError) -> Facts:
 def lay_out(facts: Facts, source: Source, is_local: bool) -> Facts:
     """Find out how the data lie, or why they can't be read."""
     header = facts.header
+    if min(header.n) < 1:
+        return facts
     room = 80 if facts.size is None else facts.size - HEADER_SIZE
     behind = np.empty(max(0, min(80, header.nsymbt, room)), np.uint8)
     if facts.size is None and behind.size:

@@ -42,8 +42,10 @@ class Facts:
         Whether the user said if bytes are signed.
     data : Statistics or None
         What the data are, where they were read.
-    container, suffix : str
-        Container by its first bytes ("gzip", ... or ""), and last suffix of the file's name.
+    container : str
+        Container by its first bytes ("gzip", ...), or "".
+    suffix : str or None
+        Last suffix of the file's name; None if it has none, as bytes in memory.
     has_symmetry : bool
         Whether the extended header was found to be symmetry operators.
     not_mrc, cut_off, damage : str
@@ -62,7 +64,7 @@ class Facts:
     sign_is_given: bool = False
     data: Statistics | None = None
     container: str = ""
-    suffix: str = ""
+    suffix: str | None = None
     has_symmetry: bool = False
     not_mrc: str = ""
     cut_off: str = ""

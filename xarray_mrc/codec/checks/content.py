@@ -126,6 +126,8 @@ def measured(facts: Facts) -> dict[str, Any]:
 
 
 def container_suffix(facts: Facts) -> str | None:
+    if facts.suffix is None:
+        return None
     expected = SUFFIX_OF.get(facts.container, "")
     named = facts.suffix.lower() if facts.suffix.lower() in SUFFIX_OF.values() else ""
     if expected == named:

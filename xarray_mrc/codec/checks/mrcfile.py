@@ -226,7 +226,7 @@ def extreme(which: str) -> Callable[[Held], Iterator[str]]:
         if held.data:
             found = held.data.low if which == "minimum" else held.data.high
         if found != stated:
-            shown = int(found.real) if header.mode in INTEGER_MODES else found
+            shown = f"{found.real:.0f}" if header.mode in INTEGER_MODES else found
             yield inaccurate(which, shown, stated)
 
     return problems
