@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mrcbytes import header
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = Path(os.environ.get("XARRAY_MRC_CORPUS") or ROOT.parent / "shared" / "corpus")
+FILES = sorted(p for p in FOLDER.iterdir() if p.suffix != ".md") if FOLDER.is_dir() else []
 
 NUMBERS = np.linspace(-1, 3, 24).reshape(2, 3, 4).astype("f4")
 LABEL = b"made by hand"

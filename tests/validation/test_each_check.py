@@ -69,8 +69,11 @@ FILES: list[tuple[str, bytes, set[str]]] = [
         sound(BYTES, imod_flags=-128, scale_top=127, dmin=-3.0, dmax=5.0, dmean=0.0, rms=-1.0),
         {"D01", "D07", "D02", "D05"},
     ),
-    ("H32", sound(mode=0, nx=3838, ny=7420, nz=1, mx=3838, my=7420, mz=1, labels=(b"4 bits packed",)),
-     {"S01"}),
+    (
+        "H32",
+        sound(mode=0, nx=3838, ny=7420, nz=1, mx=3838, my=7420, mz=1, labels=(b"4 bits packed",)),
+        {"S01"},
+    ),
     ("H44", sound(UNSIGNED, imod_stamp=IMOD, imod_flags=17), set()),
     ("H23", sound(lskflg=1 << 16), set()),
     ("H24", sound(nsymbt=-80), set()),

@@ -10,6 +10,8 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import lzma
+import math
 import re
 import warnings
 from pathlib import Path
@@ -19,9 +21,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mrcbytes import lay, put
+from mrcbytes import header, lay, put
+from validation.files import FILES, NUMBERS, sound
 
-from xarray_mrc.validator import validate
+from xarray_mrc.codec.checks.mrcfile import inaccurate
+from xarray_mrc.codec.header import Header
+from xarray_mrc.validator import Held, Plain, mrcfile_problems, validate
 
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?|-?\d+")
 PACK = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress}
@@ -82,7 +87,7 @@ CHANGES = {
     "nlabl": st.sampled_from([-1, 0, 1, 2, 3, 10, 11]),
     "nversion": st.sampled_from([0, 20139, 20140, 20141, 20142]),
     "nsymbt": st.sampled_from([-80, 0, 1, 4, 80, 160, 5000]),
-    "exttyp": st.sampled_from([b"CCP4", b"SERI", b"FEI1", b"FEI2", b"HDF5", b"MRC\0", b"\xff\0\0a"]),
+    "exttyp": st.sampled_from([b"CCP4", b"SERI", b"FEI1", b"HDF5", b"MRC\0", b"\xff\0\0a"]),
     "map_id": st.sampled_from([b"MAP ", b"MAP\0", b"\0\0\0\0", b" PAM", b"map "]),
     "machst": st.sampled_from(
         [b"\x44\x44\0\0", b"\x44\x41\0\0", b"\x11\x11\0\0", b"\x44\x44\1\1", b"\0\0\0\0"]
@@ -91,7 +96,9 @@ CHANGES = {
     **dict.fromkeys(["dmin", "dmax", "dmean", "rms"], FLOATS),
     "cella": st.tuples(FLOATS, FLOATS, FLOATS),
     "label_bytes": st.lists(
-        st.sampled_from([b"", b"text", b"\0", b"\t", b"\0 ", b"\0a", b" x"]), min_size=10, max_size=10
+        st.sampled_from([b"", b"text", b"\0", b"\t", b"\0 ", b"\0a", b" x"]),
+        min_size=10,
+        max_size=10,
     ).map(lambda texts: b"".join(text.ljust(80, b" " if text else b"\0") for text in texts)),
 }  # fmt: skip
 FORMS = ["int8", "int16", "float32", "complex64", "uint16", "float16"]
@@ -130,3 +137,96 @@ def test_mutated_files(tmp_path, raw, suffix):
     path = tmp_path / f"mutant.mrc{suffix}"
     path.write_bytes(PACK[suffix](raw))
     assert_same(path)
+
+
+def test_numbers_of_float16_do_not_overflow(tmp_path):
+    numbers = np.linspace(-3e4, 3e4, 64 * 64).reshape(1, 64, 64).astype("f2")
+    path = tmp_path / "half.mrc"
+    path.write_bytes(sound(numbers))
+    assert ask_mrcfile(path) == (
+        False,
+        [inaccurate("RMS deviation", np.inf, float(np.float32(numbers.astype("f8").std())))],
+    )
+    assert validate(path, "mrcfile")
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_a_stamp_that_lies_is_a_problem(tmp_path, order):
+    stamp = {"<": b"\x11\x11\0\0", ">": b"\x44\x44\0\0"}[order]
+    path = tmp_path / "liar.mrc"
+    path.write_bytes(sound(order=order, machst=stamp))
+    assert ask_mrcfile(path) == (True, [])
+    (found,) = validate(path, "mrcfile").findings
+    assert found.id == "H04"
+    assert "does not match the apparent byte order" in found.text
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"short",
+        sound()[:1000],
+        b"\x89PNG" + bytes(range(256)) * 8,
+        lzma.compress(sound()),
+        gzip.compress(sound())[:-9],
+        gzip.compress(sound()) + b"garbage",
+        gzip.compress(sound()) + bytes(100),
+        gzip.compress(sound()[:500]) + gzip.compress(sound()[500:]),
+        bz2.compress(sound()) + b"garbage",
+        bz2.compress(sound())[:-9],
+        gzip.compress(sound()[:-1]),
+        gzip.compress(sound(trailing=b"more")),
+        sound(nsymbt=-5),
+        sound(ispg=401, mz=0),
+        sound(nsymbt=4, extended=b"\xff\xfe\xfd\xfc", exttyp=b"\xff\xfe\xfd\xfc"),
+    ],
+)
+def test_what_mrcfile_fails_at(tmp_path, raw):
+    path = tmp_path / "file.mrc"
+    path.write_bytes(raw)
+    assert_same(path)
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_corpus(path):
+    assert_same(path)
+
+
+# Objects in memory, for which there is no file to compare sizes with.
+
+IN_MEMORY = [
+    ({}, NUMBERS),
+    ({"dmin": -7.0, "rms": 3.0}, NUMBERS),
+    ({"dmin": -7.0, "mode": 1}, (10 * NUMBERS).astype("i2")),
+    ({"dmin": -7.0, "dmax": 7.0, "mode": 4, "dmean": 8.0, "rms": 1.0}, (NUMBERS + 1j).astype("c8")),
+    ({"dmin": -math.inf, "dmax": 3.0, "dmean": 0.0}, np.array([[[-math.inf, 3.0]]], "f4")),
+    ({"dmin": -1.0, "dmax": 3.0, "dmean": 0.0, "rms": 1.0}, np.array([[[math.nan, 3.0]]], "f4")),
+    ({"map_id": b"MAP\0", "machst": b"\1\2\3\4", "nlabl": -1}, NUMBERS),
+]
+
+
+@pytest.mark.parametrize(("changes", "numbers"), IN_MEMORY)
+def test_objects_in_memory(changes, numbers):
+    raw = header(labels=(b"text",), **{"ispg": 1} | changes)
+    peer = mrcfile.mrcinterpreter.MrcInterpreter()
+    peer._header = np.frombuffer(bytearray(raw), mrcfile.dtypes.HEADER_DTYPE)[0].view(np.recarray)
+    peer._data = numbers
+    out = io.StringIO()
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peer.validate(out)
+    theirs = out.getvalue().splitlines()
+    ours = mrcfile_problems(Held(Header(raw, "<"), Plain.of(numbers)))
+    assert [split(text)[0] for text in ours] == [split(text)[0] for text in theirs]
+    for our, their in zip(ours, theirs, strict=True):
+        assert split(our)[1] == pytest.approx(split(their)[1], rel=1e-5)
+
+
+def test_an_object_without_data():
+    held = Held(Header(header(dmin=1.0, dmax=2.0), "<"), None)
+    assert mrcfile_problems(held) == [
+        "Data statistics appear to be inaccurate: minimum is 0 but the value in the header is 1.0",
+        "Data statistics appear to be inaccurate: maximum is 0 but the value in the header is 2.0",
+    ]
