@@ -135,3 +135,14 @@ def test_parts_make_the_whole(values, cut):
         scale = max(abs(whole.minimum), abs(whole.maximum))
         assert parts.mean == pytest.approx(whole.mean, rel=1e-12, abs=1e-12 * scale)
         assert parts.rms == pytest.approx(whole.rms, rel=1e-7, abs=1e-7 * scale)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f2", "<c8"])
+def test_nans_that_signal(dtype):
+    # Junk in a file; a conversion of such a nan raises the processor's flag.
+    numbers = np.array([1, 2, 3, 4], dtype)
+    pattern = {2: 0x7D00, 4: 0x7FA00000, 8: 0x7FA00000}[numbers.itemsize]
+    word = np.dtype(dtype[0] + {2: "u2", 4: "u4", 8: "u4"}[numbers.itemsize])
+    numbers.view(word)[-numbers.itemsize // word.itemsize :] = pattern
+    found = measure(numbers)
+    assert (found.count, found.nans) == (3, 1)

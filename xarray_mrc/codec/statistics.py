@@ -152,8 +152,9 @@ def measure(values: NDArray[np.generic]) -> Statistics:
     3.5
     """
     found = Statistics()
-    for block in blocks(values):
-        found = found.merge(measure_block(block))
+    with np.errstate(invalid="ignore"):  # a nan that signals, as junk may be one, is a nan
+        for block in blocks(values):
+            found = found.merge(measure_block(block))
     return found
 
 

@@ -56,7 +56,8 @@ class Plain:
         """Measure values of any shape."""
         found = measure(values)
         if values.size and (found.nonfinite or values.dtype.kind == "c"):
-            return cls(found, values.min().item(), values.max().item())
+            with np.errstate(invalid="ignore"):
+                return cls(found, values.min().item(), values.max().item())
         return cls(found, found.minimum, found.maximum)
 
     def merge(self, other: Plain) -> Plain:
