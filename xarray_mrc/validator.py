@@ -23,7 +23,13 @@ from xarray_mrc.codec.extended import Extended, decode_extended
 from xarray_mrc.codec.header import HEADER_SIZE, Header, likelier
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Layout, may_lack_symmetry
 from xarray_mrc.codec.modes import MODES
-from xarray_mrc.errors import MrcError, MrcFormatError, MrcHeaderError, MrcTruncatedError
+from xarray_mrc.errors import (
+    MrcChangedError,
+    MrcError,
+    MrcFormatError,
+    MrcHeaderError,
+    MrcTruncatedError,
+)
 from xarray_mrc.reader import read_extended, suffix_of
 from xarray_mrc.report import Finding, Report
 from xarray_mrc.sidecar import has_sidecar
@@ -63,6 +69,8 @@ def validate(path: Openable, profile: str = "mrc2014", data: bool = True) -> Rep
         The file can't be read.
     ValueError
         There is no such profile.
+    MrcError
+        The file changed while it was read, or the URL is of a kind that can't be read.
 
     Notes
     -----
@@ -74,7 +82,7 @@ def validate(path: Openable, profile: str = "mrc2014", data: bool = True) -> Rep
     >>> header = Header.blank().replace(nx=2, ny=1, nz=1, mx=2, my=1, mz=1, ispg=0)
     >>> report = validate(header.replace(cella=(2.0, 1.0, 1.0), nlabl=3).raw + bytes(2))
     >>> print(report)
-    W L02 nlabl is 3, but 0 labels hold text, expected these to be first
+    W L02 nlabl is 3, expected 0, the labels that hold text, and these to be the first
     I D05 the header does not state minimum, maximum, mean, rms
     <bytes>: valid (mrc2014): 1 warning, 1 note
     """
@@ -116,7 +124,6 @@ def examine(source: Source, data: bool, is_local: bool) -> Facts:
 
 def begin(source: Source) -> Facts:
     """Read the header, in the byte order in which it makes more sense."""
-    is_packed = isinstance(source, CompressedSource)
     nothing = Facts(
         Header(bytes(HEADER_SIZE), "<"),
         container=source.container if isinstance(source, CompressedSource) else "",
@@ -130,9 +137,8 @@ def begin(source: Source) -> Facts:
         source.readinto(0, head)
     except MrcError as error:
         return damaged(nothing, source, error)
-    size = None if is_packed else source.size
-    header, _ = likelier(head.tobytes(), size)
-    return replace(nothing, header=header, size=size, has_header=True)
+    header, _ = likelier(head.tobytes(), source.known_size)
+    return replace(nothing, header=header, size=source.known_size, has_header=True)
 
 
 def damaged(facts: Facts, source: Source, error: MrcError) -> Facts:
@@ -140,6 +146,16 @@ def damaged(facts: Facts, source: Source, error: MrcError) -> Facts:
     if not isinstance(source, CompressedSource):
         raise error
     return replace(facts, damage=str(error).removeprefix(f"{source.uri}: "))
+
+
+def true_size(source: Source) -> int:
+    """Give the size of what was found to be shorter than it claims, as only a stream can be.
+
+    It is an error again if the stream itself is cut off, or if a plain file has become shorter.
+    """
+    if source.known_size is not None:
+        raise MrcChangedError(f"{source.uri}: the file became shorter while it was read: try again")
+    return source.size
 
 
 def lay_out(facts: Facts, source: Source, is_local: bool) -> Facts:
@@ -179,7 +195,7 @@ def look_at_extended(facts: Facts, source: Source) -> Facts:
     try:
         raw = read_extended(facts.header, source, facts.layout, "common")
     except MrcTruncatedError:
-        return replace(facts, size=source.size)  # H24, unless it is the container that is cut off
+        return replace(facts, size=true_size(source))
     found = decode_extended(facts.header, raw, facts.header.nz) if raw else Extended("none")
     return replace(facts, extended_problem=found.problem, has_symmetry=found.kind == "CCP4")
 
@@ -192,8 +208,7 @@ def look_at_data(facts: Facts, source: Source, is_local: bool) -> Facts:
         try:
             found = measure_source(source, layout).statistics
         except MrcTruncatedError:
-            # Of compressed files this is where it turns out.
-            facts = lay_out(replace(facts, size=source.size), source, is_local)
+            facts = lay_out(replace(facts, size=true_size(source)), source, is_local)
     size = source.size
     surplus = source.surplus if isinstance(source, CompressedSource) else 0
     return replace(facts, size=size, data=found, surplus=surplus)
@@ -270,7 +285,7 @@ def look_as_mrcfile(facts: Facts, source: Source, data: bool) -> tuple[Facts, He
         try:
             found = measure_source(source, layout)
         except MrcTruncatedError:
-            layout = None
+            layout, size = None, true_size(source)
     elif layout is not None and mrcfile_lengths(header)[0]:
         found = Plain.of(np.empty(0))  # rows or columns of no length: all its statistics are nan
     if size is None and data:

@@ -7,6 +7,9 @@ from fuzzing import CONTAINERS, check, make_file, mutate, open_and_load, plain_r
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xarray_mrc import validate
+from xarray_mrc.codec.checks import PROFILES
+
 
 @settings(deadline=None, max_examples=400)
 @given(st.integers(0, 2**32), st.sampled_from(sorted(CONTAINERS)), st.booleans())
@@ -37,3 +40,21 @@ def test_some_sound_files_are_compared(container):
     files = [make_file(rng) for _ in range(50)]
     assert sum(plain_read(data) is not None for data in files) > 15
     assert all(check(CONTAINERS[container](data), container) for data in files)
+
+
+# What keeps a file from being read.
+UNREADABLE = {"H43", "H01", "H05", "H07", "H24", "H44", "S01", "C02"}
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 2**32), st.sampled_from(sorted(CONTAINERS)), st.sampled_from(PROFILES))
+def test_any_file_has_a_report(seed, container, profile):
+    rng = random.Random(seed)
+    pack = CONTAINERS[container]
+    data = make_file(rng)
+    data = pack(mutate(data, rng)) if rng.random() < 0.5 else mutate(pack(data), rng)
+    report = validate(data, profile)
+    assert bool(report) == all(finding.severity != "error" for finding in report.findings)
+    if profile != "mrcfile":  # which knows fewer modes and containers
+        is_open = open_and_load(data)[0] is not None
+        assert is_open != bool({finding.id for finding in report.findings} & UNREADABLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from mrcbytes import lay, put
 from programs import PEAK_MEMORY, run_program
 from validation.files import sound
 
-from xarray_mrc import validate
+from xarray_mrc import MrcChangedError, validate
+from xarray_mrc.codec.checks import PROFILES
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.storage import open_source
@@ -21,7 +23,8 @@ VALIDATE = (
     PEAK_MEMORY
     + """
 import sys
-from xarray_mrc import validate
+from xarray_mrc import MrcChangedError, validate
+from xarray_mrc.codec.checks import PROFILES
 path, profile, data = sys.argv[1:]
 validate(path, profile, False)
 before = peak_nbytes()
@@ -107,3 +110,19 @@ def test_a_slab_is_bounded():
     assert len(parts) == 3 * 5
     assert max(-(-columns // 2) * rows for _, rows, columns in parts) <= SLAB
     assert sum(columns * rows for _, rows, columns in parts) == 3 * (2**26 + 1)
+
+
+class Shrinking(io.BytesIO):
+    """A file that becomes shorter once its header was read."""
+
+    def readinto(self, out):
+        found = super().readinto(out)
+        if self.tell() <= 1104:
+            self.truncate(1200)
+        return found
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_file_that_shrinks_is_no_finding(profile):
+    with pytest.raises(MrcChangedError, match="became shorter while it was read"):
+        validate(Shrinking(sound(np.zeros((8, 16, 16), "f4"))), profile)

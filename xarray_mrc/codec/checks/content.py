@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 from xarray_mrc.codec.checks.base import ERROR, INFO, WARNING, Check, Facts, Test, when
@@ -31,10 +30,11 @@ def absent_symmetry(facts: Facts) -> str | None:
 
 def extended_size(facts: Facts) -> str | None:
     claim = facts.header.nsymbt
-    room = math.inf if facts.size is None else facts.size - HEADER_SIZE
-    if 0 <= claim <= room or absent_symmetry(facts):
+    if claim < 0:
+        return f"nsymbt is {claim}, expected 0 or more bytes"
+    if facts.size is None or claim <= facts.size - HEADER_SIZE or absent_symmetry(facts):
         return None
-    return f"nsymbt is {claim}, expected 0 to {room}, the bytes that follow the header"
+    return f"nsymbt is {claim}, but only {facts.size - HEADER_SIZE} bytes follow the header"
 
 
 def missing_sections(facts: Facts) -> str | None:
@@ -61,7 +61,8 @@ def label_count(facts: Facts) -> str | None:
     if facts.header.nlabl == count and all(filled[:count]):
         return None
     return (
-        f"nlabl is {facts.header.nlabl}, but {count} labels hold text, expected these to be first"
+        f"nlabl is {facts.header.nlabl}, expected {count}, the labels that hold text, and these to "
+        f"be the first"
     )
 
 
@@ -121,8 +122,9 @@ def no_records(facts: Facts) -> dict[str, Any]:
 
 def measured(facts: Facts) -> dict[str, Any]:
     # The statistics of a scaled map are those of the map: readers undo the scaling by them.
-    known = facts.data is not None and not scaled_bytes(facts)
-    return dict(facts.data.fields()) if known and facts.data else {}
+    if facts.data is None or scaled_bytes(facts):
+        return {}
+    return dict(facts.data.fields())
 
 
 def container_suffix(facts: Facts) -> str | None:

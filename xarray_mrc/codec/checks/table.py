@@ -157,7 +157,7 @@ def fixes(facts: Facts) -> dict[str, Any]:
         return merged
     before = reading_of(facts.header)
     for check in CHECKS:
-        if check.severity and check.fix and check.test(facts):
+        if check.fix and check.test(facts):
             candidate = merged | check.fix(facts)
             if reading_of(facts.header.replace(**candidate)) == before:
                 merged = candidate
