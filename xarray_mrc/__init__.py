@@ -7,6 +7,8 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.statistics import Statistics
+from xarray_mrc.editing import HeaderDifference, edit_header
 from xarray_mrc.errors import (
     MrcChangedError,
     MrcError,
@@ -16,8 +18,10 @@ from xarray_mrc.errors import (
     MrcTruncatedError,
     MrcWarning,
 )
+from xarray_mrc.measuring import statistics
 from xarray_mrc.opening import open_mrc
 from xarray_mrc.reader import read_header
+from xarray_mrc.writer import to_mrc
 
 try:
     __version__ = version("xarray-mrc")
@@ -26,6 +30,7 @@ except PackageNotFoundError:  # used from a source tree that was not installed
 
 __all__ = [
     "Header",
+    "HeaderDifference",
     "MrcChangedError",
     "MrcError",
     "MrcFormatError",
@@ -33,7 +38,11 @@ __all__ = [
     "MrcModeError",
     "MrcTruncatedError",
     "MrcWarning",
+    "Statistics",
     "__version__",
+    "edit_header",
     "open_mrc",
     "read_header",
+    "statistics",
+    "to_mrc",
 ]
