@@ -21,6 +21,8 @@ from xarray_mrc.errors import (
 from xarray_mrc.measuring import statistics
 from xarray_mrc.opening import open_mrc
 from xarray_mrc.reader import read_header
+from xarray_mrc.report import Report
+from xarray_mrc.validator import validate
 from xarray_mrc.writer import to_mrc
 
 try:
@@ -38,6 +40,7 @@ __all__ = [
     "MrcModeError",
     "MrcTruncatedError",
     "MrcWarning",
+    "Report",
     "Statistics",
     "__version__",
     "edit_header",
@@ -45,4 +48,5 @@ __all__ = [
     "read_header",
     "statistics",
     "to_mrc",
+    "validate",
 ]

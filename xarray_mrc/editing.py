@@ -17,12 +17,12 @@ from xarray_mrc.codec.labels import encode_labels
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Kind, Layout
 from xarray_mrc.errors import MrcChangedError, MrcError
 from xarray_mrc.planning import CRYSTALS, VoxelSize, sizes_given
-from xarray_mrc.reader import decode_header, named, read_behind, suffix_of
+from xarray_mrc.reader import decode_header, named, read_on, suffix_of
 from xarray_mrc.storage.compressed import CompressedSource
 from xarray_mrc.storage.encoders import encoder_for
 from xarray_mrc.storage.protocol import Source
 from xarray_mrc.storage.sink import BINARY, new_file, write_at
-from xarray_mrc.storage.source import local_path, open_source
+from xarray_mrc.storage.source import local_path, open_head
 
 __all__ = ["HeaderDifference", "edit_header"]
 
@@ -120,9 +120,14 @@ def edit_header(
     >>> edit_header("tomo.mrc", voxel_size=1.35, dry_run=True)  # doctest: +SKIP
     """
     target = os.path.realpath(local_path(path))
-    source = open_source(target)
+    source, head = open_head(target)
+    if isinstance(source, CompressedSource) and not (rewrite or dry_run):
+        raise ValueError(
+            f"{target} is compressed, so that its header can't be changed in place: pass "
+            f"rewrite=True to write the whole file anew"
+        )
     with named(source):
-        old = decode_header(source)
+        old = decode_header(source, head)
         new = old
         if fix:
             new = new.replace(**checks.fixes(facts_of(source, old)))
@@ -144,12 +149,6 @@ def edit_header(
         if new == old:
             return difference
         check(source, old, new)
-    compressed = isinstance(source, CompressedSource)
-    if compressed and not rewrite:
-        raise ValueError(
-            f"{target} is compressed, so that its header can't be changed in place: pass "
-            f"rewrite=True to write the whole file anew"
-        )
     if not dry_run and isinstance(source, CompressedSource):
         pack_anew(source, target, new)
     elif not dry_run:
@@ -159,13 +158,13 @@ def edit_header(
 
 def facts_of(source: Source, header: Header) -> Facts:
     """Gather what the checks of a header look at; MrcError if the data could not be read."""
-    return Facts(header, layout_of(source, header), source.known_size)
+    return Facts(header, layout_of(source, header), source.size)
 
 
 def layout_of(source: Source, header: Header) -> Layout:
     """Find out how the data lie under a header."""
-    behind, suffix = read_behind(header, source), suffix_of(source.uri)
-    return Layout.from_header(header, source.known_size, suffix=suffix, behind=behind)
+    behind = read_on(source, b"", HEADER_SIZE, max(0, min(80, header.nsymbt)))
+    return Layout.from_header(header, source.size, suffix=suffix_of(source.uri), behind=behind)
 
 
 def kind_fields(header: Header, kind: Kind) -> dict[str, Any]:
@@ -212,7 +211,7 @@ def bits(field: Field[Any], header: Header) -> bytes:
 
 def check(source: Source, old: Header, new: Header) -> None:
     """Raise if a new header could not be read, or breaks a rule that the old one kept."""
-    if Header.decode(new.raw, source.known_size).byteorder != new.byteorder:
+    if Header.decode(new.raw, source.size).byteorder != new.byteorder:
         raise ValueError("with these values the byte order of the header could not be told")
     after = facts_of(source, new)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ def shortest(value: float) -> float:
     return float(str(np.float32(value)))
 
 
+@lru_cache(maxsize=256)  # most cells are cubes, and a data set has one voxel size
 def shortest_voxel(length: float, intervals: int) -> float:
     """Give the shortest decimal whose float32 product with the intervals is the stored length."""
     stored = np.float32(length)
