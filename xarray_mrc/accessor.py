@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING, Any
+
 import xarray as xr
 
 from xarray_mrc.codec.header import Header
@@ -9,6 +12,10 @@ from xarray_mrc.dataset import kind_of, voxel_size_of
 from xarray_mrc.reader import read_header
 from xarray_mrc.report import Report
 from xarray_mrc.validator import validate
+from xarray_mrc.writer import to_mrc
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
 
 __all__ = ["MrcAccessor"]
 
@@ -73,3 +80,7 @@ class MrcAccessor:
         A ValueError if the dimensions are none that an MRC file can have.
         """
         return kind_of(self._obj)
+
+    def to_mrc(self, path: str | os.PathLike[str], **options: Any) -> Delayed | None:
+        """Write the object as an MRC file; `xarray_mrc.to_mrc` describes the parameters."""
+        return to_mrc(self._obj, path, **options)
