@@ -7,6 +7,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from xarray_mrc.codec.header import Header
+from xarray_mrc.convert import convert
 from xarray_mrc.errors import (
     MrcChangedError,
     MrcError,
@@ -34,6 +35,7 @@ __all__ = [
     "MrcTruncatedError",
     "MrcWarning",
     "__version__",
+    "convert",
     "open_mrc",
     "read_header",
 ]
