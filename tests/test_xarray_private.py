@@ -201,3 +201,19 @@ def test_a_variable_of_ours_is_lazy():
 def test_accessors_are_registered():
     for cls in (xr.Dataset, xr.DataArray):
         assert cls.mrc is importlib.import_module("xarray_mrc.accessor").MrcAccessor
+
+
+def test_a_bare_dataset_is_whole():
+    laid = lay("float32", "volume")
+    for raw in (laid.raw, lay("float32", "image_stack").raw):
+        for indexes in (True, False):
+            dataset = xr.open_dataset(raw, engine="mrc", create_default_indexes=indexes)
+            assert set(dataset.xindexes) == (set(dataset.coords) if indexes else set())
+            xr.testing.assertions._assert_internal_invariants(dataset, indexes)
+            rebuilt = xr.Dataset(
+                {name: variable.variable for name, variable in dataset.data_vars.items()},
+                xr.Coordinates({n: c.variable for n, c in dataset.coords.items()}, indexes={}),
+            )
+            xr.testing.assert_identical(dataset.drop_indexes(list(dataset.xindexes)), rebuilt)
+            dataset["data"].attrs["mine"] = 1
+            dataset.coords["x"].attrs["mine"] = 1

@@ -7,7 +7,9 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.statistics import Statistics
 from xarray_mrc.convert import convert
+from xarray_mrc.editing import HeaderDifference, edit_header
 from xarray_mrc.errors import (
     MrcChangedError,
     MrcError,
@@ -17,8 +19,12 @@ from xarray_mrc.errors import (
     MrcTruncatedError,
     MrcWarning,
 )
+from xarray_mrc.measuring import statistics
 from xarray_mrc.opening import open_mrc
 from xarray_mrc.reader import read_header
+from xarray_mrc.report import Report
+from xarray_mrc.validator import validate
+from xarray_mrc.writer import to_mrc
 
 try:
     __version__ = version("xarray-mrc")
@@ -27,6 +33,7 @@ except PackageNotFoundError:  # used from a source tree that was not installed
 
 __all__ = [
     "Header",
+    "HeaderDifference",
     "MrcChangedError",
     "MrcError",
     "MrcFormatError",
@@ -34,8 +41,14 @@ __all__ = [
     "MrcModeError",
     "MrcTruncatedError",
     "MrcWarning",
+    "Report",
+    "Statistics",
     "__version__",
     "convert",
+    "edit_header",
     "open_mrc",
     "read_header",
+    "statistics",
+    "to_mrc",
+    "validate",
 ]

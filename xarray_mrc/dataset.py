@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xarray_mrc._xarray import lazy_variable
+from xarray_mrc._xarray import bare_dataset, lazy_variable
 from xarray_mrc.codec.decimals import DECIMALS, shortest
 from xarray_mrc.codec.extended import Extended
 from xarray_mrc.codec.geometry import RIGHT_ANGLES, Geometry, Origin, axis_order
@@ -85,8 +85,7 @@ def build(
                 length = layout.shape[layout.dims.index(dim)]
                 found[dim] = position(geometry, dim, length, physical=coords == "physical")
     found |= section_coords(opened, extended_header)
-    # Without indexes: xarray makes the default ones, unless the user asked for none.
-    dataset = xr.Dataset({name: variable}, xr.Coordinates(found, indexes={}))
+    dataset = bare_dataset({name: variable}, found)
     if opened.is_local:
         dataset.encoding["source"] = encoding["source"]
     return dataset

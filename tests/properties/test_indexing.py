@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from mrcbytes import AXES, FORMS, KINDS, ORDERS, Laid, lay
 
-from xarray_mrc import array, reader
+from xarray_mrc import array, buffers, reader
 from xarray_mrc.codec import selection
 from xarray_mrc.codec.selection import plan
 from xarray_mrc.storage import local
@@ -31,7 +31,11 @@ SMALL = {
     "usual": {},
     "pieces": {(selection, "SPAN_NBYTES"): 40, (selection, "GAP_NBYTES"): 8},
     "rows": {(selection, "SPAN_NBYTES"): 1, (selection, "GAP_NBYTES"): 0},
-    "maps": {(local, "LEAST_MAP_NBYTES"): 1, (array, "LEAST_VIEW_NBYTES"): 1},
+    "maps": {
+        (local, "LEAST_MAP_NBYTES"): 1,
+        (array, "LEAST_VIEW_NBYTES"): 1,
+        (buffers, "LEAST_NBYTES"): 1,
+    },
     "windows": {
         (local, "LEAST_MAP_NBYTES"): 1,
         (local, "MOST_KEPT_NBYTES"): 0,
@@ -373,7 +377,7 @@ def test_plans(data):
 def test_little_is_read_beside(key, most):
     laid = lay(lengths=(4, 4, 4))
     head = laid.with_fields(nx=1024, ny=1024, nz=64, mz=64)[:1024]
-    layout = reader.decode_header(reader.open_source(head))
+    layout = reader.decode_header(*reader.open_head(head))
     layout = reader.Layout.from_header(layout)
     chosen = plan(layout, key)
     nread = sum(nbytes for piece in chosen.pieces() for _, nbytes in piece.bands)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["DECIMALS", "FARTHEST", "Triple", "shortest", "voxel_size"]
+__all__ = ["DECIMALS", "FARTHEST", "Triple", "shortest", "step_of", "voxel_size"]
 
 Triple = tuple[float, float, float]
 
@@ -22,6 +24,7 @@ def shortest(value: float) -> float:
     return float(str(np.float32(value)))
 
 
+@lru_cache(maxsize=256)  # most cells are cubes, and a data set has one voxel size
 def shortest_voxel(length: float, intervals: int) -> float:
     """Give the shortest decimal whose float32 product with the intervals is the stored length."""
     stored = np.float32(length)
@@ -60,3 +63,42 @@ def voxel_size(lengths: Triple, intervals: tuple[int, int, int]) -> Triple:
         if count > 0 and SHORTEST_VOXEL * count <= length <= FARTHEST:
             sizes[axis] = shortest_voxel(length, count)
     return (sizes[0], sizes[1], sizes[2])
+
+
+def step_of(positions: NDArray[np.float64], intervals: int, first: int | None = None) -> float:
+    """Give the voxel size with which a header gives back positions; the inverse of reading them.
+
+    Parameters
+    ----------
+    positions : ndarray of float64
+        Two or more evenly spaced positions, known to 6 decimals.
+    intervals : int
+        Grid intervals of the cell whose length will be stored.
+    first : int, optional
+        Grid point of the first position, where its place is counted in voxels.
+
+    Returns
+    -------
+    float
+        The shortest decimal whose stored cell length gives every position; if none does, the
+        shortest that comes within two units of the last decimal; else the mean distance.
+
+    Examples
+    --------
+    >>> step_of(np.array([0.0, 1.35, 2.7]), 3)
+    1.35
+    """
+    count = len(positions)
+    mean = float(positions[-1] - positions[0]) / (count - 1)
+    start = float(positions[0]) if first is None else 0.0
+    grid = np.arange(count) + (first or 0)
+    nearly = mean
+    for digits in range(1, 16):
+        candidate = float(f"{mean:.{digits}g}")
+        read = voxel_size((float(np.float32(candidate * intervals)),) * 3, (intervals,) * 3)[0]
+        away = np.abs(np.round(start + grid * read, DECIMALS) - positions).max()
+        if away < 0.1 * 10.0**-DECIMALS:
+            return candidate
+        if nearly == mean and away < 2.1 * 10.0**-DECIMALS:
+            nearly = candidate
+    return nearly

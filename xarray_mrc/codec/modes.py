@@ -12,7 +12,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FOREIGN_MODES", "FOUR_BIT", "MODES", "UNSIGNED_BYTE", "ByteOrder", "Mode", "Sample"]
+__all__ = [
+    "FOREIGN_MODES",
+    "FOUR_BIT",
+    "MODES",
+    "MODE_OF_DTYPE",
+    "UNSIGNED_BYTE",
+    "ByteOrder",
+    "Mode",
+    "Sample",
+]
 
 ByteOrder = Literal["<", ">"]
 
@@ -93,6 +102,91 @@ class Sample:
         pixels.real, pixels.imag = parts[..., 0], parts[..., 1]
         return pixels
 
+    def fit(self, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Give pixels in the data type of the sample, without wrapping or cutting off any.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            Numbers; complex ones only for a complex sample.
+
+        Returns
+        -------
+        ndarray
+            In native byte order; the array itself where nothing has to be done. Floats may be
+            rounded to shorter floats.
+
+        Raises
+        ------
+        ValueError
+            A value is too large, or no whole number where the sample has only these.
+
+        Examples
+        --------
+        >>> Sample("i2", "i2").fit(np.array([1.0, -2.0]))
+        array([ 1, -2], dtype=int16)
+        """
+        dtype, stored = np.dtype(self.dtype), np.dtype(self.stored)
+        if stored.kind in "iu" and (self.packed or not np.can_cast(pixels.dtype, stored)):
+            limits = np.iinfo(stored)
+            low, high = (0, 15) if self.packed else (int(limits.min), int(limits.max))
+            wide = np.ascontiguousarray(pixels)
+            parts = wide.view(wide.real.dtype) if wide.dtype.kind == "c" else wide
+            inside = np.logical_and(parts >= low, parts <= high)
+            if parts.dtype.kind == "f":
+                inside &= np.rint(parts) == parts
+            self._refuse(parts, ~inside, f"whole numbers from {low} to {high}")
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = pixels.astype(dtype, copy=False)
+        if stored.kind in "fc" and not np.can_cast(pixels.dtype, dtype):
+            overflown = np.isfinite(pixels) & ~np.isfinite(found)
+            self._refuse(pixels, overflown, f"{dtype} numbers, at most {np.finfo(dtype).max:g}")
+        return found
+
+    @staticmethod
+    def _refuse(values: NDArray[np.generic], bad: NDArray[np.bool_], expected: str) -> None:
+        """Raise a ValueError for the first bad value, if there is one."""
+        if bad.any():
+            raise ValueError(
+                f"the value {values[bad][0]} was found, expected {expected}: choose a mode that "
+                f"holds it, or change the data first (.clip, .round)"
+            )
+
+    def encode(self, pixels: NDArray[np.generic], byteorder: ByteOrder) -> NDArray[np.uint8]:
+        """Turn pixels into the bytes that store them; the inverse of `decode`.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            Pixels that `fit` gave; the last axis (before RGB's) is the columns, from an even one
+            on if the mode is packed.
+        byteorder : {"<", ">"}
+            Byte order of the file.
+
+        Returns
+        -------
+        ndarray of uint8
+            The last axis runs along a row; contiguous, and no copy where the bytes agree.
+
+        Examples
+        --------
+        >>> Sample("u1", "u1", packed=True).encode(np.array([1, 2, 3], np.uint8), "<").tolist()
+        [33, 3]
+        """
+        stored = np.dtype(byteorder + self.stored)
+        if self.packed:
+            rows = np.array(pixels[..., ::2], np.uint8)
+            odd = pixels[..., 1::2].astype(np.uint8, copy=False)
+            rows[..., : odd.shape[-1]] |= odd << 4
+            return rows
+        if self.trailing:
+            pixels = pixels.reshape(*pixels.shape[:-2], -1)
+        elif self.parts == 2:
+            parts = np.empty((*pixels.shape, 2), stored)
+            parts[..., 0], parts[..., 1] = pixels.real, pixels.imag
+            pixels = parts.reshape(*pixels.shape[:-1], -1)
+        return np.ascontiguousarray(pixels, stored).view(np.uint8)
+
 
 @dataclass(frozen=True, slots=True)
 class Mode:
@@ -120,6 +214,10 @@ MODES = {
         Mode(101, "4-bit unsigned integer, two a byte", FOUR_BIT),
     )
 }
+
+# The mode that numbers are written in when none is asked for. Unsigned bytes have none in the
+# standard, so that they are widened.
+MODE_OF_DTYPE = {"i1": 0, "i2": 1, "f4": 2, "c8": 4, "u1": 6, "u2": 6, "f2": 12}
 
 # Numbers that some programs use outside the standard, for a message that says more than "unknown".
 FOREIGN_MODES = {

@@ -10,9 +10,10 @@ import xarray as xr
 
 from xarray_mrc.convert.grid import Shards
 from xarray_mrc.convert.mrc import repack
-from xarray_mrc.convert.zarr import ZarrFormat, is_group, write_group
+from xarray_mrc.convert.zarr import ZarrFormat, is_group, open_group, write_group
 from xarray_mrc.storage import open_source
 from xarray_mrc.storage.source import Openable, local_path
+from xarray_mrc.writer import encoder_of, to_mrc
 
 __all__ = ["convert"]
 
@@ -87,7 +88,8 @@ def convert(
     kind = format or ("zarr" if path.lower().endswith(ZARR_SUFFIX) else "mrc")
     if kind not in ("mrc", "zarr"):
         raise ValueError(f"format={format!r}, expected 'mrc' or 'zarr'")
-    from_group = isinstance(src, str | os.PathLike) and is_group(local_path(src))
+    source = src if isinstance(src, str | os.PathLike) else None
+    from_group = source is not None and is_group(local_path(source))
     if kind == "mrc" and (chunks is not None or shards != "auto" or zarr_format != 3):
         raise ValueError(
             f"chunks, shards or zarr_format were given for {path}, which will be an MRC file: they "
@@ -109,8 +111,12 @@ def convert(
             zarr_format=zarr_format,
             in_order=open_source(src).known_size is None,
         )
-    elif from_group or options:
-        raise NotImplementedError
+    elif source is not None and from_group:
+        dataset = open_group(local_path(source), whole=bool(encoder_of(compression, path)))
+        to_mrc(dataset, path, overwrite=overwrite, compression=compression)
+    elif options:
+        dataset = open_dataset(src, options)
+        to_mrc(dataset, path, overwrite=overwrite, compression=compression, like=source)
     else:
         repack(src, path, compression=compression, overwrite=overwrite)
 

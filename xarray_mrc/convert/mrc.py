@@ -6,28 +6,23 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from xarray_mrc.codec.containers import named_container
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.reader import open_file
 from xarray_mrc.storage import Source
-from xarray_mrc.storage.encoders import encoder_for
+from xarray_mrc.storage.encoders import Encoder
 from xarray_mrc.storage.protocol import Bytes
 from xarray_mrc.storage.sink import NONCE_SIZE, Sink, new_file
 from xarray_mrc.storage.source import Openable
+from xarray_mrc.writer import Compression, encoder_of
 
-__all__ = ["container_for", "repack"]
+__all__ = ["repack"]
 
 # Read in one go, and packed on all cores.
 BLOCK_NBYTES = 32 * 2**20
 
 
-def container_for(compression: str | None, path: str) -> str | None:
-    """Give the container of a file that will be written: by default that of its suffix."""
-    return named_container(path) if compression == "infer" else compression
-
-
 def repack(
-    src: Openable, path: str, *, compression: str | None = "infer", overwrite: bool = False
+    src: Openable, path: str, *, compression: Compression = "infer", overwrite: bool = False
 ) -> None:
     """Write the header, extended header and data of a file to another, byte by byte.
 
@@ -51,12 +46,12 @@ def repack(
     """
     opened = open_file(src, extended="none", sidecar=False)
     source, layout = opened.array.source, opened.array.layout
-    container = container_for(compression, path)
+    encoder = encoder_of(compression, path)
     parts: Iterable[Bytes | bytes]
-    if container is None:
+    if encoder is None:
         parts, nbytes = (block for block, _ in blocks(source, layout)), layout.end
     else:
-        parts, nbytes = packed(blocks(source, layout), container), 0
+        parts, nbytes = packed(blocks(source, layout), encoder), 0
     with new_file(path, nbytes=nbytes, overwrite=overwrite) as sink:
         write_in_order(sink, parts)
         source.finish(layout.end)
@@ -81,9 +76,8 @@ def read(source: Source, offset: int, nbytes: int) -> Bytes:
     return block
 
 
-def packed(parts: Iterable[tuple[Bytes, int]], container: str) -> Iterator[bytes]:
+def packed(parts: Iterable[tuple[Bytes, int]], encoder: Encoder) -> Iterator[bytes]:
     """Pack blocks, one after the other, each on all cores."""
-    encoder = encoder_for(container)
     for block, unit in parts:
         yield from encoder.encode_parallel(block, unit)
     yield encoder.end()

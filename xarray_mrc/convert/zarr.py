@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import xarray as xr
 from numpy.typing import NDArray
 
-from xarray_mrc.convert.grid import Grid, Region, Shards, grid_for
+from xarray_mrc.convert.grid import PLANE_DIMS, SLAB_NBYTES, Grid, Region, Shards, grid_for, grow
 from xarray_mrc.storage.encoders import cores
 from xarray_mrc.storage.folder import check_visible, new_folder
 
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["ZarrFormat", "is_group", "write_group"]
+__all__ = ["ZarrFormat", "is_group", "open_group", "write_group"]
 
 ZarrFormat = Literal[2, 3]
 
@@ -33,6 +34,36 @@ ZSTD_LEVEL = 3
 def is_group(path: str) -> bool:
     """Whether there is a Zarr group at a local path."""
     return any(os.path.isfile(os.path.join(path, name)) for name in GROUP_FILES)
+
+
+def open_group(path: str, *, whole: bool) -> xr.Dataset:
+    """Open a Zarr group as a dataset in dask chunks, of bounded size and good to write from.
+
+    Parameters
+    ----------
+    path : str
+        Path of the group.
+    whole : bool
+        Whether they have to be whole sections, as they have where each section is packed.
+
+    Returns
+    -------
+    xarray.Dataset
+        Its chunks are shards, or chunks of the group, along each row.
+    """
+    dataset: xr.Dataset = xr.open_zarr(path, chunks=None)
+    lengths: dict[str, int] = {}
+    for array in dataset.data_vars.values():
+        dims, itemsize = tuple(map(str, array.dims)), array.dtype.itemsize
+        stored = array.encoding.get("shards") or array.encoding["chunks"]
+        steps = dict(zip(dims, grow(stored, array.shape, itemsize), strict=True))
+        if whole:
+            steps |= {dim: array.sizes[dim] for dim in PLANE_DIMS if dim in dims}
+            plane = math.prod(array.sizes[dim] for dim in PLANE_DIMS if dim in dims) * itemsize
+            room = max(1, SLAB_NBYTES // max(1, plane))
+            steps |= {dim: min(n, room) for dim, n in steps.items() if dim not in PLANE_DIMS}
+        lengths |= steps
+    return dataset.chunk(lengths)
 
 
 def write_group(

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 if sys.platform != "win32":
@@ -24,7 +24,7 @@ from xarray_mrc.errors import MrcError
 from xarray_mrc.storage.local import is_on_network
 from xarray_mrc.storage.protocol import Bytes
 
-__all__ = ["Sink", "new_file"]
+__all__ = ["Sink", "existing_file", "new_file"]
 
 NONCE_SIZE = 32
 PART_SUFFIX = ".part"
@@ -45,11 +45,14 @@ class Sink:
     nonce : bytes
         Its first bytes, until the header is written over them. Another computer that finds other
         bytes there has another file system, and refuses to write.
+    inode : int
+        Of a file that was there before: its inode, as its first bytes are no proof; else 0.
     """
 
     path: str
     part: str
     nonce: bytes
+    inode: int = 0
 
     def write(self, offset: int, data: Bytes | bytes | memoryview) -> None:
         """Write bytes at a place behind the nonce, from any thread or process.
@@ -68,14 +71,31 @@ class Sink:
         OSError
             It can't be written, as on a full disk.
         """
+        self.write_bands([(offset, data)])
+
+    def write_bands(self, bands: Iterable[tuple[int, Bytes | bytes | memoryview]]) -> None:
+        """Write bytes at several places, as `write` does; the file is opened once for all."""
+        with self.opened() as descriptor:
+            for offset, data in bands:
+                write_at(descriptor, offset, data)
+
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk."""
+        with self.opened() as descriptor:
+            os.fsync(descriptor)
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """Open the file, and make sure that it is the one that is being made."""
         try:
             descriptor = os.open(self.part, os.O_RDWR | BINARY)
         except FileNotFoundError:
             raise not_shared(self.part, "is not there") from None
         try:
-            if os.read(descriptor, len(self.nonce)) != self.nonce:
+            other = self.inode not in (0, os.fstat(descriptor).st_ino)
+            if other or os.read(descriptor, len(self.nonce)) != self.nonce:
                 raise not_shared(self.part, "is another file")
-            write_at(descriptor, offset, data)
+            yield descriptor
         finally:
             os.close(descriptor)
 
@@ -101,6 +121,33 @@ def write_at(descriptor: int, offset: int, data: Bytes | bytes | memoryview) -> 
         else:  # Windows; the descriptor is the caller's alone
             os.lseek(descriptor, offset + done, os.SEEK_SET)
             done += os.write(descriptor, part)
+
+
+def existing_file(path: str) -> Sink:
+    """Give a sink for a file that is there, to be written in place.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+
+    Returns
+    -------
+    Sink
+        Its first `NONCE_SIZE` bytes must stay as they are.
+
+    Raises
+    ------
+    OSError
+        It can't be opened for writing.
+    """
+    path = os.path.realpath(path)
+    descriptor = os.open(path, os.O_RDWR | BINARY)
+    try:
+        inode = os.fstat(descriptor).st_ino
+        return Sink(path, path, os.read(descriptor, NONCE_SIZE), inode)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -151,8 +198,7 @@ def new_file(path: str, *, nbytes: int = 0, overwrite: bool = False) -> Iterator
                 os.close(descriptor)
         put_in_place(sink.part, path, overwrite=overwrite)
     except BaseException:
-        with suppress(OSError):
-            os.unlink(sink.part)
+        remove_part(sink.part)
         raise
     finally:
         if sys.platform != "win32":
@@ -198,17 +244,33 @@ def lock(descriptor: int) -> bool:
 
 def clear_remains(path: str) -> None:
     """Remove temporary files of this path whose writers died."""
-    prefix = prefix_of(path)
-    for part in Path(prefix).parent.glob("*" + PART_SUFFIX):
-        if not str(part).startswith(prefix):
-            continue
-        with suppress(OSError):
+    folder, prefix = os.path.split(prefix_of(path))
+    pattern = re.compile(re.escape(prefix) + "[0-9a-f]{8}" + re.escape(PART_SUFFIX))
+    matches = {pattern.match(name) for name in os.listdir(folder)}
+    for part in {os.path.join(folder, match[0]) for match in matches if match}:
+        try:
             descriptor = os.open(part, os.O_RDWR | BINARY)
-            try:
-                if lock(descriptor):
-                    os.unlink(part)
-            finally:
-                os.close(descriptor)
+        except FileNotFoundError:  # its pieces alone are left
+            remove_part(part)
+            continue
+        except OSError:
+            continue
+        try:
+            if lock(descriptor):
+                remove_part(part)
+        finally:
+            os.close(descriptor)
+
+
+def remove_part(part: str) -> None:
+    """Remove a temporary file after its pieces, so that no piece is left without it."""
+    folder, name = os.path.split(part)
+    for piece in os.listdir(folder):
+        if piece.startswith(f"{name}."):
+            with suppress(OSError):
+                os.unlink(os.path.join(folder, piece))
+    with suppress(OSError):
+        os.unlink(part)
 
 
 def set_aside(descriptor: int, nbytes: int) -> None:

@@ -1,0 +1,194 @@
+"""Blocks of an array to byte ranges of a file: the task of the writer, run anywhere."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xarray_mrc.codec.layout import Layout
+from xarray_mrc.codec.statistics import Statistics, measure
+from xarray_mrc.storage.encoders import Encoder
+from xarray_mrc.storage.pieces import write_piece
+from xarray_mrc.storage.protocol import Bytes
+from xarray_mrc.storage.sink import Sink
+
+__all__ = ["Destination", "blocks_of", "write_block"]
+
+# Bytes that are cast, measured and written in one go, so that they are still in the cache.
+BAND_NBYTES = 2**20
+
+Starts = tuple[Sequence[int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the blocks of an array go: small and picklable.
+
+    Attributes
+    ----------
+    sink : Sink
+        The file.
+    layout : Layout
+        How the data lie in it.
+    stats : bool
+        Whether they are measured.
+    encoder : Encoder or None
+        What packs them.
+    begin : tuple of int
+        Position of the array in the data of the file; empty at the beginning.
+    """
+
+    sink: Sink
+    layout: Layout
+    stats: bool = True
+    encoder: Encoder | None = None
+    begin: tuple[int, ...] = ()
+
+    @property
+    def axes(self) -> list[int]:
+        """Axes of the file (volumes, sections, rows, columns) that those of the array are."""
+        return [axis for axis in sorted(self.layout.axes) if axis < 4]
+
+    def starts(self, chunks: tuple[tuple[int, ...], ...]) -> Starts:
+        """Give the first position of each block along each axis, in few bytes if they are even."""
+        found: list[Sequence[int]] = []
+        begin = self.begin or (0,) * len(chunks)
+        for first, lengths in zip(begin, chunks, strict=True):
+            stop = first + sum(lengths)
+            even = range(first, stop, lengths[0])
+            exact = tuple(first + sum(lengths[:i]) for i in range(len(lengths)))
+            found.append(even if tuple(even) == exact else exact)
+        return tuple(found)
+
+    def offset_of(self, position: Sequence[int]) -> int:
+        """Give the place in the file of a position in the data."""
+        offset = self.layout.offset
+        for axis, index in zip(self.axes, position, strict=False):
+            packed = axis == 3 and self.layout.sample.packed
+            offset += self.layout.strides[axis] * (index // 2 if packed else index)
+        return offset
+
+    def bands(
+        self, block: NDArray[Any], position: tuple[int, ...]
+    ) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Cut a block into parts that each lie in one run in the file; give the place of each."""
+        axes, layout = self.axes, self.layout
+        level = len(axes) - 1
+        while level and block.shape[level] == layout.stored[axes[level]]:
+            level -= 1
+        deepest = axes.index(2) if self.encoder is None else max(0, axes.index(2) - 1)
+        while level < deepest and layout.strides[axes[level]] > BAND_NBYTES:
+            level += 1
+        count = max(1, BAND_NBYTES // layout.strides[axes[level]])
+        count += level == len(axes) - 1 and layout.sample.packed and count % 2
+        for index in np.ndindex(block.shape[:level]):
+            part = block[index]
+            for start in range(0, len(part), count):
+                inner = (*index, start) + (0,) * (len(axes) - level - 1)
+                whole = [a + b for a, b in zip(position, inner, strict=False)]
+                yield self.offset_of(whole), part[start : start + count]
+
+
+def blocks_of(data: xr.Variable, place: Destination) -> Any:
+    """Give data as a dask array whose blocks can be written each for itself.
+
+    Parameters
+    ----------
+    data : xarray.Variable
+        The data, with the axes in the order of the file.
+    place : Destination
+        Where they go.
+
+    Returns
+    -------
+    dask.array.Array
+        Blocks are brought together only where two would share a byte, or a packed section.
+    """
+    import dask.array as da
+
+    layout, axes = place.layout, place.axes
+    if data.chunks is None:
+        lengths = layout.preferred_chunks()
+        by_axis = dict(zip(layout.axes, layout.dims, strict=True))
+        chunks = [min(lengths[by_axis[axis]], n) for axis, n in zip(axes, data.shape, strict=False)]
+        chunks += list(data.shape[len(axes) :])
+        meta = np.empty((0,) * data.ndim, data.dtype)
+        name = f"mrc-data-{secrets.token_hex(8)}"  # nothing is read for a name
+        blocks = da.from_array(Unread(data), chunks=tuple(chunks), name=name, meta=meta)
+    else:
+        blocks = data.data
+    whole = dict.fromkeys(range(len(axes), data.ndim), -1)
+    columns = len(axes) - 1
+    if layout.sample.packed and any(length % 2 for length in blocks.chunks[columns][:-1]):
+        whole[columns] = -1
+    if place.encoder is not None:
+        whole |= {columns: -1, columns - 1: -1}
+        if len(axes) == 4 and blocks.numblocks[1] > 1:
+            whole[0] = 1
+    return blocks.rechunk(whole) if whole else blocks
+
+
+class Unread:
+    """Data that dask cuts into blocks; unlike an array it is neither copied nor hashed."""
+
+    __slots__ = ("data", "dtype", "ndim", "shape")
+
+    def __init__(self, data: xr.Variable) -> None:
+        self.data, self.dtype, self.ndim, self.shape = data, data.dtype, data.ndim, data.shape
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        found: NDArray[Any] = self.data[key].to_numpy()
+        return found
+
+
+def write_block(
+    block: Any, *, place: Destination, starts: Starts, block_id: tuple[int, ...]
+) -> NDArray[Any]:
+    """Write a block, and measure it on the way; doing it twice changes nothing.
+
+    Parameters
+    ----------
+    block : ndarray
+        The values.
+    place : Destination
+        Where it goes.
+    starts : tuple of sequences of int
+        First position of each block along each axis.
+    block_id : tuple of int
+        Which block it is.
+
+    Returns
+    -------
+    ndarray of object
+        One `Statistics`, of as many dimensions as the block.
+    """
+    position = tuple(which[i] for which, i in zip(starts, block_id, strict=True))
+    found = [Statistics()]
+
+    def stored() -> Iterator[tuple[int, Bytes]]:
+        sample = place.layout.sample
+        for offset, values in place.bands(np.asarray(block), position):
+            pixels = sample.fit(values)
+            if place.stats:
+                found.append(measure(pixels))
+            yield offset, sample.encode(pixels, place.layout.byteorder)
+
+    if place.encoder is None:
+        place.sink.write_bands(stored())
+    else:
+        unit = place.layout.section_nbytes
+        encode = place.encoder.encode
+        packed = (piece for _, data in stored() for piece in encode(data, unit))
+        write_piece(place.sink, place.offset_of(position), packed)
+    merged = Statistics()
+    for part in found:
+        merged = merged.merge(part)
+    result = np.empty((1,) * len(block_id), object)
+    result[...] = merged
+    return result

@@ -1,0 +1,261 @@
+"""`edit_header`: change fields of a file's header in place, and touch nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+
+from xarray_mrc.codec import checks
+from xarray_mrc.codec.checks import CHECKS, Facts
+from xarray_mrc.codec.geometry import has_opposite_origin
+from xarray_mrc.codec.header import HEADER_SIZE, IMOD_FIELDS, SKEW_FIELDS, Field, Header
+from xarray_mrc.codec.labels import encode_labels
+from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Kind, Layout
+from xarray_mrc.errors import MrcChangedError, MrcError
+from xarray_mrc.planning import CRYSTALS, VoxelSize, sizes_given
+from xarray_mrc.reader import decode_header, named, read_on, suffix_of
+from xarray_mrc.storage.compressed import CompressedSource
+from xarray_mrc.storage.encoders import encoder_for
+from xarray_mrc.storage.protocol import Source
+from xarray_mrc.storage.sink import BINARY, new_file, write_at
+from xarray_mrc.storage.source import local_path, open_head
+
+__all__ = ["HeaderDifference", "edit_header"]
+
+ALIASES = ("creatid", "scale_top")
+COPIED = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderDifference(Mapping[str, tuple[Any, Any]]):
+    """What an edit changes: the old and the new value of each field; false if nothing does.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    changes : dict
+        Old and new value by name of the field; ``labels`` for the text of the labels.
+
+    Examples
+    --------
+    >>> print(HeaderDifference("a.mrc", {"ispg": (1, 0)}))
+    a.mrc
+      ispg: 1 -> 0
+    """
+
+    path: str
+    changes: dict[str, tuple[Any, Any]]
+
+    def __getitem__(self, name: str) -> tuple[Any, Any]:
+        return self.changes[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.changes)
+
+    def __len__(self) -> int:
+        return len(self.changes)
+
+    def __str__(self) -> str:
+        lines = (f"  {name}: {old!r} -> {new!r}" for name, (old, new) in self.changes.items())
+        return "\n".join([self.path, *(lines if self.changes else ["  no change"])])
+
+
+def edit_header(
+    path: str | os.PathLike[str],
+    *,
+    voxel_size: VoxelSize | None = None,
+    origin: Sequence[float] | None = None,
+    labels: str | Sequence[str] | None = None,
+    kind: Kind | None = None,
+    dry_run: bool = False,
+    fix: bool = False,
+    rewrite: bool = False,
+    **fields: Any,
+) -> HeaderDifference:
+    """Change the header of a file: some of its 1024 bytes, in place.
+
+    Parameters
+    ----------
+    path : str, os.PathLike or file URL
+        The file.
+    voxel_size : float, sequence of 3 floats or dict, optional
+        Voxel size in angstrom, of all axes or of x, y and z; sets the cell lengths.
+    origin : sequence of 3 floats, optional
+        Place of the first voxel along x, y, z in angstrom, in the sign of the standard.
+    labels : str or sequence of str, optional
+        The labels, instead of those that are there; a str has one a line.
+    kind : {"image", "image_stack", "volume", "volume_stack"}, optional
+        What the data are; sets space group and MZ. For a volume stack MZ is that of `fields`, or as
+        it is.
+    dry_run : bool
+        Change nothing, and only give the difference.
+    fix : bool
+        Put right what the table of checks finds wrong in the header and knows how to mend.
+    rewrite : bool
+        Write a compressed file anew, as there is no editing it in place.
+    **fields
+        Any field by its name in `Header`.
+
+    Returns
+    -------
+    HeaderDifference
+        Old and new values of what changed; prints one field a line.
+
+    Raises
+    ------
+    ValueError
+        A value can't be, or the file would not be readable or be less valid than it is.
+    MrcError
+        The file can't be read.
+    OSError
+        It can't be written.
+
+    Examples
+    --------
+    >>> edit_header("tomo.mrc", voxel_size=1.35, dry_run=True)  # doctest: +SKIP
+    """
+    target = os.path.realpath(local_path(path))
+    source, head = open_head(target)
+    if isinstance(source, CompressedSource) and not (rewrite or dry_run):
+        raise ValueError(
+            f"{target} is compressed, so that its header can't be changed in place: pass "
+            f"rewrite=True to write the whole file anew"
+        )
+    with named(source):
+        old = decode_header(source, head)
+        new = old
+        if fix:
+            new = new.replace(**checks.fixes(facts_of(source, old)))
+        new = new.replace(**fields)
+        if kind is not None:
+            new = new.replace(**kind_fields(new, kind))
+        if voxel_size is not None:
+            sizes = sizes_given(voxel_size)
+            lengths = zip("xyz", new.cella, new.m, strict=True)
+            new = new.replace(cella=tuple(sizes[a] * m if a in sizes else c for a, c, m in lengths))
+        if origin is not None:
+            sign = -1 if has_opposite_origin(new) else 1
+            new = new.replace(origin=tuple(sign * v for v in origin))
+        if labels is not None:
+            texts = labels.split("\n") if isinstance(labels, str) else list(labels)
+            texts = [text for text in texts if text]
+            new = new.replace(nlabl=len(texts), label_bytes=encode_labels(texts))
+        difference = HeaderDifference(target, dict(changes(old, new)))
+        if new == old:
+            return difference
+        check(source, old, new)
+    if not dry_run and isinstance(source, CompressedSource):
+        pack_anew(source, target, new)
+    elif not dry_run:
+        write_in_place(target, old, new)
+    return difference
+
+
+def facts_of(source: Source, header: Header) -> Facts:
+    """Gather what the checks of a header look at; MrcError if the data could not be read."""
+    return Facts(header, layout_of(source, header), source.size)
+
+
+def layout_of(source: Source, header: Header) -> Layout:
+    """Find out how the data lie under a header."""
+    behind = read_on(source, b"", HEADER_SIZE, max(0, min(80, header.nsymbt)))
+    return Layout.from_header(header, source.size, suffix=suffix_of(source.uri), behind=behind)
+
+
+def kind_fields(header: Header, kind: Kind) -> dict[str, Any]:
+    """Give the fields that say what the data are, with the voxel size kept."""
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind={kind!r}, expected one of {', '.join(get_args(Kind))}")
+    if kind == "image" and header.nz != 1:
+        raise ValueError(f"kind='image' has one section, but there are {header.nz}")
+    if kind in ("image", "image_stack"):
+        group, depth = 0, 1
+    elif kind == "volume":
+        group, depth = header.ispg if header.ispg in CRYSTALS else 1, header.nz
+    else:
+        stack = header.ispg in STACK_SPACE_GROUPS
+        group, depth = header.ispg if stack else STACK_SPACE_GROUPS[0], header.mz
+        if depth < 1 or header.nz % depth:
+            raise ValueError(
+                f"a volume stack of {header.nz} sections can't have {depth} in a volume: pass mz="
+            )
+    x, y, z = header.cella
+    return {"ispg": group, "mz": depth, "cella": (x, y, z * depth / header.mz if header.mz else z)}
+
+
+def changes(old: Header, new: Header) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Give the fields that differ, each once."""
+    if old.labels != new.labels:
+        yield "labels", (old.labels, new.labels)
+    hidden = {"label_bytes"} if old.labels != new.labels else set()
+    for field in Header.fields():
+        name = field.name
+        skew = name in SKEW_FIELDS and 1 not in (old.lskflg, new.lskflg)
+        imod = name in IMOD_FIELDS and not (old.has_imod_stamp or new.has_imod_stamp)
+        before, after = getattr(old, name), getattr(new, name)
+        if not (skew or imod or name in hidden or name in ALIASES) and bits(field, old) != bits(
+            field, new
+        ):
+            yield name, (before, after)
+
+
+def bits(field: Field[Any], header: Header) -> bytes:
+    """Give the bytes of a field, which tell nan from nan."""
+    return header.raw[field.offset : field.offset + field.nbytes]
+
+
+def check(source: Source, old: Header, new: Header) -> None:
+    """Raise if a new header could not be read, or breaks a rule that the old one kept."""
+    if Header.decode(new.raw, source.size).byteorder != new.byteorder:
+        raise ValueError("with these values the byte order of the header could not be told")
+    after = facts_of(source, new)
+    try:
+        before: Facts | None = facts_of(source, old)
+    except MrcError:
+        before = None
+    for rule in CHECKS:
+        found = rule.test(after) if rule.severity == "error" else None
+        if found and (before is None or not rule.test(before)):
+            raise ValueError(f"the header would not be valid: {found}; nothing was written")
+
+
+def write_in_place(target: str, old: Header, new: Header) -> None:
+    """Write the bytes from the first to the last that changes."""
+    differing = [i for i in range(HEADER_SIZE) if old.raw[i] != new.raw[i]]
+    first, last = differing[0], differing[-1]
+    descriptor = os.open(target, os.O_RDWR | BINARY)
+    try:
+        if os.read(descriptor, HEADER_SIZE) != old.raw:
+            raise MrcChangedError(f"{target} was written to meanwhile: try again")
+        write_at(descriptor, first, new.raw[first : last + 1])
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def pack_anew(source: CompressedSource, target: str, new: Header) -> None:
+    """Write a compressed file anew with another header, in one pass and bounded memory."""
+    encoder = encoder_for(source.container)
+    layout = layout_of(source, new)
+    unit = layout.section_nbytes
+    step = unit * max(1, COPIED // unit)
+    with new_file(target, overwrite=True) as sink, sink.opened() as descriptor:
+        behind = np.empty(layout.offset - HEADER_SIZE, np.uint8)
+        source.readinto(HEADER_SIZE, behind)
+        head = b"".join(encoder.encode(new.raw + behind.tobytes(), layout.offset))
+        write_at(descriptor, 0, head)
+        end = len(head)
+        for start in range(layout.offset, layout.end, step):
+            data = np.empty(min(step, layout.end - start), np.uint8)
+            source.readinto(start, data)
+            for piece in encoder.encode_parallel(data, unit):
+                write_at(descriptor, end, piece)
+                end += len(piece)
+        source.finish(layout.end)
+        write_at(descriptor, end, encoder.end())
+        os.ftruncate(descriptor, end + len(encoder.end()))
