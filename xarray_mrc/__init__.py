@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.statistics import Statistics
+from xarray_mrc.convert import convert
 from xarray_mrc.editing import HeaderDifference, edit_header
 from xarray_mrc.errors import (
     MrcChangedError,
@@ -43,6 +44,7 @@ __all__ = [
     "Report",
     "Statistics",
     "__version__",
+    "convert",
     "edit_header",
     "open_mrc",
     "read_header",

@@ -1,0 +1,108 @@
+"""Packing a file side by side with mrcfile and gzip, in one run.
+
+    python tests/benchmarks/compress.py [--mib 1024] [--runs 1] [--forms int16 ...] [FOLDER]
+
+Prints seconds, the size of the packed file, and both as ratios to mrcfile and to `gzip -6`.
+Nothing here is a test: the ratios that hold on one computer are reported in docs/compression.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+from samples import MODES, SIDE, make_file
+
+import xarray_mrc
+
+
+def by_mrcfile(source: Path, target: Path, compression: str) -> None:
+    """Pack as a user of mrcfile would, from an array in memory."""
+    mrcfile.write(target, np.array(mrcfile.mmap(source).data), True, compression=compression)
+
+
+def by_tool(source: Path, target: Path, *command: str) -> None:
+    """Pack by a program of the command line."""
+    with target.open("wb") as file:
+        subprocess.run([*command, "-c", str(source)], stdout=file, check=True)
+
+
+def unpack(path: Path, *command: str) -> None:
+    """Let a program check what was written."""
+    if shutil.which(command[0]):
+        subprocess.run([*command, str(path)], check=True)
+
+
+def jobs_for(source: Path, folder: Path, slow: bool) -> dict[str, Callable[[], Path]]:
+    """Give what is measured; each gives the file that it wrote."""
+
+    def job(name: str, write: Callable[[Path], None]) -> Callable[[], Path]:
+        def run() -> Path:
+            target = folder / name
+            target.unlink(missing_ok=True)
+            write(target)
+            return target
+
+        return run
+
+    found = {
+        "ours .gz": job("a.mrc.gz", lambda p: xarray_mrc.convert(source, p)),
+        "ours .zst": job("a.mrc.zst", lambda p: xarray_mrc.convert(source, p)),
+        "gzip -1": job("b.gz", lambda p: by_tool(source, p, "gzip", "-1")),
+    }
+    if slow:
+        found |= {
+            "gzip -6": job("c.gz", lambda p: by_tool(source, p, "gzip", "-6")),
+            "mrcfile gzip": job("d.mrc.gz", lambda p: by_mrcfile(source, p, "gzip")),
+        }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, help="where the test files are made")
+    parser.add_argument("--mib", type=int, default=1024)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--forms", nargs="*", default=[*MODES])
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        for form in options.forms:
+            source = make_file(folder / "source.mrc", form, options.mib)
+            print(f"{options.mib} MiB of {form}, sections of {SIDE} x {SIDE}", flush=True)
+            seconds: dict[str, list[float]] = {}
+            sizes: dict[str, int] = {}
+            for number in range(options.runs):
+                # The slow ones once: they take minutes, and we are not that close.
+                for title, job in jobs_for(source, folder, slow=number == 0).items():
+                    start = time.perf_counter()
+                    target = job()
+                    seconds.setdefault(title, []).append(time.perf_counter() - start)
+                    sizes[title] = os.path.getsize(target)
+            unpack(folder / "a.mrc.gz", "gzip", "-t")
+            unpack(folder / "a.mrc.zst", "zstd", "-qt")
+            medians = {title: statistics.median(values) for title, values in seconds.items()}
+            for title, median in medians.items():
+                print(
+                    f"  {title:14} {median:8.2f} s | time / mrcfile "
+                    f"{median / medians['mrcfile gzip']:6.3f} | time / gzip -1 "
+                    f"{median / medians['gzip -1']:6.3f} | size / gzip -6 "
+                    f"{sizes[title] / sizes['gzip -6']:6.3f}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        main()

@@ -1,0 +1,56 @@
+"""Data like those of electron microscopes, the same at each run: what compresses as they do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mrcbytes import header
+from numpy.typing import NDArray
+
+SIDE = 1024
+MODES = {"float32": 2, "int16": 1, "int8": 0}
+BAND = 0.35  # cycles a pixel: what lies above is cut off, as by the optics
+
+
+def noise(section: int) -> NDArray[np.float32]:
+    """Make one section of band-limited noise, with mean 0 and standard deviation 1."""
+    squared = np.fft.rfftfreq(SIDE) ** 2 + np.fft.fftfreq(SIDE)[:, None] ** 2
+    white = np.random.default_rng([0, section]).standard_normal((SIDE, SIDE), dtype="f4")
+    plane = np.fft.irfft2(np.fft.rfft2(white) * (squared < BAND**2), (SIDE, SIDE))
+    return (plane / plane.std()).astype("<f4")
+
+
+def sections(form: str, count: int) -> Iterator[NDArray[Any]]:
+    """Make sections: noise as floats, as 16-bit densities, or counts of electrons in 8 bits.
+
+    Sixteen of them are made, and then come again: no compressor looks back that far.
+    """
+    made: list[NDArray[Any]] = []
+    for number in range(min(count, 16)):
+        if form == "float32":
+            plane: NDArray[Any] = noise(number)
+        elif form == "int16":
+            plane = np.rint(noise(number) * 300 + 1200).astype("<i2")
+        else:
+            plane = np.random.default_rng([1, number]).poisson(1.2, (SIDE, SIDE)).astype("i1")
+        made.append(plane)
+        yield plane
+    for number in range(16, count):
+        yield made[number % 16]
+
+
+def make_file(path: Path, form: str, mib: int) -> Path:
+    """Write an MRC file of a size."""
+    count = mib * 2**20 // (SIDE**2 * np.dtype(form).itemsize)
+    raw = header(
+        nx=SIDE, ny=SIDE, nz=count, mx=SIDE, my=SIDE, mz=count, mode=MODES[form], ispg=1,
+        cella=(SIDE * 1.35, SIDE * 1.35, count * 1.35), dmin=-128.0, dmax=127.0,
+    )  # fmt: skip
+    with path.open("wb") as file:
+        file.write(raw)
+        for plane in sections(form, count):
+            file.write(plane.tobytes())
+    return path

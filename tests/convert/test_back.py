@@ -1,0 +1,115 @@
+"""From Zarr back to MRC: what was read is there again, whichever way it went."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import xarray as xr
+from mrcbytes import KINDS, lay
+from xarray.testing import assert_identical
+
+from xarray_mrc import convert, read_header
+from xarray_mrc.convert import grid as grids
+from xarray_mrc.convert import zarr as groups
+
+LABELS = (b"made by hand", b"and described")
+# What a header says of the specimen and of the sampling; dims, mode and statistics follow the data.
+FACTS = (
+    "n", "m", "cella", "cellb", "ispg", "mode", "origin", "nstart", "voxel_size",
+)  # fmt: skip
+
+
+FORMS_OF_NUMPY = ("int8", "int16", "uint16", "float16", "float32", "complex64", "rgb")
+
+
+def open_file(path, **options):
+    return xr.open_dataset(path, engine="mrc", **options)
+
+
+def assert_back(found, path):
+    """Assert that one file says what another says, apart from the label of who wrote it."""
+    expected, back = open_file(path), open_file(found)
+    labels = back["data"].attrs["mrc_labels"].split("\n")
+    assert len(labels) == len(LABELS) + 1
+    back["data"].attrs["mrc_labels"] = "\n".join(labels[:-1])
+    assert_identical(back.load(), expected.load())
+    assert back["data"].values.tobytes() == expected["data"].values.tobytes()
+    ours, theirs = read_header(found), read_header(path)
+    assert [getattr(ours, name) for name in FACTS] == [getattr(theirs, name) for name in FACTS]
+
+
+def laid_for(form, kind):
+    # Images say nothing of a place along z, nor of a distance.
+    sections, deep = {"image": (1, 0), "image_stack": (3, 0)}.get(kind, (7, 5))
+    voxel = ("1.35", "2.5", "0.875" if deep else "1.35")
+    return lay(
+        form, kind, labels=LABELS, lengths=(6, 5, sections), voxel=voxel, nstart=(3, -2, deep)
+    )
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("way", ["convert", "methods"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", FORMS_OF_NUMPY)
+def test_there_and_back(tmp_path, form, kind, way, zarr_format):
+    path, group, back = tmp_path / "a.mrc", tmp_path / "a.zarr", tmp_path / "b.mrc"
+    path.write_bytes(laid_for(form, kind).raw)
+    if way == "convert":
+        convert(path, group, zarr_format=zarr_format)
+        convert(group, back)
+    else:
+        open_file(path).to_zarr(group, zarr_format=zarr_format, consolidated=True)
+        xr.open_zarr(group).mrc.to_mrc(back)
+    assert_back(back, path)
+
+
+def fei_records(count):
+    records = bytearray(768 * count)
+    for i in range(count):
+        struct.pack_into("<iiI", records, 768 * i, 768, 0, 1 << 7 | 1 << 22)
+        struct.pack_into("<d", records, 768 * i + 100, 3.0 * i - 3)
+        struct.pack_into("<d", records, 768 * i + 220, -4e-6)
+    return bytes(records)
+
+
+@pytest.mark.parametrize("name", ["b.mrc", "b.mrc.gz"])
+def test_options_of_reading(tmp_path, name):
+    # The extended header comes along, though its bytes are no part of a dataset.
+    laid = lay(
+        "uint8", "image_stack", lengths=(5, 4, 3), extended=fei_records(3), exttyp=b"FEI1",
+        labels=LABELS, voxel=("1.35", "1.35", "1.35"),
+    )  # fmt: skip
+    (tmp_path / "a.mrc").write_bytes(laid.raw)
+    convert(tmp_path / "a.mrc", tmp_path / name, signed=True)
+    found = open_file(tmp_path / name)
+    expected = open_file(tmp_path / "a.mrc", signed=True)
+    assert found["data"].dtype == np.int8
+    np.testing.assert_array_equal(found["data"], expected["data"])
+    assert found["tilt_angle"].values.tolist() == [-3, 0, 3]
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_slabs_are_bounded(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(grids, "REGION_NBYTES", 100_000)
+    monkeypatch.setattr(groups, "SLAB_NBYTES", 100_000)
+    laid = lay("int16", lengths=(70, 66, 65), labels=LABELS)
+    (tmp_path / "a.mrc").write_bytes(laid.raw)
+    convert(tmp_path / "a.mrc", tmp_path / "a.zarr", chunks={"z": 16, "y": 32, "x": 32})
+    chunks = groups.open_group(str(tmp_path / "a.zarr"), whole=bool(suffix))["data"].chunks
+    assert np.prod([axis[0] for axis in chunks]) * 2 <= 100_000
+    assert {len(axis) for axis in chunks[1:]} == ({1} if suffix else {3, 1})
+    assert all(stop <= start for axis in chunks for start, stop in pairwise(axis))
+    convert(tmp_path / "a.zarr", tmp_path / f"b.mrc{suffix}")
+    assert_back(tmp_path / f"b.mrc{suffix}", tmp_path / "a.mrc")
+
+
+def test_a_group_of_another(tmp_path):
+    # Without shards or attributes, and with a variable of another name.
+    values = np.arange(24, dtype="i2").reshape(2, 3, 4)
+    dataset = xr.Dataset({"density": (("z", "y", "x"), values)})
+    dataset.to_zarr(tmp_path / "a.zarr", zarr_format=2)
+    convert(tmp_path / "a.zarr", tmp_path / "a.mrc")
+    assert open_file(tmp_path / "a.mrc")["data"].values.tobytes() == values.tobytes()

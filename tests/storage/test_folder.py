@@ -1,0 +1,130 @@
+"""A folder that appears whole or not at all."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from xarray_mrc.errors import MrcError
+from xarray_mrc.storage import folder as folders
+from xarray_mrc.storage.folder import check_visible, new_folder
+
+
+def fill(part, text="new"):
+    os.mkdir(os.path.join(part, "deep"))
+    with open(os.path.join(part, "deep", "file"), "w") as file:
+        file.write(text)
+
+
+def content(path):
+    return (path / "deep" / "file").read_text()
+
+
+def test_it_appears_at_the_end(tmp_path):
+    path = tmp_path / "a.zarr"
+    with new_folder(str(path)) as part:
+        fill(part)
+        check_visible(part)
+        assert not path.exists()
+    assert content(path) == "new"
+    assert os.listdir(tmp_path) == ["a.zarr"]
+    with pytest.raises(MrcError, match="not shared"):
+        check_visible(part)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_error_leaves_nothing_new(tmp_path, overwrite):
+    path = tmp_path / "a.zarr"
+    if overwrite:
+        path.mkdir()
+        fill(path, "old")
+    with pytest.raises(KeyError), new_folder(str(path), overwrite=overwrite) as part:  # noqa: PT012
+        fill(part)
+        raise KeyError
+    assert os.listdir(tmp_path) == ["a.zarr"] * overwrite
+    assert not overwrite or content(path) == "old"
+
+
+def test_what_is_there(tmp_path):
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    fill(path, "old")
+    with pytest.raises(FileExistsError, match="overwrite=True"), new_folder(str(path)):
+        pass
+    (tmp_path / "link").symlink_to(path)
+    with new_folder(str(tmp_path / "link"), overwrite=True) as part:
+        fill(part)
+    assert (tmp_path / "link").is_symlink()
+    assert content(path) == "new"
+    (tmp_path / "file").write_text("")
+    file = str(tmp_path / "file")
+    with pytest.raises(OSError, match="expected a folder"), new_folder(file, overwrite=True):
+        pass
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr", "file", "link"]
+
+
+def test_what_came_in_between_is_not_replaced(tmp_path):
+    path = tmp_path / "a.zarr"
+    with pytest.raises(FileExistsError), new_folder(str(path)) as part:  # noqa: PT012
+        fill(part)
+        path.mkdir()
+        fill(path, "of another")
+    assert content(path) == "of another"
+    assert os.listdir(tmp_path) == ["a.zarr"]
+
+
+def test_the_old_one_comes_back_if_the_new_one_can_not_have_its_name(tmp_path, monkeypatch):
+    path, rename = tmp_path / "a.zarr", os.rename
+    path.mkdir()
+    fill(path, "old")
+
+    def fail(source, target):
+        if str(source).endswith(".part"):
+            raise OSError("no")
+        rename(source, target)
+
+    monkeypatch.setattr(folders.os, "rename", fail)
+    with pytest.raises(OSError, match="no"), new_folder(str(path), overwrite=True) as part:
+        fill(part)
+    assert content(path) == "old"
+    assert os.listdir(tmp_path) == ["a.zarr"]
+
+
+def hang(path):
+    with new_folder(path, overwrite=True) as part:
+        fill(part)
+        time.sleep(600)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no folder can be locked there")
+def test_what_a_dead_process_left_is_cleared_and_what_a_live_one_has_is_not(tmp_path):
+    path = tmp_path / "a.zarr"
+    process = multiprocessing.get_context("spawn").Process(target=hang, args=(str(path),))
+    process.start()
+    while not list(tmp_path.glob(".*part/deep/file")):
+        time.sleep(0.01)
+    with new_folder(str(path)) as part:
+        fill(part, "first")
+    assert len(os.listdir(tmp_path)) == 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    with new_folder(str(path), overwrite=True) as part:
+        fill(part)
+    assert os.listdir(tmp_path) == ["a.zarr"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no folder can be locked there")
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_who_died_between_two_names_loses_nothing(tmp_path, is_replaced):
+    path, old = tmp_path / "a.zarr", tmp_path / ".a.zarr.0123456789abcdef.old"
+    old.mkdir()
+    fill(old, "old")
+    if is_replaced:
+        path.mkdir()
+        fill(path)
+    folders.clear_remains(str(path))
+    assert content(path) == ("new" if is_replaced else "old")
+    assert os.listdir(tmp_path) == ["a.zarr"]

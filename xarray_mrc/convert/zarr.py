@@ -1,0 +1,245 @@
+"""Zarr groups: written region by region from a lazy dataset, so that memory is bounded."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import xarray as xr
+from numpy.typing import NDArray
+
+from xarray_mrc.convert.grid import PLANE_DIMS, SLAB_NBYTES, Grid, Region, Shards, grid_for, grow
+from xarray_mrc.storage.encoders import cores
+from xarray_mrc.storage.folder import check_visible, new_folder
+
+if TYPE_CHECKING:
+    import zarr
+
+__all__ = ["ZarrFormat", "is_group", "open_group", "write_group"]
+
+ZarrFormat = Literal[2, 3]
+
+GROUP_FILES = ("zarr.json", ".zgroup")
+# Each task holds a region and what it is packed to, and Zarr packs its chunks on threads anyhow.
+MOST_TASKS = 8
+# Bitshuffle brings out what densities have in common at twice the speed of the bytes' shuffle.
+ZSTD_LEVEL = 3
+
+
+def is_group(path: str) -> bool:
+    """Whether there is a Zarr group at a local path."""
+    return any(os.path.isfile(os.path.join(path, name)) for name in GROUP_FILES)
+
+
+def open_group(path: str, *, whole: bool) -> xr.Dataset:
+    """Open a Zarr group as a dataset in dask chunks, of bounded size and good to write from.
+
+    Parameters
+    ----------
+    path : str
+        Path of the group.
+    whole : bool
+        Whether they have to be whole sections, as they have where each section is packed.
+
+    Returns
+    -------
+    xarray.Dataset
+        Its chunks are shards, or chunks of the group, along each row.
+    """
+    dataset: xr.Dataset = xr.open_zarr(path, chunks=None)
+    lengths: dict[str, int] = {}
+    for array in dataset.data_vars.values():
+        dims, itemsize = tuple(map(str, array.dims)), array.dtype.itemsize
+        stored = array.encoding.get("shards") or array.encoding["chunks"]
+        steps = dict(zip(dims, grow(stored, array.shape, itemsize), strict=True))
+        if whole:
+            steps |= {dim: array.sizes[dim] for dim in PLANE_DIMS if dim in dims}
+            plane = math.prod(array.sizes[dim] for dim in PLANE_DIMS if dim in dims) * itemsize
+            room = max(1, SLAB_NBYTES // max(1, plane))
+            steps |= {dim: min(n, room) for dim, n in steps.items() if dim not in PLANE_DIMS}
+        lengths |= steps
+    return dataset.chunk(lengths)
+
+
+def write_group(
+    dataset: xr.Dataset,
+    path: str,
+    *,
+    overwrite: bool = False,
+    chunks: Mapping[str, int] | None = None,
+    shards: Shards = "auto",
+    compression: Any = "infer",
+    zarr_format: ZarrFormat = 3,
+    in_order: bool = False,
+) -> None:
+    """Write a dataset with one data variable, which is lazy, as a Zarr group.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        As the engine opens it.
+    path : str
+        Where the group will be.
+    overwrite : bool
+        Whether a Zarr group that is there may be replaced.
+    chunks, shards
+        As in `grid_for`. There are no shards in Zarr format 2.
+    compression : "infer", None or codec
+        "infer" is zstd behind a bitshuffle; a codec is one that Zarr takes as a compressor.
+    zarr_format : {2, 3}
+        Version of the format.
+    in_order : bool
+        Whether the data are best read once, from the first section to the last.
+
+    Raises
+    ------
+    OSError
+        There is something, and it may not be replaced, or it can't be written.
+    ValueError
+        An argument is not one of those above.
+    """
+    if zarr_format not in (2, 3):
+        raise ValueError(f"zarr_format={zarr_format!r}, expected 2 or 3")
+    if zarr_format == 2:
+        if shards not in ("auto", None):
+            raise ValueError("shards were asked for, but Zarr format 2 has none: zarr_format=3 has")
+        shards = None
+    if overwrite and os.path.isdir(path) and not is_group(path):
+        raise FileExistsError(
+            f"{path} is a folder, but not a Zarr group: it is not replaced; give another path"
+        )
+    ((name, array),) = dataset.data_vars.items()
+    variable = array.variable
+    grid = grid_for(
+        tuple(map(str, variable.dims)),
+        variable.shape,
+        variable.dtype.itemsize,
+        chunks=chunks,
+        shards=shards,
+        in_order=in_order,
+    )
+    encoding = {
+        "chunks": grid.chunks,
+        "shards": grid.shards,
+        "compressors": compressors_of(compression, zarr_format, variable.dtype.itemsize),
+        "_FillValue": None,  # no number stands for a missing one, so none has to be looked for
+    }
+    with new_folder(path, overwrite=overwrite) as part:
+        target = lay_out(dataset, str(name), grid, part, encoding, zarr_format)
+        with ThreadPoolExecutor(min(cores(), MOST_TASKS)) as pool:
+            if in_order:
+                write_slabs(variable, target, grid, pool)
+            else:
+                write_regions(variable, target, part, grid, pool)
+        consolidate(part, zarr_format)
+
+
+def compressors_of(compression: Any, zarr_format: ZarrFormat, itemsize: int) -> Any:
+    """Give what packs a chunk."""
+    if compression is None:
+        return None
+    if compression != "infer":
+        if isinstance(compression, str):
+            raise ValueError(
+                f"compression={compression!r} for a Zarr group, expected 'infer', None or a codec "
+                f"of zarr.codecs (of numcodecs for Zarr format 2)"
+            )
+        return compression
+    if zarr_format == 2:
+        from numcodecs import Blosc
+
+        return Blosc("zstd", ZSTD_LEVEL, Blosc.BITSHUFFLE)
+    from zarr.codecs import BloscCodec
+
+    return BloscCodec(
+        typesize=itemsize, cname="zstd", clevel=ZSTD_LEVEL, shuffle="bitshuffle", blocksize=0
+    )
+
+
+def lay_out(
+    dataset: xr.Dataset,
+    name: str,
+    grid: Grid,
+    part: str,
+    encoding: dict[str, Any],
+    zarr_format: ZarrFormat,
+) -> zarr.Array[Any]:
+    """Write all but the data, in xarray's own way; give the array where these belong."""
+    import dask.array
+    import zarr
+
+    variable = dataset[name].variable
+    # Never computed: it stands for data that are there in blocks of the size of the regions.
+    empty = dask.array.empty(grid.shape, dtype=variable.dtype, chunks=grid.steps)
+    blank = xr.Variable(variable.dims, empty, variable.attrs)
+    dataset.assign({name: blank}).to_zarr(
+        part,
+        mode="a",
+        compute=False,
+        consolidated=False,
+        zarr_format=zarr_format,
+        encoding={name: encoding},
+    )
+    return zarr.open_array(os.path.join(part, name), mode="r+")
+
+
+def write_region(source: xr.Variable, target: zarr.Array[Any], part: str, region: Region) -> None:
+    """Read one region and write it to its place, in any process that sees the folder."""
+    check_visible(part)
+    target[region] = source[region].to_numpy()
+
+
+def write_regions(
+    source: xr.Variable, target: zarr.Array[Any], part: str, grid: Grid, pool: ThreadPoolExecutor
+) -> None:
+    """Write the regions by the scheduler that dask was told to use, on threads by default."""
+    import dask
+
+    write = dask.delayed(partial(write_region, source, target, part), traverse=False)
+    dask.compute(*map(write, grid.regions()), pool=pool)
+
+
+def write_slabs(
+    source: xr.Variable, target: zarr.Array[Any], grid: Grid, pool: ThreadPoolExecutor
+) -> None:
+    """Read slab after slab here, where the stream is, each while the one before is written."""
+    with ThreadPoolExecutor(1) as reader:
+        slabs = grid.slabs()
+        coming = [reader.submit(load, source, slab) for slab, _ in slabs[:1]]
+        for number, (slab, regions) in enumerate(slabs):
+            block = coming.pop().result()
+            coming += [reader.submit(load, source, later) for later, _ in slabs[number + 1 :][:1]]
+            written = [
+                pool.submit(target.__setitem__, moved(region, slab), block[region])
+                for region in regions
+            ]
+            for future in written:
+                future.result()
+
+
+def load(source: xr.Variable, region: Region) -> NDArray[Any]:
+    """Read a region into memory."""
+    found: NDArray[Any] = source[region].to_numpy()
+    return found
+
+
+def moved(region: Region, slab: Region) -> Region:
+    """Give the place in the whole of a region that is counted from the beginning of a slab."""
+    return tuple(
+        slice(within.start + whole.start, within.stop + whole.start)
+        for within, whole in zip(region, slab, strict=True)
+    )
+
+
+def consolidate(part: str, zarr_format: ZarrFormat) -> None:
+    """Gather the metadata in one file, which xarray asks for; format 3 does not know it yet."""
+    import zarr
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(part, zarr_format=zarr_format)
