@@ -232,6 +232,7 @@ def test_schedulers(tmp_path, scheduler):
     assert_same(tmp_path / "a.zarr", path)
 
 
+@pytest.mark.serial
 def test_a_cluster(tmp_path):
     distributed = pytest.importorskip("distributed")
     path = save(tmp_path)
