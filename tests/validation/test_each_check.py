@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 import pytest
-from mrcbytes import IMOD
+from mrcbytes import IMOD, put
 from validation.files import LABEL, NUMBERS, sound, stated
 
 from xarray_mrc import validate
@@ -76,6 +76,7 @@ FILES: list[tuple[str, bytes, set[str]]] = [
     ),
     ("H44", sound(UNSIGNED, imod_stamp=IMOD, imod_flags=17), set()),
     ("H23", sound(lskflg=1 << 16), set()),
+    ("H23", sound()[:195] + b"\1" + sound()[196:], set()),
     ("H24", sound(nsymbt=-80), set()),
     ("H24", sound(nsymbt=10**6 + 4, exttyp=b"CCP4"), set()),
     ("H25", sound(extended=bytes(84)), set()),
@@ -210,6 +211,19 @@ def test_portal_lets_a_little_follow():
     report = validate(sound(trailing=bytes(2**20 + 1)), "cryoet-portal")
     assert [finding.id for finding in report.findings] == ["P13", "S03"]
     assert validate(sound(**STACK), "cryoet-portal")
+
+
+@pytest.mark.parametrize("at", [98, 103, 112, 127, 132, 151, 160, 164, 195])
+def test_words_that_only_imod_uses(at):
+    raw = sound()[:at] + b"\1" + sound()[at + 1 :]
+    assert ids(raw) == {"H23"}
+    imod = put(raw, "<", imod_stamp=IMOD, imod_flags=5)
+    assert ids(imod) == ({"H23"} if at < 128 else set())
+
+
+@pytest.mark.parametrize("at", [128, 131, 196])
+def test_words_with_a_meaning(at):
+    assert ids(sound()[:at] + b"\1" + sound()[at + 1 :]) == set()
 
 
 def test_headers_only():

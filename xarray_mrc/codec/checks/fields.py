@@ -37,6 +37,10 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 # What stands at byte 208 of files that are otherwise as they should be: nothing, the characters in
 # the other order, or an old name. Anything else may be a number of a header of before MAP.
 MISSING_MAP_IDS = (b"\0\0\0\0", b" PAM", b"STK ")
+# Bytes without a meaning, those that have one for IMOD only, and for mapmode2to0 as well.
+UNUSED: tuple[tuple[int, int], ...] = ((98, 104), (112, 128))
+IMOD_ONLY = ((132, 152), (164, 196))
+IMOD_OR_SCALE = ((152, 164),)
 MOST_PIXELS = 2**63
 STAMPS = {"<": b"\x44\x44\0\0", ">": b"\x11\x11\0\0"}
 
@@ -145,6 +149,22 @@ def is_skew(header: Header) -> bool:
 
 def sampling(header: Header) -> str:
     return f"nz is {header.nz} and mz {header.mz}"
+
+
+def unused_words(facts: Facts) -> str | None:
+    header = facts.header
+    if header.lskflg == 1:
+        return None  # a skew transformation fills words 26 to 37
+    ranges = UNUSED
+    if not header.has_imod_stamp:
+        ranges += IMOD_ONLY
+        ranges += () if scaled_bytes(facts) else IMOD_OR_SCALE
+    found = [
+        start + at for start, end in ranges for at, byte in enumerate(header.raw[start:end]) if byte
+    ]
+    if not found:
+        return None
+    return f"bytes that have no meaning are not zero, the first of them byte {min(found)}"
 
 
 def map_id(facts: Facts) -> dict[str, Any]:
@@ -283,9 +303,7 @@ FIELD_CHECKS: tuple[Check, ...] = (
         is_signed_four_bits,
         lambda h: f"IMOD's flags are {h.imod_flags}: bytes are signed, and hold two 4-bit pixels "
                   f"each; expected only one of the two")),
-    Check("H23", INFO, False, "unused words are zero", when(
-        lambda h: h.lskflg != 1 and (any(h.raw[98:104]) or any(h.raw[112:128])),
-        lambda h: "there are bytes other than zero in the unused words 25, 26 and 29 to 32")),
+    Check("H23", INFO, False, "unused words are zero", unused_words),
     Check("H25", WARNING, False, "the extended header has a known type", when(
         lambda h: h.nsymbt > 0 and h.exttyp not in EXTENDED_TYPES,
         lambda h: f"exttyp is {h.exttyp!r}, expected one of {EXTENDED_TYPES}"), symmetry_type),
