@@ -20,7 +20,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mrcfile
-import numpy as np
 from samples import MODES, SIDE, make_file
 
 import xarray_mrc
@@ -28,7 +27,8 @@ import xarray_mrc
 
 def by_mrcfile(source: Path, target: Path, compression: str) -> None:
     """Pack as a user of mrcfile would, from an array in memory."""
-    mrcfile.write(target, np.array(mrcfile.mmap(source).data), True, compression=compression)
+    data = mrcfile.read(source)
+    mrcfile.new(target, data, compression=compression, overwrite=True).close()
 
 
 def by_tool(source: Path, target: Path, *command: str) -> None:

@@ -146,6 +146,7 @@ def test_format_3(tmp_path):
     assert packer["configuration"]["cname"] == "zstd"
     assert packer["configuration"]["shuffle"] == "bitshuffle"
     assert packer["configuration"]["typesize"] == 2
+    assert packer["configuration"]["blocksize"] == 2**18
     assert json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())["consolidated_metadata"]
 
 
@@ -154,6 +155,7 @@ def test_format_2(tmp_path):
     written = json.loads((tmp_path / "a.zarr" / "data" / ".zarray").read_text())
     assert written["compressor"]["id"] == "blosc"
     assert (written["compressor"]["cname"], written["compressor"]["shuffle"]) == ("zstd", 2)
+    assert written["compressor"]["blocksize"] == 2**18
     attrs = json.loads((tmp_path / "a.zarr" / "data" / ".zattrs").read_text())
     assert attrs["_ARRAY_DIMENSIONS"] == ["z", "y", "x"]
     assert (tmp_path / "a.zarr" / ".zmetadata").is_file()

@@ -1,0 +1,46 @@
+"""Files larger than the memory that may be used. All run alone."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from mrcbytes import header, put
+from programs import run_program
+
+SHAPE = {"nx": 2048, "ny": 1024, "nz": 384, "mx": 2048, "my": 1024, "mz": 384}  # 1.5 GiB
+
+PROGRAM = """
+import resource, sys
+limit = 768 * 2**20
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+import xarray as xr, xarray_mrc
+plain, group, packed, again, back = (sys.argv[1] + name for name in
+                                     ("/a.mrc", "/a.zarr", "/b.mrc.gz", "/b.zarr", "/c.mrc"))
+steps = {"group": (plain, group), "packed": (plain, packed), "again": (packed, again),
+         "back": (group, back)}
+xarray_mrc.convert(*steps[sys.argv[2]])
+found = xr.open_zarr(steps[sys.argv[2]][1]) if sys.argv[2] in ("group", "again") else (
+    xr.open_dataset(steps[sys.argv[2]][1], engine="mrc"))
+print(found["data"].shape, int(found["data"][100, 1000, 2000]))
+import numpy as np
+try:
+    np.empty(limit, "u1")
+except MemoryError:
+    print("limited")
+"""
+
+
+@pytest.mark.serial
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the limit is not kept to")
+def test_bounded_memory(tmp_path):
+    with (tmp_path / "a.mrc").open("wb") as file:
+        file.write(put(header(), "<", mode=1, **SHAPE))
+        file.truncate(1024 + 2 * 2048 * 1024 * 384)
+        file.seek(1024 + 2 * (2048 * (1024 * 100 + 1000) + 2000))
+        file.write(b"\x07\x00")
+    for step in ("group", "packed", "again", "back"):
+        # Mapped pages of the file are no memory that is used, so it is not the peak that counts.
+        assert run_program(PROGRAM, tmp_path, step).splitlines() == [
+            "(384, 1024, 2048) 7", "limited",
+        ]  # fmt: skip
