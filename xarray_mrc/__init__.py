@@ -18,6 +18,8 @@ from xarray_mrc.errors import (
 )
 from xarray_mrc.opening import open_mrc
 from xarray_mrc.reader import read_header
+from xarray_mrc.report import Report
+from xarray_mrc.validator import validate
 
 try:
     __version__ = version("xarray-mrc")
@@ -33,7 +35,9 @@ __all__ = [
     "MrcModeError",
     "MrcTruncatedError",
     "MrcWarning",
+    "Report",
     "__version__",
     "open_mrc",
     "read_header",
+    "validate",
 ]

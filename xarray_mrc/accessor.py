@@ -7,6 +7,8 @@ import xarray as xr
 from xarray_mrc.codec.header import Header
 from xarray_mrc.dataset import kind_of, voxel_size_of
 from xarray_mrc.reader import read_header
+from xarray_mrc.report import Report
+from xarray_mrc.validator import validate
 
 __all__ = ["MrcAccessor"]
 
@@ -37,6 +39,10 @@ class MrcAccessor:
 
         A ValueError if the object knows of no file, an OSError if that is gone.
         """
+        return read_header(self._source())
+
+    def _source(self) -> str:
+        """Path of the file that the object was opened from; a ValueError if it knows of none."""
         # That of a Dataset may come from xarray, for a file object whose path is not a local one.
         obj = self._obj
         arrays = obj.data_vars.values() if isinstance(obj, xr.Dataset) else [obj]
@@ -44,9 +50,13 @@ class MrcAccessor:
         if source is None:
             raise ValueError(
                 "the object does not know its file: it is the result of a computation, or was "
-                "opened from memory; use xarray_mrc.read_header(path)"
+                "opened from memory; use xarray_mrc.read_header(path) or xarray_mrc.validate(path)"
             )
-        return read_header(source)
+        return str(source)
+
+    def validate(self, profile: str = "mrc2014", data: bool = True) -> Report:
+        """Check the file that the object was opened from, as `xarray_mrc.validate` does."""
+        return validate(self._source(), profile, data)
 
     @property
     def voxel_size(self) -> dict[str, float]:

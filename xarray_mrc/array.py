@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xarray_mrc import buffers
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.codec.selection import Plan, plan
 from xarray_mrc.storage import Source
@@ -104,11 +105,11 @@ class MrcArray:
         run = chosen.run if self.layout.is_plain else None
         pixels = self._view(chosen, run) if run and transient else None
         if pixels is None:
-            pixels = np.empty(chosen.shape, self.dtype)
+            pixels = buffers.empty(chosen.shape, self.dtype)
             if run:
                 self.source.readinto(run[0], pixels.reshape(-1).view(np.uint8))
             else:
-                self._read_pieces(chosen, pixels)
+                self._read_scattered(chosen, pixels)
         if chosen.reaches_end:
             self.source.finish(self.layout.end)
         return chosen.finish(pixels)
@@ -190,8 +191,17 @@ class MrcArray:
         data = self.source.view(*run)
         return None if data is None else data.view(self.dtype).reshape(chosen.shape)
 
-    def _read_pieces(self, chosen: Plan, pixels: NDArray[Any]) -> None:
-        """Read a scattered selection, or one that has to be decoded, piece by piece."""
+    def _read_scattered(self, chosen: Plan, pixels: NDArray[Any]) -> None:
+        """Read a selection of many runs, or one that has to be decoded."""
+        stored = self.layout.stored_dtype
+        if stored is not None and chosen.slices is not None:
+            every = (piece.bands for piece in chosen.pieces())
+            with self.source.whole(chosen.probes, every) as whole:
+                if whole is not None:
+                    shape = self.layout.stored + self.layout.sample.trailing
+                    found = np.ndarray(shape, stored, whole.data, self.layout.offset)
+                    pixels[...] = found[chosen.slices]
+                    return
         for piece in chosen.pieces():
             bands = piece.bands
             with self.source.window(*piece.span, bands) as span:

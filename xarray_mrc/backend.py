@@ -17,7 +17,7 @@ from xarray_mrc.dataset import Coords, build
 from xarray_mrc.errors import MrcError
 from xarray_mrc.reader import ExtendedHeader, decode_header, open_file, suffix_of
 from xarray_mrc.sidecar import Sidecar
-from xarray_mrc.storage import open_source
+from xarray_mrc.storage import open_head
 from xarray_mrc.storage.source import MemMap, Openable
 
 __all__ = ["MrcBackendEntrypoint"]
@@ -106,7 +106,7 @@ class MrcBackendEntrypoint(BackendEntrypoint):
         try:
             if hasattr(filename_or_obj, "tell"):
                 position = filename_or_obj.tell()
-            decode_header(open_source(filename_or_obj))
+            decode_header(*open_head(filename_or_obj))
         except FileNotFoundError:
             return True
         except (MrcError, OSError, TypeError, ValueError):

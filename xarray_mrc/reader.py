@@ -23,7 +23,7 @@ from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.codec.layout import Kind, Layout, may_lack_symmetry
 from xarray_mrc.errors import MrcError, MrcWarning
 from xarray_mrc.sidecar import Sidecar, has_sidecar, read_sidecar
-from xarray_mrc.storage import Source, open_source
+from xarray_mrc.storage import Source, open_head
 from xarray_mrc.storage.source import MemMap, Openable
 
 __all__ = ["ExtendedHeader", "OpenedFile", "open_file", "read_header"]
@@ -102,17 +102,26 @@ def read_header(path: Openable) -> Header:
     >>> read_header(Header.blank().replace(nx=4, ny=3, nz=2).raw).n
     (4, 3, 2)
     """
-    source = open_source(path)
+    source, head = open_head(path)
     with named(source):
-        return decode_header(source)
+        return decode_header(source, head)
 
 
-def decode_header(source: Source) -> Header:
-    """Read the first 1024 bytes of a source as a header."""
-    size = source.known_size
-    head = np.empty(HEADER_SIZE if size is None else min(HEADER_SIZE, size), np.uint8)
-    source.readinto(0, head)
-    return Header.decode(head.tobytes(), size)
+def decode_header(source: Source, head: bytes) -> Header:
+    """Read the first 1024 bytes of a source as a header, from `head` if they are there already."""
+    return Header.decode(read_on(source, head, 0, HEADER_SIZE), source.known_size)
+
+
+def read_on(source: Source, head: bytes, offset: int, nbytes: int) -> bytes:
+    """Give bytes from near the beginning, as far as the source has them."""
+    end = offset + nbytes
+    if source.known_size is not None:
+        end = min(end, source.known_size)
+    if end <= len(head):
+        return head[offset:end]
+    found = np.empty(max(0, end - offset), np.uint8)
+    source.readinto(offset, found)
+    return found.tobytes()
 
 
 def open_file(
@@ -162,14 +171,15 @@ def open_file(
     >>> open_file(header.raw + bytes([1, 2])).array[...].tolist()
     [[1, 2]]
     """
-    source = open_source(path, memmap=memmap)
+    source, head = open_head(path, memmap=memmap)
     if truncated == "sections":
         source = source.lenient()
     is_local = isinstance(path, str | os.PathLike)
     with named(source):
-        header = decode_header(source)
+        header = decode_header(source, head)
         size = source.known_size
-        behind = read_behind(header, source)
+        # The first record of what NSYMBT claims.
+        behind = read_on(source, head, HEADER_SIZE, max(0, min(80, header.nsymbt)))
         options: dict[str, Any] = {
             "kind": kind,
             "signed": signed,
@@ -211,14 +221,6 @@ def read_extended(
     raw = np.empty(nbytes, np.uint8)
     source.readinto(HEADER_SIZE, raw)
     return raw.tobytes()
-
-
-def read_behind(header: Header, source: Source) -> bytes:
-    """Read the first 80 bytes behind the header, or what there is of them, if NSYMBT claims any."""
-    room = 80 if source.known_size is None else source.known_size - HEADER_SIZE
-    behind = np.empty(max(0, min(80, room, header.nsymbt)), np.uint8)
-    source.readinto(HEADER_SIZE, behind)
-    return behind.tobytes()
 
 
 def is_too_good(source: Source, layout: Layout) -> bool:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from xarray_mrc.codec import checks
 from xarray_mrc.codec.checks import CHECKS, Check, Facts, reading_notes
 from xarray_mrc.codec.header import IMOD_STAMP, Header
 from xarray_mrc.codec.layout import Layout
@@ -31,7 +32,7 @@ def facts(header, **known):
 
 
 def findings(found):
-    return {check.id for check in CHECKS if check.test(found)}
+    return {check.id for check, _, _ in checks.findings(found)}
 
 
 def header(**changes):

@@ -373,7 +373,7 @@ def test_plans(data):
 def test_little_is_read_beside(key, most):
     laid = lay(lengths=(4, 4, 4))
     head = laid.with_fields(nx=1024, ny=1024, nz=64, mz=64)[:1024]
-    layout = reader.decode_header(reader.open_source(head))
+    layout = reader.decode_header(*reader.open_head(head))
     layout = reader.Layout.from_header(layout)
     chosen = plan(layout, key)
     nread = sum(nbytes for piece in chosen.pieces() for _, nbytes in piece.bands)

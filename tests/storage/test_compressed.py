@@ -386,7 +386,7 @@ def test_missing_module_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_replaced_file_is_noticed(box: Box, tmp_path: Path) -> None:
     path = tmp_path / "a.mrc"
     path.write_bytes(box.pack(DATA))
-    source = CompressedSource(LocalSource.open(str(path)), box.container)
+    source = CompressedSource(LocalSource.open(str(path))[0], box.container)
     read(source, 0, 10)
     path.write_bytes(box.pack(DATA, DATA))
     compressed.forget_cursors()  # what they have in hand is of the file as it was
@@ -461,7 +461,7 @@ def test_finish_does_not_read_again(box: Box) -> None:
 def test_pickles_and_compares(box: Box, tmp_path: Path) -> None:
     path = tmp_path / "a.mrc"
     path.write_bytes(box.pack(DATA))
-    inner = LocalSource.open(str(path))
+    inner = LocalSource.open(str(path))[0]
     source = CompressedSource(inner, box.container)
     read(source, 0, 100)
     text = pickle.dumps(source)
@@ -478,7 +478,7 @@ def test_pickles_and_compares(box: Box, tmp_path: Path) -> None:
 def test_copies_of_a_source_share_cursors(box: Box, tmp_path: Path) -> None:
     path = tmp_path / "a.mrc"
     path.write_bytes(box.pack(DATA))
-    source = CompressedSource(LocalSource.open(str(path)), box.container)
+    source = CompressedSource(LocalSource.open(str(path))[0], box.container)
     read(source, 0, 100_000)
     (cursor,) = compressed._free
     assert read(pickle.loads(pickle.dumps(source)), 200_000, 200_010) == DATA[200_000:200_010]
@@ -513,7 +513,7 @@ def test_file_objects_are_never_taken_for_one(box: Box) -> None:
 def test_threads(box: Box, tmp_path: Path) -> None:
     path = tmp_path / "a.mrc"
     path.write_bytes(box.pack(*cut(DATA, 4)))
-    source = CompressedSource(LocalSource.open(str(path)), box.container)
+    source = CompressedSource(LocalSource.open(str(path))[0], box.container)
     chance = random.Random(3)
     starts = [chance.randrange(len(DATA) - 5000) for _ in range(64)]
     with ThreadPoolExecutor(8) as threads:
@@ -547,7 +547,7 @@ from xarray_mrc.storage.local import LocalSource
 path, container, library, size = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 if library == "zlib":
     sys.modules["isal"] = None
-source = CompressedSource(LocalSource.open(path), container)
+source = CompressedSource(LocalSource.open(path)[0], container)
 source.readinto(0, np.empty(1024, np.uint8))
 before = peak_nbytes()
 assert source.size_up_to(10**6) == 10**6 + 1

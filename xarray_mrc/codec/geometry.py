@@ -67,6 +67,8 @@ def cell_angles(header: Header) -> Triple:
     >>> cell_angles(Header.blank().replace(cellb=(0.0, 0.0, 0.0)))
     (90.0, 90.0, 90.0)
     """
+    if header.cellb == RIGHT_ANGLES:
+        return RIGHT_ANGLES
     angles = tuple(shortest(v) if math.isfinite(v) else math.nan for v in header.cellb)
     found = (angles[0], angles[1], angles[2])
     valid = all(0 < v < 180 for v in angles) and sum(angles) < 360 and 2 * max(angles) < sum(angles)

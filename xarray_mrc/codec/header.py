@@ -45,7 +45,7 @@ class Field(Generic[T]):
         The physical unit, empty when there is none.
     """
 
-    __slots__ = ("code", "count", "doc", "name", "offset", "unit")
+    __slots__ = ("code", "count", "doc", "layouts", "name", "offset", "unit")
 
     def __init__(self, offset: int, code: str, doc: str, unit: str = "") -> None:
         self.offset = offset
@@ -53,7 +53,8 @@ class Field(Generic[T]):
         self.doc = doc
         self.unit = unit
         self.name = ""
-        self.count = len(struct.unpack("<" + code, bytes(struct.calcsize("<" + code))))
+        self.layouts = {order: struct.Struct(order + code) for order in ("<", ">")}
+        self.count = len(self.layouts["<"].unpack(bytes(self.nbytes)))
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -61,7 +62,7 @@ class Field(Generic[T]):
     @property
     def nbytes(self) -> int:
         """Bytes that the field takes."""
-        return struct.calcsize("<" + self.code)
+        return self.layouts["<"].size
 
     @overload
     def __get__(self, header: None, owner: type) -> Field[T]: ...
@@ -70,7 +71,7 @@ class Field(Generic[T]):
     def __get__(self, header: Header | None, owner: type) -> Field[T] | T:
         if header is None:
             return self
-        found = struct.unpack_from(header.byteorder + self.code, header.raw, self.offset)
+        found = self.layouts[header.byteorder].unpack_from(header.raw, self.offset)
         return cast("T", found if self.count > 1 else found[0])
 
     def pack_into(self, buffer: bytearray, byteorder: ByteOrder, value: Any) -> None:
@@ -78,7 +79,7 @@ class Field(Generic[T]):
         if isinstance(value, bytes) and len(value) > self.nbytes:
             raise OverflowError(f"it has {len(value)} bytes")
         values = value if self.count > 1 else (value,)
-        struct.pack_into(byteorder + self.code, buffer, self.offset, *values)
+        self.layouts[byteorder].pack_into(buffer, self.offset, *values)
 
 
 class Header:
@@ -379,6 +380,7 @@ def layout_bytes(head: bytes) -> bytes:
 # or the stamp of the other byte order.
 STAMP_ORDERS: dict[bytes, ByteOrder] = {b"\x44\x44": "<", b"\x44\x41": "<", b"\x11\x11": ">"}
 DELTAVISION_ID = -16224
+DELTAVISION_IDS = (struct.pack("<h", DELTAVISION_ID), struct.pack(">h", DELTAVISION_ID))
 PLAUSIBLE_LENGTH = 2**20
 # A header is believed from this score on: a known mode or a clear axis map, and sizes that fit.
 BELIEVED = 7
@@ -414,18 +416,33 @@ def score(header: Header, size: int | None) -> int:
     return points
 
 
-def recognise(raw: bytes, size: int | None) -> Header:
-    """Read 1024 bytes in the byte order in which they make more sense, as `Header.decode` says."""
+def is_clear(header: Header) -> bool:
+    """Whether the other byte order can't score as high: mode and axes would be huge in it."""
+    return header.mode != 0 and header.mode in MODES and sorted(header.mapcrs) == [1, 2, 3]
+
+
+def likelier(raw: bytes, size: int | None) -> tuple[Header, int]:
+    """Give 1024 bytes in the byte order in which they make more sense, and how much they do."""
     little, big = Header(raw, "<"), Header(raw, ">")
-    points = {order: score(header, size) for order, header in (("<", little), (">", big))}
-    header = big if points[">"] > points["<"] else little
-    if DELTAVISION_ID in (little.creatid, big.creatid) and not has_map_id(header):
+    if is_clear(little):
+        return little, BELIEVED
+    if is_clear(big):
+        return big, BELIEVED
+    points, points_big = score(little, size), score(big, size)
+    return (little, points) if points >= points_big else (big, points_big)
+
+
+def recognise(raw: bytes, size: int | None) -> Header:
+    """Read 1024 bytes as `Header.decode` says, or say why they are no header."""
+    header, points = likelier(raw, size)
+    if any(raw.startswith(id_, 96) for id_ in DELTAVISION_IDS) and not has_map_id(header):
         raise MrcFormatError(
             f"this is a DeltaVision (.dv, .r3d) file: the id at byte 96 is {DELTAVISION_ID} and "
             f"there is no 'MAP ' at byte 208, expected an MRC file: open it with a reader for "
             f"DeltaVision, such as the package mrc or Bio-Formats"
         )
-    if points[header.byteorder] < BELIEVED and not has_map_id(header):
+    if points < BELIEVED and not has_map_id(header):
+        little, big = Header(raw, "<"), Header(raw, ">")
         raise MrcFormatError(
             f"this is not an MRC file: there is no 'MAP ' at byte 208 (found {header.map_id!r}), "
             f"and in neither byte order do the first numbers make a header (little endian: size "

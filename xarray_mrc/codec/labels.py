@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["LABEL_COUNT", "LABEL_SIZE", "decode_labels"]
+__all__ = ["LABEL_COUNT", "LABEL_SIZE", "decode_labels", "label_slots"]
 
 LABEL_COUNT = 10
 LABEL_SIZE = 80
@@ -30,7 +30,11 @@ def decode_labels(label_bytes: bytes) -> tuple[str, ...]:
     >>> decode_labels(b"made by hand".ljust(80) + b" " * 720)
     ('made by hand',)
     """
-    slots = (label_bytes[i : i + LABEL_SIZE] for i in range(0, len(label_bytes), LABEL_SIZE))
-    texts = (slot.split(b"\0", 1)[0].decode("latin-1") for slot in slots)
+    texts = (slot.split(b"\0", 1)[0].decode("latin-1") for slot in label_slots(label_bytes))
     cleaned = ("".join(c if c.isprintable() else " " for c in text).strip(BLANKS) for text in texts)
     return tuple(text for text in cleaned if text)
+
+
+def label_slots(label_bytes: bytes) -> list[bytes]:
+    """Cut the 800 bytes into the ten labels, each as it lies there."""
+    return [label_bytes[i : i + LABEL_SIZE] for i in range(0, len(label_bytes), LABEL_SIZE)]

@@ -250,6 +250,13 @@ class Layout:
         return self.offset + self.nbytes
 
     @property
+    def stored_dtype(self) -> np.dtype[np.generic] | None:
+        """Data type of what lies in the file, where each number of it is one that is given out."""
+        sample = self.sample
+        same = sample.stored == sample.dtype and not sample.packed
+        return np.dtype(self.byteorder + sample.stored) if same else None
+
+    @property
     def is_plain(self) -> bool:
         """Whether the bytes of the file, as they are, are the numbers given out."""
         return self.sample.is_plain(self.byteorder)

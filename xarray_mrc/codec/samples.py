@@ -6,7 +6,7 @@ from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.modes import FOREIGN_MODES, FOUR_BIT, MODES, UNSIGNED_BYTE, Sample
 from xarray_mrc.errors import MrcHeaderError, MrcModeError
 
-__all__ = ["find_sample", "has_four_bit_flag", "has_four_bits"]
+__all__ = ["find_sample", "has_four_bit_flag", "has_four_bits", "is_signed_four_bits"]
 
 IMOD_SIGNED_BYTES = 1
 IMOD_FOUR_BITS = 16
@@ -67,8 +67,7 @@ def find_sample(header: Header, signed: bool | None = None) -> Sample:
     if mode.number != 0:
         return mode.sample
     if has_four_bits(header):
-        claims_signed = header.has_imod_stamp and bool(header.imod_flags & IMOD_SIGNED_BYTES)
-        if signed or (signed is None and claims_signed):
+        if signed or (signed is None and is_signed_four_bits(header)):
             raise MrcHeaderError(
                 "IMOD's flags say that bytes are signed and that each holds two 4-bit pixels, "
                 "expected only one of the two: pass signed=False to read the pixels as 0 to 15"
@@ -96,6 +95,12 @@ def has_four_bits(header: Header) -> bool:
         and "4 bits packed" in labels[0]
         and any(abs(header.nx - x) <= 2 and abs(header.ny - y) <= 2 for x, y in FOUR_BIT_SIZES)
     )
+
+
+def is_signed_four_bits(header: Header) -> bool:
+    """Whether IMOD's flags contradict each other: signed bytes that hold two pixels each."""
+    signed = header.has_imod_stamp and bool(header.imod_flags & IMOD_SIGNED_BYTES)
+    return signed and has_four_bits(header)
 
 
 def has_signed_bytes(header: Header) -> bool:

@@ -23,6 +23,7 @@ Band = tuple[int, int]  # offset and number of bytes
 
 SPAN_NBYTES = 64 * 2**20  # of one piece: bounds the memory of a read, and what a map shows
 MOST_BANDS = 2**14  # of one piece
+MOST_PROBES = 8
 GAP_NBYTES = 64 * 2**10  # rows that lie closer are read in one go
 
 
@@ -49,12 +50,20 @@ class Pick:
             forward = steps if steps.step > 0 else steps[::-1]
             index = slice(forward[0], forward[-1] + 1, forward.step)
             return cls(index, len(steps), reversed=steps.step < 0)
+        if isinstance(key, int | np.integer) and not isinstance(key, bool):
+            first = operator.index(key)
+            if not -length <= first < length:
+                raise IndexError(f"index {key} is out of bounds for axis {axis} of length {length}")
+            first %= length
+            return cls(slice(first, first + 1, 1), 1, dropped=True)
         array = np.asarray(key)
         if array.dtype == bool and array.shape == (length,):
             array = np.flatnonzero(array)
         if array.ndim == 1 and array.size == 0:
             return cls(slice(0, 0, 1), 0)
-        if array.ndim > 1 or array.dtype.kind not in "iu":
+        if array.ndim == 0 and array.dtype.kind in "iu":
+            return cls.parse(int(array), length, axis)
+        if array.ndim != 1 or array.dtype.kind not in "iu":
             raise IndexError(
                 f"index {key!r} of axis {axis}: expected an integer, a slice, or a list of integers"
             )
@@ -62,9 +71,6 @@ class Pick:
             raise IndexError(f"index {key!r} is out of bounds for axis {axis} of length {length}")
         array = array.astype(np.intp)
         array = np.where(array < 0, array + length, array)
-        if array.ndim == 0:
-            first = operator.index(array[()])
-            return cls(slice(first, first + 1, 1), 1, dropped=True)
         step = int(array[1] - array[0]) if len(array) > 1 else 1
         if step != 0 and (np.diff(array) == step).all():  # a slice in disguise
             low, high = int(min(array[0], array[-1])), int(max(array[0], array[-1]))
@@ -296,6 +302,22 @@ class Plan:
         for pick in self.picks[:4]:
             count *= pick.count
         return layout.offset + start, count * item
+
+    @property
+    def slices(self) -> tuple[slice, ...] | None:
+        """Slices of the stored axes, where it takes nothing else."""
+        found = tuple(pick.index for pick in self.picks[:4] if isinstance(pick.index, slice))
+        return found if len(found) == 4 else None
+
+    @property
+    def probes(self) -> list[int]:
+        """Offsets of a few of the bytes that are needed, from all over the selection."""
+        volumes, sections, rows, columns = (pick.positions for pick in self.picks[:4])
+        layout, left = self.layout, int(columns[0])
+        within = int(rows[0]) * layout.row_nbytes + layout.sample.row_nbytes(left)
+        first = layout.offset + int(volumes[0]) * layout.stored[1] * layout.section_nbytes + within
+        some = sections[:: max(1, len(sections) // MOST_PROBES)]
+        return [first + n * layout.section_nbytes for n in some.tolist()]
 
     @property
     def reaches_end(self) -> bool:

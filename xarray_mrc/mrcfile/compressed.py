@@ -114,12 +114,12 @@ class CompressedMrcFile(MrcFile):
 
     def _open_file(self, name: str) -> None:
         """Look whether the file can be read and written as asked, and unpack from its beginning."""
-        with builtins.open(name, FILE_MODES[self._mode]) as file:
-            head = file.read(len(MAGICS[self._container][0]))
+        builtins.open(name, FILE_MODES[self._mode]).close()
+        stored, head = LocalSource.open(os.path.abspath(name), memmap=False)
         if self._mode != "w+" and head and not head.startswith(MAGICS[self._container]):
             raise self._refuse(head)
-        stored = replace(LocalSource.open(os.path.abspath(name), memmap=False), pinned=b"")
-        self._iostream = Unpacked(CompressedSource(stored, self._container), name)
+        source = CompressedSource(replace(stored, pinned=b""), self._container)
+        self._iostream = Unpacked(source, name)
 
     def _get_file_size(self) -> int:
         """Count the bytes of the file, unpacked: this costs a pass from where reading stopped."""

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from xarray_mrc.mrcfile.mrcinterpreter import (
     read_fully,
 )
 from xarray_mrc.storage.sink import NONCE_SIZE, Sink, new_file
+from xarray_mrc.validator import Held
 
 __all__ = ["MrcFile"]
 
@@ -201,9 +202,12 @@ class MrcFile(MrcInterpreter):
         while count := read_fully(self._iostream, block):
             yield block[:count]
 
-    def validate(self, print_file: TextIO | None = None) -> bool:
-        """Check header, statistics and size of the file, and print what is wrong."""
-        raise NotImplementedError
+    def _held(self) -> Held:
+        """Give what is checked: header, statistics and the size of the file."""
+        expected = None
+        if self._data is not None and self._extended_header is not None:
+            expected = HEADER_SIZE + self._extended_header.nbytes + self._data.nbytes
+        return replace(super()._held(), size=self._get_file_size(), expected=expected)
 
 
 def write_through(sink: Sink, pieces: Iterable[Bytes | bytes]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.labels import LABEL_COUNT, LABEL_SIZE
-from xarray_mrc.codec.statistics import UNKNOWN, Statistics, measure
+from xarray_mrc.codec.statistics import UNKNOWN
 from xarray_mrc.mrcfile import constants, utils
 from xarray_mrc.mrcfile.constants import (
     IMAGE_STACK_SPACEGROUP,
@@ -25,6 +25,7 @@ from xarray_mrc.mrcfile.dtypes import (
     VOXEL_SIZE_DTYPE,
     get_ext_header_dtype,
 )
+from xarray_mrc.validator import Held, Plain, mrcfile_problems
 
 __all__ = ["MrcObject"]
 
@@ -71,7 +72,7 @@ class MrcObject:
 
     def _create_default_header(self) -> None:
         """Begin with a header of a volume without size, of now."""
-        header = header_array(Header.blank(utils.normalise_byte_order("=")).raw)  # type: ignore[arg-type]
+        header = header_array(Header.blank(utils.normalise_byte_order("=")).raw)
         now = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
         header.label[0] = f"{constants.CREATOR:40.40}{now:>39} ".encode("ascii", "replace")
         header.nlabl = 1
@@ -314,6 +315,31 @@ class MrcObject:
         for name in self._header.dtype.names:
             print(f"{name:15s} : {self._header[name]}", file=print_file)
 
+    def validate(self, print_file: TextIO | None = None) -> bool:
+        """Check header and statistics, and print what is wrong.
+
+        Parameters
+        ----------
+        print_file : text stream, optional
+            Where to; by default the standard output.
+
+        Returns
+        -------
+        bool
+            Whether nothing is.
+        """
+        problems = mrcfile_problems(self._held())
+        for problem in problems:
+            print(problem, file=print_file)
+        return not problems
+
+    def _held(self) -> Held:
+        """Give what is checked: header and statistics."""
+        header, data = self._header, self._data
+        order = utils.normalise_byte_order(header.mode.dtype.byteorder)
+        has_data = data is not None and len(data) > 0
+        return Held(Header(header.tobytes(), order), Plain.of(data) if has_data else None)
+
     def get_labels(self) -> list[str]:
         """Give the labels that the header counts, as printable ASCII."""
         labels = self._header.label[: max(0, int(self._header.nlabl))]
@@ -384,20 +410,21 @@ def three_of(value: Any) -> tuple[Any, ...]:
 
 def stats_of(data: NDArray[Any]) -> dict[str, float]:
     """Give the fields of a header that state the statistics of data, as mrcfile does."""
-    found = measure(data)
+    found = Plain.of(data)
     if data.dtype.kind == "c":
-        return {"rms": math.nan if found.nonfinite else found.rms}
-    if found.nans:
+        return {"rms": found.rms}
+    low, high = float(found.low.real), float(found.high.real)
+    stated = {"dmin": low, "dmax": high, "dmean": found.mean, "rms": found.rms}
+    if math.isnan(low):
         warnings.warn("Data array contains NaN values", RuntimeWarning, stacklevel=3)
-        return dict.fromkeys(UNKNOWN, math.nan)
-    if found.infinities:
+    elif math.isinf(low) or math.isinf(high):
         warnings.warn("Data array contains infinite values", RuntimeWarning, stacklevel=3)
-        low, high = float(data.min()), float(data.max())
-        return {"dmin": low, "dmax": high, "dmean": low + high, "rms": math.nan}
-    return found.fields() | sums_of_numpy(data, found)
+    else:
+        stated |= sums_of_numpy(data, stated)
+    return stated
 
 
-def sums_of_numpy(data: NDArray[Any], found: Statistics) -> dict[str, float]:
+def sums_of_numpy(data: NDArray[Any], exact: dict[str, float]) -> dict[str, float]:
     """Give mean and RMS of small data to the last bit as numpy's float32 has them.
 
     Programs compare the header with these for equality. Where their error is larger than what
@@ -407,7 +434,6 @@ def sums_of_numpy(data: NDArray[Any], found: Statistics) -> dict[str, float]:
         return {}
     with np.errstate(all="ignore"):
         sums = {"dmean": float(data.mean(dtype="f4")), "rms": float(data.std(dtype="f4"))}
-    exact = found.fields()
     return {
         name: sums[name] for name in sums if math.isclose(sums[name], exact[name], rel_tol=RTOL)
     }

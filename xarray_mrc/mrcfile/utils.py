@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from xarray_mrc.codec.header import STAMP_ORDERS
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS
-from xarray_mrc.codec.modes import MODES
+from xarray_mrc.codec.modes import MODES, ByteOrder
 from xarray_mrc.mrcfile.constants import IMAGE_STACK_SPACEGROUP
 
 __all__ = [
@@ -184,7 +184,7 @@ def pretty_machine_stamp(machst: Iterable[int]) -> str:
     return " ".join(f"0x{byte:02x}" for byte in machst)
 
 
-def byte_order_from_machine_stamp(machst: Iterable[int]) -> str:
+def byte_order_from_machine_stamp(machst: Iterable[int]) -> ByteOrder:
     """Give the byte order that a machine stamp names.
 
     Parameters
@@ -253,7 +253,7 @@ def byte_orders_equal(a: str, b: str) -> bool:
     return normalise_byte_order(a) == normalise_byte_order(b)
 
 
-def normalise_byte_order(byte_order: str) -> str:
+def normalise_byte_order(byte_order: str) -> ByteOrder:
     """Give a byte order as "<" or ">".
 
     Parameters
@@ -279,7 +279,7 @@ def normalise_byte_order(byte_order: str) -> str:
         raise ValueError(f"Unrecognised byte order indicator '{byte_order}'")
     if byte_order == "=":
         return "<" if sys.byteorder == "little" else ">"
-    return byte_order
+    return "<" if byte_order == "<" else ">"
 
 
 def spacegroup_is_volume_stack(ispg: Any) -> bool:

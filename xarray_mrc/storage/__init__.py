@@ -3,6 +3,6 @@
 Each source is a small value that can be pickled and holds nothing open.
 """
 
-from xarray_mrc.storage.source import Source, open_source
+from xarray_mrc.storage.source import Source, open_head, open_source
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "open_head", "open_source"]

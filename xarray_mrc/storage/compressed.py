@@ -274,6 +274,12 @@ class CompressedSource(CopyingSource):
                     raise
             return cursor.position
 
+    @property
+    def surplus(self) -> int:
+        """Stored bytes behind the end of the data, which `size` looks for; 0 if not known yet."""
+        end = _ends.get(self._key)
+        return end.garbage if end else 0
+
     def lenient(self) -> CompressedSource:
         """Give the same file, whose stream may be cut off."""
         return replace(self, strict=False)

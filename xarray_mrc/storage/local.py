@@ -16,7 +16,7 @@ import sys
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -87,21 +87,23 @@ class LocalSource(PlainSource):
     mapped: bool
 
     @classmethod
-    def open(cls, path: str, memmap: bool | Literal["auto"] = "auto") -> LocalSource:
-        """Look at a file; OSError if it can't be read."""
+    def open(
+        cls, path: str, memmap: bool | Literal["auto"] = "auto", nbytes: int = HEADER_SIZE
+    ) -> tuple[LocalSource, bytes]:
+        """Look at a file, and read so many bytes of it; OSError if that can't be done."""
         descriptor = os.open(path, FLAGS)
         try:
             status = os.fstat(descriptor)
-            found = fingerprint(descriptor)
             if stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, "it is a pipe or device, expected a file", path)
-            head = os.read(descriptor, HEADER_SIZE)
+            found = fingerprint(descriptor, status)
+            head = os.read(descriptor, nbytes)
         finally:
             os.close(descriptor)
         mapped = not is_on_network(status.st_dev) if memmap == "auto" else memmap
-        return cls(path, found, layout_bytes(head), mapped)
+        return cls(path, found, layout_bytes(head[:HEADER_SIZE]), mapped), head
 
     @property
     def uri(self) -> str:
@@ -127,7 +129,7 @@ class LocalSource(PlainSource):
                 self.path,
             ) from None
         try:
-            now = fingerprint(descriptor)
+            now = fingerprint(descriptor, os.fstat(descriptor))
             if now != self.fingerprint:
                 self.check_change(now, os.read(descriptor, HEADER_SIZE))
             yield descriptor
@@ -190,22 +192,31 @@ class LocalSource(PlainSource):
         return np.frombuffer(mapping, np.uint8, nbytes, offset - start)
 
     @contextmanager
-    def window(
-        self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
+    def whole(
+        self, probes: Sequence[int], bands: Iterable[Sequence[tuple[int, int]]]
     ) -> Iterator[Bytes | None]:
-        """Show a range through a map, read ahead in just the bands that are needed."""
-        kept = self.size <= MOST_KEPT_NBYTES and may_keep_maps()
-        small = self.size < LEAST_MAP_NBYTES
-        if not self.mapped or small or not (kept or nbytes <= MOST_WINDOW_NBYTES):
+        """Show the file through its map, if that may be kept."""
+        fits = LEAST_MAP_NBYTES <= self.size <= MOST_KEPT_NBYTES
+        if not (self.mapped and fits and may_keep_maps()):
             yield None
             return
         with self.opened() as descriptor:
-            advise(descriptor, bands)
-            if kept:
-                whole = self.kept_map(descriptor)
-                yield None if whole is None else whole[offset : offset + nbytes]
-            else:
-                yield self.map_range(descriptor, offset, nbytes, mmap.ACCESS_READ)
+            if not all(is_cached(descriptor, offset) for offset in probes):
+                for some in bands:
+                    announce(descriptor, some)
+            yield self.kept_map(descriptor)
+
+    @contextmanager
+    def window(
+        self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
+    ) -> Iterator[Bytes | None]:
+        """Show a range through a map of its own, read ahead in just the bands that are needed."""
+        if not self.mapped or not LEAST_MAP_NBYTES <= nbytes <= MOST_WINDOW_NBYTES:
+            yield None
+            return
+        with self.opened() as descriptor:
+            announce(descriptor, bands)
+            yield self.map_range(descriptor, offset, nbytes, mmap.ACCESS_READ)
 
     def kept_map(self, descriptor: int) -> Bytes | None:
         """Give the map of the whole file, which is kept until others push it out."""
@@ -225,16 +236,15 @@ class LocalSource(PlainSource):
         data = np.empty(sum(nbytes for _, nbytes in bands), np.uint8)
         end = 0
         with self.opened() as descriptor:
-            advise(descriptor, bands)
+            announce(descriptor, bands)
             for offset, nbytes in bands:
                 start, end = end, end + nbytes
                 self.read_at(descriptor, offset, data[start:end])
         return data
 
 
-def fingerprint(descriptor: int) -> Fingerprint:
+def fingerprint(descriptor: int, status: os.stat_result) -> Fingerprint:
     """Inode, generation, size and modification time of an open file."""
-    status = os.fstat(descriptor)
     return status.st_ino, generation_of(descriptor), status.st_size, status.st_mtime_ns
 
 
@@ -272,7 +282,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=forget_maps)
 
 
-def advise(descriptor: int, bands: Sequence[tuple[int, int]]) -> None:
+def announce(descriptor: int, bands: Sequence[tuple[int, int]]) -> None:
     """Announce the ranges of a scattered read, so that the disk is asked for all at once.
 
     Ranges that touch each other are left to the system's own reading ahead, and so is all that a

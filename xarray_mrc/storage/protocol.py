@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -54,6 +54,15 @@ class Source(Protocol):
     def view(self, offset: int, nbytes: int) -> Bytes | None:
         """Give a private map that is the caller's to change, but shows the file, or None."""
 
+    def whole(
+        self, probes: Sequence[int], bands: Iterable[Sequence[tuple[int, int]]]
+    ) -> AbstractContextManager[Bytes | None]:
+        """Show all bytes, to be read within the context only, or None.
+
+        `bands` are lists of the ranges (offset, number of bytes) that will be looked at, of which
+        no more are asked for if the bytes at the offsets `probes` are at hand.
+        """
+
     def window(
         self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
     ) -> AbstractContextManager[Bytes | None]:
@@ -77,6 +86,13 @@ class CopyingSource:
     def view(self, offset: int, nbytes: int) -> Bytes | None:
         """None: what it gives are copies."""
         return None
+
+    @contextmanager
+    def whole(
+        self, probes: Sequence[int], bands: Iterable[Sequence[tuple[int, int]]]
+    ) -> Iterator[Bytes | None]:
+        """None: there is nothing to look at."""
+        yield None
 
     @contextmanager
     def window(

@@ -19,10 +19,12 @@ from xarray_mrc.storage.local import LocalSource
 from xarray_mrc.storage.memory import MemorySource
 from xarray_mrc.storage.protocol import Source
 
-__all__ = ["MemMap", "Openable", "Source", "open_source"]
+__all__ = ["HEAD_SIZE", "MemMap", "Openable", "Source", "open_head", "open_source"]
 
 Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | MemorySource | BinaryIO
 MemMap = bool | Literal["auto"]
+# The header, and the first record of an extended header.
+HEAD_SIZE = HEADER_SIZE + 80
 
 
 def open_source(path: Openable, *, memmap: MemMap = "auto") -> Source:
@@ -53,27 +55,46 @@ def open_source(path: Openable, *, memmap: MemMap = "auto") -> Source:
     >>> open_source(bytes(2048)).size
     2048
     """
+    return open_head(path, memmap=memmap)[0]
+
+
+def open_head(path: Openable, *, memmap: MemMap = "auto") -> tuple[Source, bytes]:
+    """Give a source, and what opening it has read of it.
+
+    Parameters
+    ----------
+    path, memmap
+        As in `open_source`.
+
+    Returns
+    -------
+    source : Source
+    head : bytes
+        Its first HEAD_SIZE bytes, or all of a shorter one; none of a compressed one.
+    """
     stored: Source
-    if isinstance(path, MemorySource):
-        stored = path
-    elif isinstance(path, bytes | bytearray | memoryview):
-        stored = MemorySource(path)
-    elif isinstance(path, str | os.PathLike):
-        stored = LocalSource.open(local_path(path), memmap=memmap)
-    elif hasattr(path, "readinto") and hasattr(path, "seek"):
-        stored = FileObjectSource(path)
+    if isinstance(path, str | os.PathLike):
+        stored, head = LocalSource.open(local_path(path), memmap, HEAD_SIZE)
     else:
-        raise TypeError(
-            f"{path!r} can't be opened: expected a path, a URL, bytes or a binary file object"
-        )
-    head = np.empty(min(HEADER_SIZE, stored.size), np.uint8)
-    stored.readinto(0, head)
-    container = container_of(head.tobytes())
+        if isinstance(path, MemorySource):
+            stored = path
+        elif isinstance(path, bytes | bytearray | memoryview):
+            stored = MemorySource(path)
+        elif hasattr(path, "readinto") and hasattr(path, "seek"):
+            stored = FileObjectSource(path)
+        else:
+            raise TypeError(
+                f"{path!r} can't be opened: expected a path, a URL, bytes or a binary file object"
+            )
+        first = np.empty(min(HEAD_SIZE, stored.size), np.uint8)
+        stored.readinto(0, first)
+        head = first.tobytes()
+    container = container_of(head[:HEADER_SIZE])
     if container is None:
-        return stored
+        return stored, head
     if isinstance(stored, LocalSource):
         stored = replace(stored, pinned=b"")
-    return CompressedSource(stored, container)
+    return CompressedSource(stored, container), b""
 
 
 def local_path(path: str | os.PathLike[str]) -> str:

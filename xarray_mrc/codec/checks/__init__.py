@@ -1,0 +1,33 @@
+"""The checks of a file: one table that reader, validator and repair go through.
+
+`reading` marks the checks whose finding changes how the file is read; the reader gives these as
+its one warning. `docs/validation.md` shows the table.
+"""
+
+from xarray_mrc.codec.checks.base import Check, Facts, Severity
+from xarray_mrc.codec.checks.mrcfile import Held, Plain, mrcfile_problems
+from xarray_mrc.codec.checks.table import (
+    CHECKS,
+    PROFILES,
+    findings,
+    fixes,
+    mrcfile_findings,
+    reading_notes,
+    severity_of,
+)
+
+__all__ = [
+    "CHECKS",
+    "PROFILES",
+    "Check",
+    "Facts",
+    "Held",
+    "Plain",
+    "Severity",
+    "findings",
+    "fixes",
+    "mrcfile_findings",
+    "mrcfile_problems",
+    "reading_notes",
+    "severity_of",
+]

@@ -1,0 +1,105 @@
+"""What a check is, and the facts that it looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.layout import Layout
+from xarray_mrc.codec.statistics import Statistics
+
+__all__ = ["Check", "Facts", "Fix", "Severity", "Test"]
+
+Severity = Literal["error", "warning", "info"]
+Test = Callable[["Facts"], str | None]
+Fix = Callable[["Facts"], dict[str, Any]]
+
+ERROR: Severity = "error"
+WARNING: Severity = "warning"
+INFO: Severity = "info"
+
+ENDIAN = {"<": "little", ">": "big"}
+EXTENDED_TYPES = (b"CCP4", b"MRCO", b"SERI", b"AGAR", b"FEI1", b"FEI2", b"HDF5")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a file when it is checked.
+
+    Attributes
+    ----------
+    header : Header
+        The header, in the byte order that was found.
+    layout : Layout or None
+        How the data are read; None if they can't be.
+    size : int or None
+        Bytes of the file, decompressed; None if not known.
+    extended_problem : str
+        What is wrong with the extended header, or "".
+    sign_is_given : bool
+        Whether the user said if bytes are signed.
+    data : Statistics or None
+        What the data are, where they were read.
+    container, suffix : str
+        Container by its first bytes ("gzip", ... or ""), and last suffix of the file's name.
+    has_symmetry : bool
+        Whether the extended header was found to be symmetry operators.
+    not_mrc, cut_off, damage : str
+        Why it is no MRC file, why not even one section could be read, why it could not be
+        unpacked; or "".
+    surplus : int
+        Stored bytes behind the end of compressed data.
+    has_header : bool
+        Whether there is a header at all; if not, `header` is zeros.
+    """
+
+    header: Header
+    layout: Layout | None = None
+    size: int | None = None
+    extended_problem: str = ""
+    sign_is_given: bool = False
+    data: Statistics | None = None
+    container: str = ""
+    suffix: str = ""
+    has_symmetry: bool = False
+    not_mrc: str = ""
+    cut_off: str = ""
+    damage: str = ""
+    surplus: int = 0
+    has_header: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check.
+
+    Attributes
+    ----------
+    id : str
+        Begins with H for the header, L labels, S size, D data, C container, P what only some
+        profiles ask for.
+    severity : {"error", "warning", "info"} or None
+        None: only profiles that name the check run it.
+    reading : bool
+        Whether a finding changes how the file is read.
+    title : str
+        What should hold.
+    test : callable
+        Gives a sentence on what was found and expected, or None.
+    fix : callable, optional
+        Gives the fields of the header that mend a finding; empty where no value is certain.
+    """
+
+    id: str
+    severity: Severity | None
+    reading: bool
+    title: str
+    test: Test
+    fix: Fix | None = None
+
+
+def when(broken: Callable[[Header], bool], text: Callable[[Header], str]) -> Test:
+    """Make the test of a rule that looks at the header alone."""
+    return lambda facts: text(facts.header) if broken(facts.header) else None

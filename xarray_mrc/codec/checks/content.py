@@ -1,0 +1,171 @@
+"""The checks of labels, sizes, data and containers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from xarray_mrc.codec.checks.base import ERROR, INFO, WARNING, Check, Facts, Test, when
+from xarray_mrc.codec.checks.fields import scaled_bytes
+from xarray_mrc.codec.containers import SUFFIX_OF
+from xarray_mrc.codec.header import HEADER_SIZE
+from xarray_mrc.codec.labels import LABEL_COUNT, label_slots
+from xarray_mrc.codec.layout import Layout
+from xarray_mrc.codec.statistics import stated_statistics
+from xarray_mrc.errors import MrcError
+
+__all__ = ["CONTENT_CHECKS"]
+
+COMPLEX_MODES = (3, 4)
+
+
+def absent_symmetry(facts: Facts) -> str | None:
+    layout = facts.layout
+    if layout is None or layout.offset > HEADER_SIZE or facts.header.nsymbt <= 0:
+        return None
+    return (
+        f"nsymbt says {facts.header.nsymbt} bytes of symmetry records, but the file has just its "
+        f"header and data; the data were read from byte 1024"
+    )
+
+
+def extended_size(facts: Facts) -> str | None:
+    claim = facts.header.nsymbt
+    room = math.inf if facts.size is None else facts.size - HEADER_SIZE
+    if 0 <= claim <= room or absent_symmetry(facts):
+        return None
+    return f"nsymbt is {claim}, expected 0 to {room}, the bytes that follow the header"
+
+
+def missing_sections(facts: Facts) -> str | None:
+    if facts.layout is None:
+        return facts.cut_off or None
+    volumes, depth = facts.layout.stored[:2]
+    if volumes * depth == facts.header.nz:
+        return None
+    return f"the file is cut off: {volumes * depth} of {facts.header.nz} sections were read"
+
+
+def trailing_bytes(facts: Facts) -> str | None:
+    if facts.layout is None or facts.size is None or missing_sections(facts):
+        return None
+    rest = facts.size - facts.layout.end
+    if rest <= 0:
+        return None
+    return f"the file has {rest} bytes more than the header describes; they were left out"
+
+
+def label_count(facts: Facts) -> str | None:
+    filled = [bool(slot.strip(b" \0")) for slot in label_slots(facts.header.label_bytes)]
+    count = sum(filled)
+    if facts.header.nlabl == count and all(filled[:count]):
+        return None
+    return (
+        f"nlabl is {facts.header.nlabl}, but {count} labels hold text, expected these to be first"
+    )
+
+
+def label_text(facts: Facts) -> str | None:
+    for number, slot in enumerate(label_slots(facts.header.label_bytes), 1):
+        text = slot.rstrip(b" \0")
+        if text and not (text.isascii() and text.decode("ascii").isprintable()):
+            return f"label {number} is {text!r}, expected printable ASCII"
+    return None
+
+
+def stated_against(which: Literal["minimum", "maximum", "mean", "rms"], rtol: float) -> Test:
+    """Make the test of one of the header's statistics against the data."""
+
+    def test(facts: Facts) -> str | None:
+        stated = getattr(stated_statistics(facts.header), which)
+        if facts.data is None or not facts.data.count or stated is None:
+            return None
+        if facts.header.mode in COMPLEX_MODES:
+            return None
+        found = getattr(facts.data, which)
+        scale = max(abs(found), 1e-4 * (facts.data.maximum - facts.data.minimum))
+        if abs(stated - found) <= rtol * scale:
+            return None
+        return f"the header's {which} is {stated:.7g}, but that of the data is {found:.7g}"
+
+    return test
+
+
+def unknown_statistics(facts: Facts) -> str | None:
+    stated = stated_statistics(facts.header)
+    unknown = [n for n in ("minimum", "maximum", "mean", "rms") if getattr(stated, n) is None]
+    return f"the header does not state {', '.join(unknown)}" if unknown else None
+
+
+def nonfinite_data(facts: Facts) -> str | None:
+    if facts.data is None or facts.data.nonfinite == 0:
+        return None
+    return f"{facts.data.nonfinite} values are nan or infinite"
+
+
+def first_labels(facts: Facts) -> dict[str, Any]:
+    slots = label_slots(facts.header.label_bytes)
+    texts = [slot for slot in slots if slot.strip(b" \0")]
+    blanks = [slot for slot in slots if not slot.strip(b" \0")]
+    return {"nlabl": len(texts), "label_bytes": b"".join(texts + blanks)}
+
+
+def no_records(facts: Facts) -> dict[str, Any]:
+    header = facts.header
+    try:
+        data = Layout.from_header(header.replace(nsymbt=0))
+    except MrcError:
+        return {}
+    return {"nsymbt": 0} if facts.size == data.end else {}
+
+
+def measured(facts: Facts) -> dict[str, Any]:
+    # The statistics of a scaled map are those of the map: readers undo the scaling by them.
+    known = facts.data is not None and not scaled_bytes(facts)
+    return dict(facts.data.fields()) if known and facts.data else {}
+
+
+def container_suffix(facts: Facts) -> str | None:
+    expected = SUFFIX_OF.get(facts.container, "")
+    named = facts.suffix.lower() if facts.suffix.lower() in SUFFIX_OF.values() else ""
+    if expected == named:
+        return None
+    return (
+        f"the file is {facts.container or 'not compressed'}, but its name ends in {facts.suffix!r}"
+    )
+
+
+# fmt: off
+CONTENT_CHECKS: tuple[Check, ...] = (
+    Check("L01", ERROR, False, "the number of labels is 0 to 10", when(
+        lambda h: not 0 <= h.nlabl <= LABEL_COUNT,
+        lambda h: f"nlabl is {h.nlabl}, expected 0 to {LABEL_COUNT}"), first_labels),
+    Check("L02", WARNING, False, "the number of labels is right", label_count, first_labels),
+    Check("L03", WARNING, False, "labels are printable ASCII", label_text),
+    Check("H01", ERROR, False, "there is a whole header", lambda facts: (
+        f"the file has {facts.size} bytes, expected a header of {HEADER_SIZE}"
+        if facts.size is not None and facts.size < HEADER_SIZE else None)),
+    Check("H24", ERROR, False, "the extended header is inside the file", extended_size, no_records),
+    Check("S01", ERROR, True, "all sections are there", missing_sections),
+    Check("S02", WARNING, True, "symmetry records that NSYMBT claims are there", absent_symmetry,
+        no_records),
+    Check("S03", WARNING, True, "the file ends with the data", trailing_bytes),
+    Check("D01", WARNING, False, "DMIN is that of the data", stated_against("minimum", 0),
+        measured),
+    Check("D07", WARNING, False, "DMAX is that of the data", stated_against("maximum", 0),
+        measured),
+    Check("D02", WARNING, False, "DMEAN is that of the data", stated_against("mean", 0.01),
+        measured),
+    Check("D03", WARNING, False, "RMS is that of the data", stated_against("rms", 0.01), measured),
+    Check("D04", WARNING, False, "the data are finite", nonfinite_data),
+    Check("D05", INFO, False, "the statistics are stated", unknown_statistics, measured),
+    Check("D06", INFO, False, "a transform has half the columns", when(
+        lambda h: h.mode in COMPLEX_MODES and h.nx != h.mx // 2 + 1,
+        lambda h: f"nx is {h.nx}, expected mx // 2 + 1 = {h.mx // 2 + 1} of a transform")),
+    Check("C01", WARNING, False, "the name says the container", container_suffix),
+    Check("C02", ERROR, False, "the file can be unpacked", lambda facts: facts.damage or None),
+    Check("C03", WARNING, False, "nothing follows the compressed data", lambda facts: (
+        f"the last {facts.surplus} stored bytes are no {facts.container} data; they were left out"
+        if facts.surplus else None)),
+)
+# fmt: on
