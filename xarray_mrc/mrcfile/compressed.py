@@ -143,6 +143,8 @@ class CompressedMrcFile(MrcFile):
         """Read the header; that the file is cut off before its end can't be permitted."""
         try:
             super()._read_header()
+        except DamagedFileError:
+            raise
         except ValueError:
             if self._iostream.tell() < HEADER_SIZE and self._is_cut_off():
                 raise DamagedFileError(f"{CUT_OFF}: there is no whole header") from None
@@ -182,17 +184,23 @@ class CompressedMrcFile(MrcFile):
     def _is_cut_off(self) -> bool:
         """Whether the compressed bytes end before their end mark."""
         try:
-            return bool(self._iostream.source.size < 0)
+            with damage():
+                return bool(self._iostream.source.size < 0)
         except MrcTruncatedError:
             return True
 
     def _check_surplus(self) -> None:
         """Read on behind the data: warn of more bytes, and hold the checksums against all."""
-        super()._check_surplus()
-        if self._is_cut_off():
-            self._complain_of_damage(f"{CUT_OFF}: its checksum is not known")
+        try:
+            super()._check_surplus()
+            if not self._is_cut_off():
+                self._iostream.source.finish(self._get_file_size())
+                return
+        except DamagedFileError as error:
+            self._forget_data()
+            self._complain_of_damage(str(error))
         else:
-            self._iostream.source.finish(self._get_file_size())
+            self._complain_of_damage(f"{CUT_OFF}: its checksum is not known")
 
     def _patch(self) -> None:
         """Make the file anew if anything has changed."""

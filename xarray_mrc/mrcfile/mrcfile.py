@@ -130,13 +130,17 @@ class MrcFile(MrcInterpreter):
                 f"MRC file is {surplus} bytes larger than expected", RuntimeWarning, stacklevel=2
             )
             return
-        self._close_data()
-        if self._extent is not None:
-            self._extent = replace(self._extent, data_nbytes=None)
+        self._forget_data()
         self._complain(
             f"Header field '{empty[0]}' is zero, but there are {surplus} bytes of data"
             f" - data block cannot be read"
         )
+
+    def _forget_data(self) -> None:
+        """Let go of data that turned out to be none."""
+        self._close_data()
+        if self._extent is not None:
+            self._extent = replace(self._extent, data_nbytes=None)
 
     def _read_data(self, max_bytes: int = 0) -> None:
         """Read the data, unless the file is too small for them."""

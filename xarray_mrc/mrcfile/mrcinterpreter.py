@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +24,18 @@ __all__ = ["MrcInterpreter"]
 
 Bytes = NDArray[np.uint8]
 BLOCK = 2**20
+
+
+# What Python has not deleted when it ends is too late for numpy then, and is closed before.
+_open: weakref.WeakSet[MrcInterpreter] = weakref.WeakSet()
+
+
+@atexit.register
+def close_all() -> None:
+    """Close what is still open."""
+    for mrc in list(_open):
+        with suppress(Exception):
+            mrc.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +91,7 @@ class MrcInterpreter(MrcObject):
         self._permissive = permissive
         self._start = 0
         self._extent: Extent | None = None
+        _open.add(self)
         if iostream is not None:
             self._start = iostream.tell() if is_seekable(iostream) else 0
             self._read_only = hasattr(iostream, "writable") and not iostream.writable()
@@ -206,7 +221,7 @@ class MrcInterpreter(MrcObject):
         try:
             dtype = utils.data_dtype_from_header(header)
         except ValueError as error:
-            self._complain(f"{error} - data block {what}")
+            self._complain(f"{error} - data block {what}" if self._permissive else str(error))
             return None
         for name in ("nx", "ny", "nz", "nsymbt"):
             if header[name] < 0:
@@ -286,9 +301,9 @@ class MrcInterpreter(MrcObject):
         These are the data that were not read, or what lies behind data whose size stays.
         """
         known = self._extent
-        if known is None or known.extended_nbytes is None:
+        if known is None:
             return None
-        end = HEADER_SIZE + known.extended_nbytes
+        end = HEADER_SIZE + (known.extended_nbytes or 0)
         if self._data is None:
             return end
         return end + self._data.nbytes if known.data_nbytes == self._data.nbytes else None

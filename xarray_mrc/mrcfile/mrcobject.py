@@ -412,7 +412,8 @@ def stats_of(data: NDArray[Any]) -> dict[str, float]:
     """Give the fields of a header that state the statistics of data, as mrcfile does."""
     found = Plain.of(data)
     if data.dtype.kind == "c":
-        return {"rms": found.rms}
+        exact = {"rms": found.rms}
+        return exact | sums_of_numpy(data, exact)
     low, high = float(found.low.real), float(found.high.real)
     stated = {"dmin": low, "dmax": high, "dmean": found.mean, "rms": found.rms}
     if math.isnan(low):
@@ -433,7 +434,10 @@ def sums_of_numpy(data: NDArray[Any], exact: dict[str, float]) -> dict[str, floa
     if data.size > MOST_SUMMED:
         return {}
     with np.errstate(all="ignore"):
-        sums = {"dmean": float(data.mean(dtype="f4")), "rms": float(data.std(dtype="f4"))}
+        if data.dtype.kind == "c":
+            sums = {"rms": float(data.std())}
+        else:
+            sums = {"dmean": float(data.mean(dtype="f4")), "rms": float(data.std(dtype="f4"))}
     return {
         name: sums[name] for name in sums if math.isclose(sums[name], exact[name], rel_tol=RTOL)
     }

@@ -45,7 +45,7 @@ _byte_order_to_machine_stamp: dict[str, bytearray] = {
     order: bytearray(stamp + bytes(2)) for stamp, order in reversed(STAMP_ORDERS.items())
 }
 
-PRINTABLE = frozenset(string.digits + string.ascii_letters + string.punctuation + " ")
+PRINTABLE = string.digits + string.ascii_letters + string.punctuation + " "
 
 
 def data_dtype_from_header(header: Any) -> np.dtype[Any]:
@@ -319,7 +319,7 @@ def is_printable_ascii(string_: str) -> bool:
     >>> is_printable_ascii("two\nlines")
     False
     """
-    return PRINTABLE.issuperset(string_)
+    return all(character in PRINTABLE for character in string_)
 
 
 def printable_string_from_bytes(bytes_: bytes) -> str:
