@@ -1,0 +1,373 @@
+"""What was in a file and was not meant to change is there afterwards.
+
+Each of these loses data, or ends the process, with mrcfile 1.5.4, where the name does not say
+otherwise. They run in processes of their own, because a map of a file that was cut off ends the
+process that looks at it.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from forked import run_forked
+from mrcbytes import get, lay, put
+from programs import run_program
+
+from xarray_mrc import mrcfile
+
+START = """
+import sys, warnings
+import numpy as np
+from xarray_mrc import mrcfile
+warnings.simplefilter("ignore")
+path = sys.argv[1]
+"""
+VOLUME = lay("int16", lengths=(6, 5, 4), extended=bytes(range(48)))
+PACKED = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress}
+UNPACKED = {"": bytes, ".gz": gzip.decompress, ".bz2": bz2.decompress}
+every_container = pytest.mark.parametrize("suffix", PACKED, ids=lambda s: s or "plain")
+OPENERS = ("open", "mmap")
+every_opener = pytest.mark.parametrize("opener", OPENERS)
+# Compressed files can't be mapped.
+every_way = pytest.mark.parametrize(
+    ("opener", "suffix"), [("open", ""), ("open", ".gz"), ("open", ".bz2"), ("mmap", "")]
+)
+
+
+def run(program: str, path: Path) -> str:
+    return run_forked(START + program, path)
+
+
+def place(tmp_path: Path, raw: bytes, suffix: str = "") -> Path:
+    path = tmp_path / f"file.mrc{suffix}"
+    path.write_bytes(PACKED[suffix](raw))
+    return path
+
+
+def content(path: Path) -> bytes:
+    return UNPACKED[path.suffix if path.suffix in PACKED else ""](path.read_bytes())
+
+
+def debris(path: Path) -> list[str]:
+    return sorted(name for name in os.listdir(path.parent) if name != path.name)
+
+
+@every_container
+def test_header_only_edit(tmp_path, suffix):
+    path = place(tmp_path, VOLUME.raw, suffix)
+    run('with mrcfile.open(path, "r+", header_only=True) as mrc: mrc.header.ispg = 5', path)
+    assert content(path) == put(VOLUME.raw, "<", ispg=5)
+    assert not debris(path)
+
+
+@pytest.mark.parametrize(
+    ("raw", "fields"),
+    [
+        (VOLUME.raw[:-5], {"nz": 3}),
+        (put(VOLUME.raw, "<", mode=101), {"mode": 1}),
+        (put(VOLUME.raw, "<", nsymbt=100_000), {"nsymbt": 48}),
+        (put(VOLUME.raw, "<", nsymbt=-1), {"nsymbt": 48}),
+        (put(VOLUME.raw, "<", nx=-6), {"nx": 6}),
+        (put(VOLUME.raw, "<", nx=0), {"nx": 6}),
+        (put(VOLUME.raw, "<", nx=100_000, ny=100_000), {"nx": 6, "ny": 5}),
+        (put(VOLUME.raw, "<", map_id=b"map "), {"map": b"MAP "}),
+        (put(VOLUME.raw, "<", machst=bytes(4)), {"machst": [0x44, 0x44, 0, 0]}),
+    ],
+    ids=["cut off", "mode", "nsymbt", "nsymbt negative", "nx negative", "nx zero", "huge", "map",
+         "stamp"],
+)  # fmt: skip
+@every_way
+def test_repair_of_a_field(tmp_path, suffix, opener, raw, fields):
+    path = place(tmp_path, raw, suffix)
+    program = f"""
+with mrcfile.{opener}(path, "r+", permissive=True) as mrc:
+    for name, value in {fields!r}.items():
+        mrc.header[name] = value
+"""
+    run(program, path)
+    names = {"map": "map_id"}
+    values = {names.get(k, k): bytes(v) if k == "machst" else v for k, v in fields.items()}
+    assert content(path) == put(raw, "<", **values)
+    if len(raw) == len(VOLUME.raw):
+        assert (mrcfile.read(path) == VOLUME.pixels).all()
+
+
+@pytest.mark.parametrize("permissive", [False, True])
+@pytest.mark.parametrize("fields", [{}, {"nx": 100, "ny": 100_000, "nz": 100_000}], ids=str)
+def test_a_mapped_file_does_not_grow(tmp_path, fields, permissive):
+    raw = put(VOLUME.raw[:-5], "<", **fields)
+    path = place(tmp_path, raw)
+    program = f"""
+try:
+    mrc = mrcfile.mmap(path, "r+", permissive={permissive})
+except ValueError as error:
+    assert "mmap length is greater than file size" in str(error)
+else:
+    assert mrc.data is None
+    mrc.close()
+"""
+    run(program, path)
+    assert path.read_bytes() == raw
+
+
+@every_way
+def test_bytes_behind_the_data_stay(tmp_path, suffix, opener):
+    path = place(tmp_path, VOLUME.raw + bytes(range(100)), suffix)
+    program = f"""
+with mrcfile.{opener}(path, "r+") as mrc:
+    mrc.data[1, 2, 3] = 77
+    mrc.set_data(mrc.data[::-1])
+    mrc.set_extended_header(np.zeros(3, "u1"))
+"""
+    run(program, path)
+    changed = VOLUME.pixels.copy()
+    changed[1, 2, 3] = 77
+    assert content(path)[1024:] == bytes(3) + changed[::-1].tobytes() + bytes(range(100))
+    run(f"with mrcfile.{opener}(path, 'r+') as mrc: mrc.set_data(mrc.data[1:])", path)
+    assert content(path)[1027:] == changed[::-1][1:].tobytes()
+
+
+@pytest.mark.parametrize("part", ["[2:]", "[1, 1:]", "[..., ::-1]", "[::2]", "[:, 1:]"])
+def test_a_part_of_the_own_map(tmp_path, part):
+    path = place(tmp_path, VOLUME.raw)
+    program = f"""
+mrc = mrcfile.mmap(path, "r+")
+before = mrc.data
+mrc.set_data(mrc.data{part})
+assert type(mrc.data) is np.memmap
+before.sum()
+mrc.close()
+"""
+    run(program, path)
+    expected = eval(f"VOLUME.pixels{part}")
+    assert (mrcfile.read(path) == expected).all()
+    assert not debris(path)
+
+
+@every_opener
+@pytest.mark.parametrize("size", [0, 3, 48, 4096, 65536 - 1024])
+def test_another_extended_header(tmp_path, opener, size):
+    path = place(tmp_path, VOLUME.raw)
+    program = f"""
+with mrcfile.{opener}(path, "r+") as mrc:
+    mrc.set_extended_header(np.full({size}, 7, "u1"))
+"""
+    run(program, path)
+    extended = bytes([7]) * size
+    expected = put(VOLUME.raw[:1024], "<", nsymbt=size)
+    assert path.read_bytes() == expected + extended + VOLUME.raw[1024 + 48 :]
+
+
+@every_container
+def test_another_extended_header_of_a_file_whose_data_were_not_read(tmp_path, suffix):
+    path = place(tmp_path, VOLUME.raw, suffix)
+    program = """
+with mrcfile.open(path, "r+", header_only=True) as mrc:
+    mrc.set_extended_header(np.full(5, 7, "u1"))
+"""
+    run(program, path)
+    expected = put(VOLUME.raw[:1024], "<", nsymbt=5)
+    assert content(path) == expected + bytes([7]) * 5 + VOLUME.raw[1024 + 48 :]
+
+
+REFUSED = {
+    "float64": 'mrcfile.write(path, np.zeros((2, 3)), overwrite=True)',
+    "int32": 'mrcfile.write(path, np.zeros((2, 3), "i4"), overwrite=True)',
+    "bool": 'mrcfile.write(path, np.zeros((2, 3), bool), overwrite=True)',
+    "1-D": 'mrcfile.write(path, np.zeros(3, "f4"), overwrite=True)',
+    "voxel size": 'mrcfile.write(path, np.zeros((2, 3), "f4"), True, voxel_size="wide")',
+    "new": 'mrcfile.new(path, np.zeros((2, 3)), overwrite=True)',
+    "context": '''
+with mrcfile.new(path, overwrite=True) as mrc:
+    mrc.header.ispg = 7
+    mrc.set_data(np.zeros((2, 3)))''',
+    "mapped shape": 'mrcfile.new_mmap(path, (65536, 65536, 1, 1), overwrite=True)',
+    "mapped mode": 'mrcfile.new_mmap(path, (2, 2), mrc_mode=3, overwrite=True)',
+    "mapped dimensions": 'mrcfile.new_mmap(path, (2,), overwrite=True)',
+    "mapped fill": 'mrcfile.new_mmap(path, (2, 2), fill="much", overwrite=True)',
+}  # fmt: skip
+
+
+@every_container
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refused_write(tmp_path, suffix, is_there, name):
+    path = place(tmp_path, VOLUME.raw, suffix)
+    before = path.read_bytes()
+    if not is_there:
+        path.unlink()
+    lines = "\n    ".join(REFUSED[name].strip().splitlines())
+    run(f"try:\n    {lines}\nexcept (ValueError, TypeError): pass\nelse: raise SystemExit(1)", path)
+    assert path.exists() == is_there
+    assert not is_there or path.read_bytes() == before
+    assert not debris(path)
+
+
+@every_container
+def test_refused_data_leave_object_and_file_alone(tmp_path, suffix):
+    path = place(tmp_path, VOLUME.raw, suffix)
+    program = """
+mrc = mrcfile.open(path, "r+")
+before, head = mrc.data, mrc.header.tobytes()
+for data in (np.zeros(3, "f4"), np.zeros((2, 3)), np.zeros((1, 1, 1, 1, 2), "f4"),
+             np.broadcast_to(np.int8(0), (65536, 65536, 1, 1))):
+    try:
+        mrc.set_data(data)
+    except ValueError:
+        assert mrc.data is before and mrc.header.tobytes() == head
+    else:
+        raise SystemExit(1)
+mrc.close()
+"""
+    run(program, path)
+    assert content(path) == VOLUME.raw
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+@every_container
+def test_a_killed_writer_leaves_the_old_file(tmp_path, suffix):
+    path = place(tmp_path, VOLUME.raw, suffix)
+    before = path.read_bytes()
+    names = {"": None, ".gz": "gzip", ".bz2": "bzip2"}
+    program = f"""
+import os
+mrc = mrcfile.new(path, compression={names[suffix]!r}, overwrite=True)
+mrc.set_data(np.ones((20, 500, 500), "f4"))
+real = mrcfile.mrcfile.Sink.write
+def write(self, offset, data):
+    real(self, offset, bytes(data)[:10])
+    os.kill(os.getpid(), 9)
+mrcfile.mrcfile.Sink.write = write
+mrc.flush()
+"""
+    with pytest.raises(AssertionError, match=f"exit status -{signal.SIGKILL:d}"):
+        run(program, path)
+    assert path.read_bytes() == before
+    mrcfile.write(path, VOLUME.pixels, overwrite=True)
+    assert (mrcfile.read(path) == VOLUME.pixels).all()
+    assert not debris(path)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_full_disk(tmp_path, mapped):
+    path = place(tmp_path, VOLUME.raw)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))"
+    program = f"""
+import signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+{limit}
+mrc = mrcfile.{"mmap" if mapped else "open"}(path, "r+")
+try:
+    mrc.set_data(np.ones((10, 100, 100), "f4"))
+    mrc.flush()
+except OSError:
+    print("full")
+mrc._read_only = True
+"""
+    assert run(program, path) == "full\n"
+    assert path.read_bytes() == VOLUME.raw
+    assert not debris(path)
+
+
+@every_container
+def test_nothing_is_written_where_nothing_changed(tmp_path, suffix):
+    path = place(tmp_path, VOLUME.raw, suffix)
+    before = path.stat()
+    mrcfile.open(path, "r+").close()
+    with mrcfile.open(path, "r+") as mrc:
+        mrc.flush()
+    after = path.stat()
+    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts written bytes")
+@pytest.mark.parametrize(("how", "least"), [("header_only=True", 0), ("", 0)])
+def test_a_header_edit_writes_the_header_only(tmp_path, how, least):
+    path = tmp_path / "large.mrc"
+    mrcfile.write(path, np.arange(2**22, dtype="f4").reshape(16, 512, 512))
+    program = f"""
+def written():
+    with open("/proc/self/io") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("wchar"))
+with mrcfile.open(path, "r+", {how}) as mrc:
+    before = written()
+    mrc.header.ispg = 4
+print(written() - before)
+"""
+    assert int(run(program, path)) == 1024
+    assert get(path.read_bytes(), "<", "ispg") == 4
+
+
+def test_links_and_permissions_stay(tmp_path):
+    path = place(tmp_path, VOLUME.raw)
+    path.chmod(0o640)
+    link = tmp_path / "link.mrc"
+    link.symlink_to(path)
+    with mrcfile.open(link, "r+") as mrc:
+        mrc.set_data(np.zeros((2, 3), "f4"))
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert mrcfile.read(path).shape == (2, 3)
+
+
+def test_unclosed_objects_are_written(tmp_path):
+    """This mrcfile does too."""
+    path = tmp_path / "new.mrc"
+    program = "mrc = mrcfile.new(path); mrc.set_data(np.ones((2, 3), 'f4'))"
+    run_program(START + program, path)
+    assert (mrcfile.read(path) == 1).all()
+    mapped = tmp_path / "mapped.mrc"
+    run_program(
+        START + "mrc = mrcfile.mmap(path, 'w+'); mrc.set_data(np.ones((2, 3), 'i1'))", mapped
+    )
+    assert (mrcfile.read(mapped) == 1).all()
+    run_program(START + "mrc = mrcfile.open(path, 'r+'); mrc.data[:] = 2", mapped)
+    assert (mrcfile.read(mapped) == 2).all()
+
+
+def test_data_given_before_refused_data_are_kept(tmp_path):
+    path = tmp_path / "new.mrc"
+    with mrcfile.new(path) as mrc:
+        mrc.set_data(np.ones((2, 3), "f4"))
+        with pytest.raises(ValueError, match="float64"):
+            mrc.set_data(np.ones((2, 3)))
+    assert (mrcfile.read(path) == 1).all()
+
+
+def change(mrc: Any, step: int) -> None:
+    """Change something, the size or not."""
+    if step == 0:
+        mrc.header.ispg = 3
+    elif step == 1:
+        mrc.data[0, 0] = 55
+    elif step == 2:
+        mrc.set_extended_header(np.arange(step, dtype="u1"))
+    elif step == 3:
+        mrc.set_data(np.full((3, 2, 4), 9, "i2"))
+    elif step == 4:
+        mrc.set_data(np.full((3, 3), 9, ">f4"))
+    elif step == 5:
+        mrc.flush()
+
+
+@pytest.mark.parametrize("kind", ["plain", "gz", "bz2", "mmap"])
+@pytest.mark.parametrize("seed", range(12))
+def test_any_changes_in_any_order(tmp_path, kind, seed):
+    """As mrcfile does, the last state is in the file."""
+    random = np.random.default_rng(seed)
+    suffix = {"gz": ".gz", "bz2": ".bz2"}.get(kind, "")
+    path = place(tmp_path, VOLUME.raw, suffix)
+    with mrcfile.mmap(path, "r+") if kind == "mmap" else mrcfile.open(path, "r+") as mrc:
+        for step in random.integers(0, 6, 6):
+            change(mrc, step)
+        expected = mrc.header.tobytes() + mrc.extended_header.tobytes() + mrc.data.tobytes()
+    assert content(path) == expected
+    assert not debris(path)

@@ -1,0 +1,300 @@
+"""The functions that open and make files, which are the way in for most programs."""
+
+from __future__ import annotations
+
+import builtins
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from xarray_mrc.codec.header import HEADER_SIZE
+from xarray_mrc.mrcfile import utils
+from xarray_mrc.mrcfile.bzip2mrcfile import Bzip2MrcFile
+from xarray_mrc.mrcfile.future_mrcfile import FutureMrcFile
+from xarray_mrc.mrcfile.gzipmrcfile import GzipMrcFile
+from xarray_mrc.mrcfile.mrcfile import MrcFile
+from xarray_mrc.mrcfile.mrcmemmap import MrcMemmap
+from xarray_mrc.mrcfile.mrcobject import check_shape
+from xarray_mrc.storage.decoders import container_of
+
+__all__ = ["mmap", "new", "new_mmap", "open", "open_async", "read", "write"]
+
+Name = str | os.PathLike[str]
+Compression = Literal["gzip", "bzip2"] | None
+
+CLASSES: dict[str | None, type[MrcFile]] = {
+    None: MrcFile,
+    "gzip": GzipMrcFile,
+    "bzip2": Bzip2MrcFile,
+}
+SUFFIXES: dict[str, Compression] = {".gz": "gzip", ".bz2": "bzip2"}
+
+
+def new(
+    name: Name,
+    data: NDArray[Any] | None = None,
+    compression: Compression = None,
+    overwrite: bool = False,
+) -> MrcFile:
+    """Make a new file, which appears on disk when it is flushed or closed.
+
+    Parameters
+    ----------
+    name : str or os.PathLike
+        The file.
+    data : ndarray, optional
+        Its data.
+    compression : {None, "gzip", "bzip2"}
+        How to compress it, whatever its name.
+    overwrite : bool
+        Whether it may replace a file that is already there.
+
+    Returns
+    -------
+    MrcFile
+        In mode "w+".
+
+    Raises
+    ------
+    ValueError
+        The file is there, the compression is unknown, or the data can't be written; what is on the
+        disk stays as it was.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with new(os.path.join(tempfile.mkdtemp(), "new.mrc"), np.zeros((2, 3), np.int8)) as mrc:
+    ...     mrc.voxel_size = 1.5
+    """
+    if compression not in CLASSES:
+        raise ValueError(f"Unknown compression format '{compression}'")
+    mrc = CLASSES[compression](name, mode="w+", overwrite=overwrite)
+    if data is not None:
+        with closed_if_refused(mrc):
+            mrc.set_data(data)
+    return mrc
+
+
+def open(
+    name: Name, mode: str = "r", permissive: bool = False, header_only: bool = False
+) -> MrcFile:
+    """Open a file, compressed or not, as its first bytes tell.
+
+    Parameters
+    ----------
+    name : str or os.PathLike
+        The file.
+    mode : {"r", "r+", "w+"}
+        To read, to read and write, or to make a new file.
+    permissive : bool
+        Whether to warn of what is wrong with the file, instead of raising ValueError.
+    header_only : bool
+        Whether to leave out the data.
+
+    Returns
+    -------
+    MrcFile
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "new.mrc")
+    >>> write(path, np.arange(6, dtype=np.int8).reshape(2, 3))
+    >>> with open(path) as mrc:
+    ...     int(mrc.data.max())
+    5
+    """
+    exists = os.path.exists(name)
+    if exists and "w" in mode:
+        raise ValueError(
+            f"File '{os.fsdecode(name)}' already exists; use a different name, or delete it first "
+            f"or call 'mrcfile.new()' with 'overwrite=True' to overwrite it"
+        )
+    container = None
+    if exists:
+        with builtins.open(name, "rb") as file:
+            container = container_of(file.read(HEADER_SIZE))
+    opener = CLASSES.get(container, MrcFile)
+    return opener(name, mode=mode, permissive=permissive, header_only=header_only)
+
+
+def read(name: Name) -> NDArray[Any]:
+    """Read the data of a file, compressed or not, as far as it can be understood.
+
+    Parameters
+    ----------
+    name : str or os.PathLike
+        The file.
+
+    Returns
+    -------
+    ndarray
+        The caller's own.
+
+    Raises
+    ------
+    ValueError
+        They can't be read; a warning before says why.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "new.mrc")
+    >>> write(path, np.arange(6, dtype=np.int8).reshape(2, 3))
+    >>> read(path).shape
+    (2, 3)
+    """
+    with open(name, permissive=True) as mrc:
+        data: NDArray[Any] | None = mrc.data
+    if data is None:
+        raise ValueError(f"The data of '{os.fsdecode(name)}' can't be read: see the warnings")
+    data.flags.writeable = True
+    return data
+
+
+def write(
+    name: Name,
+    data: NDArray[Any] | None = None,
+    overwrite: bool = False,
+    voxel_size: Any = None,
+) -> None:
+    """Write data to a new file, compressed if its name ends in ``.gz`` or ``.bz2``.
+
+    Parameters
+    ----------
+    name : str or os.PathLike
+        The file.
+    data : ndarray, optional
+        Its data.
+    overwrite : bool
+        Whether it may replace a file that is already there.
+    voxel_size : number, or three of them for x, y, z
+        In angstrom.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "new.mrc.gz")
+    >>> write(path, np.zeros((2, 3), np.int8), voxel_size=1.5)
+    """
+    compression = SUFFIXES.get(os.path.splitext(os.fsdecode(name))[1])
+    mrc = new(name, data, compression, overwrite)
+    if voxel_size is not None:
+        with closed_if_refused(mrc):
+            mrc.voxel_size = voxel_size
+    mrc.close()
+
+
+def open_async(name: Name, mode: str = "r", permissive: bool = False) -> FutureMrcFile:
+    """Open a file in a thread of its own.
+
+    Parameters
+    ----------
+    name, mode, permissive
+        As for `open`.
+
+    Returns
+    -------
+    FutureMrcFile
+        Its ``result()`` is the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "new.mrc")
+    >>> write(path, np.zeros((2, 3), np.int8))
+    >>> open_async(path).result().data.shape
+    (2, 3)
+    """
+    return FutureMrcFile(open, (name,), {"mode": mode, "permissive": permissive})
+
+
+def mmap(name: Name, mode: str = "r", permissive: bool = False) -> MrcMemmap:
+    """Open a file whose data are mapped: read when they are looked at. It can't be compressed.
+
+    Parameters
+    ----------
+    name, mode, permissive
+        As for `open`.
+
+    Returns
+    -------
+    MrcMemmap
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "new.mrc")
+    >>> write(path, np.arange(6, dtype=np.int8).reshape(2, 3))
+    >>> mmap(path).data[1]
+    memmap([3, 4, 5], dtype=int8)
+    """
+    return MrcMemmap(name, mode=mode, permissive=permissive)
+
+
+def new_mmap(
+    name: Name,
+    shape: tuple[int, ...],
+    mrc_mode: int = 0,
+    fill: Any = None,
+    overwrite: bool = False,
+    extended_header: NDArray[Any] | None = None,
+    exttyp: str | bytes | None = None,
+) -> MrcMemmap:
+    """Make a new file with room for data, to be filled through the map that it gives.
+
+    Parameters
+    ----------
+    name : str or os.PathLike
+        The file.
+    shape : tuple of int
+        Of the data.
+    mrc_mode : int
+        Mode of the data.
+    fill : number, optional
+        What to fill them with; they are zeros otherwise, which take no time and no room.
+    overwrite : bool
+        Whether it may replace a file that is already there.
+    extended_header : ndarray, optional
+        Of any dtype and shape.
+    exttyp : str or bytes
+        Its type.
+
+    Returns
+    -------
+    MrcMemmap
+        In mode "w+".
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> mrc = new_mmap(os.path.join(tempfile.mkdtemp(), "new.mrc"), (2, 3, 4), mrc_mode=2)
+    >>> mrc.data[1] = 1.5
+    >>> mrc.close()
+    """
+    check_shape(tuple(shape), "shape")
+    dtype = utils.dtype_from_mode(mrc_mode)
+    mrc = MrcMemmap(name, mode="w+", overwrite=overwrite)
+    with closed_if_refused(mrc):
+        if extended_header is not None:
+            mrc.set_extended_header(extended_header)
+        if exttyp is not None:
+            mrc.header.exttyp = exttyp
+        mrc._allocate(dtype, tuple(shape), fill)
+        mrc.update_header_from_data()
+        mrc.flush()
+    return mrc
+
+
+@contextmanager
+def closed_if_refused(mrc: MrcFile) -> Iterator[None]:
+    """Leave the disk as it was if what a new file was made for can't be done."""
+    try:
+        yield
+    except BaseException:
+        mrc._is_refused = True
+        mrc.close()
+        raise

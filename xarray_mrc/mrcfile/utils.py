@@ -1,0 +1,367 @@
+"""Modes, byte orders, shapes and texts: what the classes and their users ask for."""
+
+from __future__ import annotations
+
+import math
+import string
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from xarray_mrc.codec.header import STAMP_ORDERS
+from xarray_mrc.codec.layout import STACK_SPACE_GROUPS
+from xarray_mrc.codec.modes import MODES, ByteOrder
+from xarray_mrc.mrcfile.constants import IMAGE_STACK_SPACEGROUP
+
+__all__ = [
+    "byte_order_from_machine_stamp",
+    "byte_orders_equal",
+    "bytes_from_string",
+    "data_dtype_from_header",
+    "data_shape_from_header",
+    "dtype_from_mode",
+    "is_printable_ascii",
+    "machine_stamp_from_byte_order",
+    "mode_from_dtype",
+    "normalise_byte_order",
+    "pretty_machine_stamp",
+    "printable_string_from_bytes",
+    "spacegroup_is_volume_stack",
+]
+
+# The modes that have a numpy dtype of their own. Unsigned bytes are widened.
+_MODE_TO_DTYPE = {
+    number: np.dtype(mode.sample.dtype)
+    for number, mode in MODES.items()
+    if mode.sample.parts == 1 and not mode.sample.packed
+}
+_DTYPE_TO_MODE = {dtype.str[1:]: number for number, dtype in _MODE_TO_DTYPE.items()} | {"u1": 6}
+
+# The first stamp of each order is the one that is written.
+_byte_order_to_machine_stamp: dict[str, bytearray] = {
+    order: bytearray(stamp + bytes(2)) for stamp, order in reversed(STAMP_ORDERS.items())
+}
+
+PRINTABLE = string.digits + string.ascii_letters + string.punctuation + " "
+
+
+def data_dtype_from_header(header: Any) -> np.dtype[Any]:
+    """Give the dtype of the data, in the byte order of the header.
+
+    Parameters
+    ----------
+    header : recarray
+        A header as `MrcObject.header` gives it.
+
+    Returns
+    -------
+    dtype
+
+    Raises
+    ------
+    ValueError
+        The mode has no dtype.
+
+    Examples
+    --------
+    >>> from xarray_mrc.mrcfile.dtypes import HEADER_DTYPE
+    >>> header = np.zeros((), HEADER_DTYPE).view(np.recarray)
+    >>> header.mode = 2
+    >>> data_dtype_from_header(header)
+    dtype('float32')
+    """
+    return dtype_from_mode(header.mode).newbyteorder(header.mode.dtype.byteorder)
+
+
+def data_shape_from_header(header: Any) -> tuple[int, ...]:
+    """Give the shape of the data: 2-D for a single image, 4-D for a stack of whole volumes.
+
+    Parameters
+    ----------
+    header : recarray
+        A header as `MrcObject.header` gives it.
+
+    Returns
+    -------
+    tuple of int
+
+    Examples
+    --------
+    >>> from xarray_mrc.mrcfile.dtypes import HEADER_DTYPE
+    >>> header = np.zeros((), HEADER_DTYPE).view(np.recarray)
+    >>> header.nx, header.ny, header.nz, header.mz, header.ispg = 5, 4, 6, 3, 401
+    >>> data_shape_from_header(header)
+    (2, 3, 4, 5)
+    """
+    nx, ny, nz, mz = (int(header[name]) for name in ("nx", "ny", "nz", "mz"))
+    if spacegroup_is_volume_stack(header.ispg) and mz > 0 and nz % mz == 0:
+        return (nz // mz, mz, ny, nx)
+    if header.ispg == IMAGE_STACK_SPACEGROUP and nz == 1:
+        return (ny, nx)
+    return (nz, ny, nx)
+
+
+def mode_from_dtype(dtype: DTypeLike) -> int:
+    """Give the mode that holds a dtype of any byte order; unsigned bytes are widened to mode 6.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the data.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        No mode holds it.
+
+    Examples
+    --------
+    >>> mode_from_dtype(np.float32)
+    2
+    """
+    dtype = np.dtype(dtype)
+    mode = _DTYPE_TO_MODE.get(f"{dtype.kind}{dtype.itemsize}")
+    if mode is None:
+        raise ValueError(f"dtype '{dtype}' cannot be converted to an MRC file mode")
+    return mode
+
+
+def dtype_from_mode(mode: Any) -> np.dtype[Any]:
+    """Give the dtype of a mode, in native byte order.
+
+    Parameters
+    ----------
+    mode : number or array of one number
+        The mode.
+
+    Returns
+    -------
+    dtype
+
+    Raises
+    ------
+    ValueError
+        The mode has no dtype.
+
+    Examples
+    --------
+    >>> dtype_from_mode(12)
+    dtype('float16')
+    """
+    numbers = np.asarray(mode)
+    if numbers.size != 1:
+        raise ValueError("Mode array should contain exactly one item")
+    dtype = _MODE_TO_DTYPE.get(numbers.item())
+    if dtype is None:
+        raise ValueError(f"Unrecognised mode '{numbers.item()}'")
+    return dtype
+
+
+def pretty_machine_stamp(machst: Iterable[int]) -> str:
+    r"""Give a machine stamp as text.
+
+    Parameters
+    ----------
+    machst : bytes or array of uint8
+        The stamp.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> pretty_machine_stamp(b"DA\0\0")
+    '0x44 0x41 0x00 0x00'
+    """
+    return " ".join(f"0x{byte:02x}" for byte in machst)
+
+
+def byte_order_from_machine_stamp(machst: Iterable[int]) -> ByteOrder:
+    """Give the byte order that a machine stamp names.
+
+    Parameters
+    ----------
+    machst : bytes or array of uint8
+        The stamp; its last two bytes are not looked at.
+
+    Returns
+    -------
+    {"<", ">"}
+
+    Raises
+    ------
+    ValueError
+        It names none.
+
+    Examples
+    --------
+    >>> byte_order_from_machine_stamp(bytes([0x11, 0x11, 0, 0]))
+    '>'
+    """
+    stamp = bytes(bytearray(machst))
+    order = STAMP_ORDERS.get(stamp[:2])
+    if order is None:
+        raise ValueError(f"Unrecognised machine stamp: {pretty_machine_stamp(stamp)}")
+    return order
+
+
+def machine_stamp_from_byte_order(byte_order: str = "=") -> bytearray:
+    """Give the machine stamp of a byte order.
+
+    Parameters
+    ----------
+    byte_order : {"=", "<", ">"}
+        The order.
+
+    Returns
+    -------
+    bytearray
+
+    Examples
+    --------
+    >>> pretty_machine_stamp(machine_stamp_from_byte_order("<"))
+    '0x44 0x44 0x00 0x00'
+    """
+    return _byte_order_to_machine_stamp[normalise_byte_order(byte_order)]
+
+
+def byte_orders_equal(a: str, b: str) -> bool:
+    """Whether two byte orders, either of which may be "=", are the same here.
+
+    Parameters
+    ----------
+    a, b : {"=", "<", ">"}
+        The orders.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> byte_orders_equal("<", ">")
+    False
+    """
+    return normalise_byte_order(a) == normalise_byte_order(b)
+
+
+def normalise_byte_order(byte_order: str) -> ByteOrder:
+    """Give a byte order as "<" or ">".
+
+    Parameters
+    ----------
+    byte_order : {"=", "<", ">"}
+        The order.
+
+    Returns
+    -------
+    {"<", ">"}
+
+    Raises
+    ------
+    ValueError
+        It is none of these.
+
+    Examples
+    --------
+    >>> normalise_byte_order(">")
+    '>'
+    """
+    if byte_order not in ("<", ">", "="):
+        raise ValueError(f"Unrecognised byte order indicator '{byte_order}'")
+    if byte_order == "=":
+        return "<" if sys.byteorder == "little" else ">"
+    return "<" if byte_order == "<" else ">"
+
+
+def spacegroup_is_volume_stack(ispg: Any) -> bool:
+    """Whether a space group stands for a stack of volumes.
+
+    Parameters
+    ----------
+    ispg : int
+        The space group.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> spacegroup_is_volume_stack(401)
+    True
+    """
+    return int(ispg) in STACK_SPACE_GROUPS
+
+
+def is_printable_ascii(string_: str) -> bool:
+    r"""Whether a text has nothing but printable characters of ASCII.
+
+    Parameters
+    ----------
+    string_ : str
+        The text.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_printable_ascii("two\nlines")
+    False
+    """
+    return all(character in PRINTABLE for character in string_)
+
+
+def printable_string_from_bytes(bytes_: bytes) -> str:
+    r"""Give the printable ASCII of some bytes and leave out the rest.
+
+    Parameters
+    ----------
+    bytes_ : bytes
+        Of any kind.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> printable_string_from_bytes(b"cell\0\xb0")
+    'cell'
+    """
+    return "".join(c for c in bytes(bytes_).decode("latin-1") if c in PRINTABLE)
+
+
+def bytes_from_string(string_: str) -> bytes:
+    """Encode a text that is ASCII; UnicodeError if it is not.
+
+    Parameters
+    ----------
+    string_ : str
+        The text.
+
+    Returns
+    -------
+    bytes
+
+    Examples
+    --------
+    >>> bytes_from_string("FEI1")
+    b'FEI1'
+    """
+    return string_.encode("ascii")
+
+
+def data_nbytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Count the bytes of data, in numbers that do not overflow."""
+    return math.prod(shape) * dtype.itemsize

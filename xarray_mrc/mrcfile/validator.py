@@ -1,0 +1,107 @@
+"""Says whether files are valid: ``python -m xarray_mrc.mrcfile.validator FILE...``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+from xarray_mrc.mrcfile import load_functions
+
+__all__ = ["main", "validate", "validate_all"]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Check files, and give the exit status: 0 if all are valid, else 1.
+
+    Parameters
+    ----------
+    args : sequence of str, optional
+        The files; by default those of the command line.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> main([])
+    0
+    """
+    parser = argparse.ArgumentParser(description="Check whether MRC files are valid.")
+    parser.add_argument("input_file", nargs="*", help="a file, compressed or not")
+    return 0 if validate_all(parser.parse_args(args).input_file) else 1
+
+
+def validate_all(names: Iterable[str], print_file: TextIO | None = None) -> bool:
+    """Check several files, all of them whatever the first ones are like.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The files.
+    print_file : text stream, optional
+        Where to say what is wrong; by default the standard output.
+
+    Returns
+    -------
+    bool
+        Whether all are valid.
+
+    Examples
+    --------
+    >>> validate_all([])
+    True
+    """
+    verdicts = [validate(name, print_file) for name in names]
+    return all(verdicts)
+
+
+def validate(name: str | os.PathLike[str], print_file: TextIO | None = None) -> bool:
+    """Check a file, and print what is wrong with it.
+
+    Parameters
+    ----------
+    name : str or os.PathLike
+        The file, compressed or not.
+    print_file : text stream, optional
+        Where to print; by default the standard output.
+
+    Returns
+    -------
+    bool
+        Whether the file is valid. One that can't be read is not.
+
+    Warns
+    -----
+    RuntimeWarning
+        Of what is so wrong that the file can be read in permissive mode only.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> os.chdir(tempfile.mkdtemp())
+    >>> load_functions.write("new.mrc", np.zeros((2, 3), np.int8))
+    >>> validate("new.mrc")
+    Checking if new.mrc is a valid MRC2014 file...
+    File appears to be valid.
+    True
+    """
+    print(f"Checking if {os.fsdecode(name)} is a valid MRC2014 file...", file=print_file)
+    try:
+        with load_functions.open(name, permissive=True) as mrc:
+            is_valid = mrc.validate(print_file=print_file)
+    except Exception:  # whatever it is, the user is told, and the next file checked
+        print(traceback.format_exc(), file=print_file)
+        return False
+    if is_valid:
+        print("File appears to be valid.", file=print_file)
+    return is_valid
+
+
+if __name__ == "__main__":
+    sys.exit(main())
