@@ -15,6 +15,7 @@ import xarray as xr
 import xarray_mrc
 
 DIMS = ("z", "y", "x")
+seen = []
 
 
 def ramp(shape, chunks, number=0):
@@ -57,14 +58,15 @@ def overwrite_alone(path):
 
 
 def pack_slowly(path):
-    """Write a compressed file with a rest before each block."""
+    """Write a compressed file, and stop half way."""
     array = ramp((24, 256, 256), (4, 256, 256))
     with dask.config.set(scheduler="synchronous"):
         xarray_mrc.to_mrc(array.copy(data=array.data.map_blocks(rest)), path, compression="gzip")
 
 
 def rest(block):
-    time.sleep(0.05)
+    seen.append(block.size)
+    time.sleep(600 if sum(seen) > 3 * block.size > 0 else 0)
     return block
 
 

@@ -1,4 +1,4 @@
-"""Run the benchmarks of reading and print the tables: ci/bench [--mib 1024] [--only warm] ...
+"""Run the benchmarks and print the tables: ci/bench [--mib 1024] [--only warm] ...
 
 With --write FILE the tables also replace those in a page of the documentation.
 """
@@ -13,11 +13,12 @@ from pathlib import Path
 import cluster
 import cold
 import warm
+import write
 from harness import machine, measure, print_rows
 from peers import make_file
 
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
-PARTS = ("warm", "cold", "cluster")
+PARTS = ("warm", "cold", "cluster", "write")
 
 
 def main() -> None:
@@ -44,6 +45,9 @@ def main() -> None:
         if "cold" in parts:
             title = "Page cache dropped, a fresh process each, median"
             lines += ["", *print_rows(title, cold.rows(path, options.cold_runs))]
+        if "write" in parts:
+            rows = map(measure, write.cases(folder, options.mib))
+            lines += ["", *print_rows("Writing, to the disk, best of all runs", rows)]
     if options.write:
         before, rest = options.write.read_text().split(BEGIN)
         after = rest.split(END)[1]
