@@ -172,9 +172,9 @@ def open_like(like: str | os.PathLike[str] | xr.Dataset | xr.DataArray | None) -
 def write_data(data: xr.Variable, place: Destination) -> Statistics:
     """Write all blocks, and give the statistics of all."""
     if data.chunks is None and data.nbytes <= SMALL_NBYTES:
-        ends = ((0,),) * data.ndim
-        found = write_block(data.to_numpy(), place=place, starts=ends, block_id=(0,) * data.ndim)
-        return merged(found)
+        starts = place.starts(tuple((length,) for length in data.shape))
+        block = data.to_numpy()
+        return merged(write_block(block, place=place, starts=starts, block_id=(0,) * data.ndim))
     import dask
 
     # What is in this process is not sent to others to be written.

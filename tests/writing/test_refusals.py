@@ -1,0 +1,108 @@
+"""What MRC can't hold is refused, with a hint, and nothing is touched."""
+
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from xarray_mrc import MrcWarning, open_mrc, to_mrc
+
+DIMS = ("z", "y", "x")
+ANGSTROM = {"units": "angstrom"}
+
+
+def zeros(dtype="f4", shape=(2, 3, 4), dims=DIMS, **coords):
+    found = {dim: (dim, np.array(at, "f8"), ANGSTROM) for dim, at in coords.items()}
+    return xr.DataArray(np.zeros(shape, dtype), found, dims)
+
+
+REFUSED = [
+    (zeros("f8"), {}, "astype.'float32'"),
+    (zeros("i8"), {}, "int16"),
+    (zeros("?"), {}, "astype.'int8'"),
+    (zeros("c16"), {}, "complex64"),
+    (zeros("U1"), {}, "expected numbers"),
+    (zeros(), {"mode": 5}, "expected one of 0, 1, 2"),
+    (zeros("c8"), {"mode": 2}, "complex"),
+    (zeros("u1"), {"mode": 16}, "no dimension rgb"),
+    (zeros("u1", dims=("y", "x", "rgb")), {}, "expected 3"),
+    (zeros("f4", (2, 2, 3), ("y", "x", "rgb")), {}, "uint8"),
+    (zeros(), {"mode": 2, "dtype": "i2"}, "mode=2 holds float32"),
+    (zeros("i4") + 40000, {"mode": 1}, "40000"),
+    (zeros("f4") + 0.5, {"mode": 1}, "0.5"),
+    (zeros("u1") + np.uint8(16), {"mode": 101}, "from 0 to 15"),
+    (zeros("c8") + 0.5j, {"mode": 3}, "0.5"),
+    (zeros("f4") + 1e6, {"mode": 12}, "float16"),
+    (zeros("u1") + np.uint8(200), {"dtype": "i1"}, "200"),
+    (zeros(shape=(2, 3), dims=("z", "x")), {}, "expected one of"),
+    (zeros(shape=(2,), dims=("x",)), {}, "expected one of"),
+    (zeros(dims=("tilt", "y", "x")), {}, "kind='image_stack'"),
+    (zeros(), {"kind": "image"}, "has 2"),
+    (zeros(), {"kind": "stack"}, "expected one of image"),
+    (zeros(shape=(0, 3, 4)), {}, "length 0"),
+    (zeros(x=[0, 1, 2, 4]), {}, "sortby"),
+    (zeros(x=[3, 2, 1, 0]), {}, "sortby.'x'"),
+    (zeros(x=[0, 0, 0, 0]), {}, "evenly"),
+    (zeros(x=[0, 1, 2, np.nan]), {}, "no positions"),
+    (zeros(), {"voxel_size": (1, 2)}, "three of them"),
+    (zeros(), {"voxel_size": -1.0}, "length in angstrom"),
+    (zeros(), {"voxel_size": {"w": 1.0}}, "length in angstrom"),
+    (zeros(), {"labels": ["a" * 81]}, "80"),
+    (zeros(), {"labels": ["a"] * 11}, "at most 10"),
+    (zeros(), {"labels": "\u4e2d"}, "Latin-1"),
+    (zeros(), {"compression": "xz"}, "can't be written"),
+    (zeros().to_dataset(name="a").assign(b=1), {}, "'data'"),
+    (zeros(), {"like": zeros()}, "does not know its file"),
+]
+
+
+@pytest.mark.parametrize(("array", "options", "said"), REFUSED)
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_refused(tmp_path, array, options, said, chunked, suffix):
+    old = tmp_path / f"a.mrc{suffix}"
+    old.write_bytes(b"old")
+    with pytest.raises(ValueError, match=said):
+        to_mrc(array.chunk(1) if chunked else array, old, overwrite=True, **options)
+    assert old.read_bytes() == b"old"
+    # Threads that were at work when the first one failed clear up after themselves.
+    for _ in range(500):
+        if list(tmp_path.iterdir()) == [old]:
+            return
+        time.sleep(0.01)
+    raise AssertionError(list(tmp_path.iterdir()))
+
+
+def test_an_existing_file(tmp_path):
+    to_mrc(zeros(), tmp_path / "a.mrc")
+    raw = (tmp_path / "a.mrc").read_bytes()
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        to_mrc(zeros() + 1, tmp_path / "a.mrc")
+    with pytest.raises(FileExistsError, match="compute=False"):
+        to_mrc(zeros() + 1, tmp_path / "a.mrc", overwrite=True, compute=False)
+    with pytest.raises(ValueError, match="compressed"):
+        to_mrc(zeros(), tmp_path / "b.mrc.gz", compute=False)
+    assert (tmp_path / "a.mrc").read_bytes() == raw
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mrc"]
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        to_mrc(zeros(), tmp_path / "none" / "a.mrc")
+
+
+def test_units_that_are_not_known_are_told(tmp_path):
+    array = zeros(x=[0, 1, 2, 3])
+    array.x.attrs["units"] = "nm"
+    with pytest.warns(MrcWarning, match="'nm'"):
+        to_mrc(array, tmp_path / "a.mrc")
+    assert "units" not in open_mrc(tmp_path / "a.mrc").x.attrs
+
+
+def test_no_voxel_size_is_told(tmp_path):
+    array = zeros(shape=(1, 1), dims=("y", "x"), x=[5], y=[5])
+    with pytest.warns(MrcWarning, match="voxel_size="):
+        to_mrc(array, tmp_path / "a.mrc")
+    to_mrc(array, tmp_path / "a.mrc", voxel_size=2, overwrite=True)
+    assert open_mrc(tmp_path / "a.mrc").x.values.tolist() == [5]
