@@ -1,6 +1,6 @@
 """Packing a file side by side with mrcfile and gzip, in one run.
 
-    python tests/benchmarks/compress.py [--mib 1024] [--runs 1] [--forms int16 ...] [FOLDER]
+    python tests/benchmarks/compress.py [--mib 1024] [--runs 1] [--form int16] [FOLDER]
 
 Prints seconds, the size of the packed file, and both as ratios to mrcfile and to `gzip -6`.
 Nothing here is a test: the ratios that hold on one computer are reported in docs/compression.md.
@@ -73,11 +73,11 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, help="where the test files are made")
     parser.add_argument("--mib", type=int, default=1024)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--forms", nargs="*", default=[*MODES])
+    parser.add_argument("--form", action="append", choices=[*MODES])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        for form in options.forms:
+        for form in options.form or MODES:
             source = make_file(folder / "source.mrc", form, options.mib)
             print(f"{options.mib} MiB of {form}, sections of {SIDE} x {SIDE}", flush=True)
             seconds: dict[str, list[float]] = {}

@@ -1,6 +1,6 @@
 """Converting a file to Zarr side by side with xarray's own way, in one run.
 
-    python tests/benchmarks/convert.py [--mib 1024] [--runs 3] [--forms int16 ...] [FOLDER]
+    python tests/benchmarks/convert.py [--mib 1024] [--runs 3] [--form int16] [FOLDER]
 
 Prints seconds, the size of the group, and both as ratios to xarray's. Nothing here is a test: the
 ratios that hold on one computer are reported in docs/convert.md.
@@ -30,11 +30,11 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, help="where the test files are made")
     parser.add_argument("--mib", type=int, default=1024)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--forms", nargs="*", default=["int16"])
+    parser.add_argument("--form", action="append")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         source, target = Path(name, "source.mrc"), Path(name, "a.zarr")
-        for form in options.forms:
+        for form in options.form or ["int16"]:
             make_file(source, form, options.mib)
             dataset = xr.open_dataset(source, engine="mrc")
             jobs: dict[str, Callable[[], object]] = {

@@ -26,7 +26,7 @@ def noise(section: int) -> NDArray[np.float32]:
 def sections(form: str, count: int) -> Iterator[NDArray[Any]]:
     """Make sections: noise as floats, as 16-bit densities, or counts of electrons in 8 bits.
 
-    Sixteen of them are made, and then come again: no compressor looks back that far.
+    Sixteen of them are made, and then come again, moved so far that no chunk has the same twice.
     """
     made: list[NDArray[Any]] = []
     for number in range(min(count, 16)):
@@ -39,7 +39,7 @@ def sections(form: str, count: int) -> Iterator[NDArray[Any]]:
         made.append(plane)
         yield plane
     for number in range(16, count):
-        yield made[number % 16]
+        yield np.roll(made[number % 16], (211 * (number // 16), 397 * (number // 16)), (0, 1))
 
 
 def make_file(path: Path, form: str, mib: int) -> Path:
