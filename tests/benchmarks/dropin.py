@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from mrcbytes import header
@@ -47,7 +48,7 @@ def edit(mrc):
     mrc.header.ispg = 1 + int(mrc.header.ispg)
     mrc.close()
 path = {path!r}
-if "data" in {task!r}:
+if "data)" in {task!r} or ", data" in {task!r}:
     data = np.fromfile(path, "f4", offset=1024).reshape(-1, {side}, {side})
     mrc = mrcfile.mrcobject.MrcObject()
     mrc._create_default_attributes()
@@ -64,14 +65,17 @@ print(json.dumps([
 def make_files(path: Path, sections: int) -> None:
     """Write float32 noise, 4 MiB a section, plain, and the first 56 sections within gzip."""
     noise = np.random.default_rng(0).normal(size=(56, SIDE, SIDE)).astype("<f4")
-    for count, opened in (
-        (sections, path.open("wb")),
-        (min(sections, 56), gzip.open(f"{path}.gz", "wb", compresslevel=1)),
-    ):
-        with opened as file:
-            file.write(header(nx=SIDE, ny=SIDE, nz=count, mx=SIDE, my=SIDE, mz=count))
-            for section in range(count):
-                file.write(noise[section % 56].tobytes())
+    packed = min(sections, 56)
+    with path.open("wb") as plain:
+        fill(plain, noise, sections)
+    with gzip.open(f"{path}.gz", "wb", compresslevel=1) as compressed:
+        fill(compressed, noise, packed)
+
+
+def fill(file: IO[bytes], noise: np.ndarray, count: int) -> None:
+    file.write(header(nx=SIDE, ny=SIDE, nz=count, mx=SIDE, my=SIDE, mz=count))
+    for section in range(count):
+        file.write(noise[section % len(noise)].tobytes())
 
 
 def measure(task: str, module: str, path: Path) -> list[float]:

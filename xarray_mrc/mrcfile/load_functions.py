@@ -66,6 +66,7 @@ def new(
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> with new(os.path.join(tempfile.mkdtemp(), "new.mrc"), np.zeros((2, 3), np.int8)) as mrc:
     ...     mrc.voxel_size = 1.5
     """
@@ -101,6 +102,7 @@ def open(
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> path = os.path.join(tempfile.mkdtemp(), "new.mrc")
     >>> write(path, np.arange(6, dtype=np.int8).reshape(2, 3))
     >>> with open(path) as mrc:
@@ -142,6 +144,7 @@ def read(name: Name) -> NDArray[Any]:
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> path = os.path.join(tempfile.mkdtemp(), "new.mrc")
     >>> write(path, np.arange(6, dtype=np.int8).reshape(2, 3))
     >>> read(path).shape
@@ -177,6 +180,7 @@ def write(
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> path = os.path.join(tempfile.mkdtemp(), "new.mrc.gz")
     >>> write(path, np.zeros((2, 3), np.int8), voxel_size=1.5)
     """
@@ -204,6 +208,7 @@ def open_async(name: Name, mode: str = "r", permissive: bool = False) -> FutureM
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> path = os.path.join(tempfile.mkdtemp(), "new.mrc")
     >>> write(path, np.zeros((2, 3), np.int8))
     >>> open_async(path).result().data.shape
@@ -227,6 +232,7 @@ def mmap(name: Name, mode: str = "r", permissive: bool = False) -> MrcMemmap:
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> path = os.path.join(tempfile.mkdtemp(), "new.mrc")
     >>> write(path, np.arange(6, dtype=np.int8).reshape(2, 3))
     >>> mmap(path).data[1]
@@ -271,6 +277,7 @@ def new_mmap(
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> mrc = new_mmap(os.path.join(tempfile.mkdtemp(), "new.mrc"), (2, 3, 4), mrc_mode=2)
     >>> mrc.data[1] = 1.5
     >>> mrc.close()
