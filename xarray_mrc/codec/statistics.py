@@ -7,8 +7,10 @@ leave zeros or huge numbers where nothing was computed.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +21,9 @@ __all__ = ["UNKNOWN", "StatedStatistics", "Statistics", "measure", "stated_stati
 
 # The format's values for "not computed": DMAX < DMIN, DMEAN below both, a negative RMS.
 UNKNOWN = {"dmin": 0.0, "dmax": -1.0, "dmean": -2.0, "rms": -1.0}
-# Values of which a copy in float64 stays in the processor's cache.
-BLOCK = 2**15
+# Values that are measured in one go: of fewer, threads would wait for each other between the steps;
+# of more, the copy in float64 would not stay in the processor's cache.
+BLOCK = 2**17
 UNSET = 1e37  # SerialEM and IMOD begin with 1e38 or the greatest float32
 
 
@@ -183,7 +186,8 @@ def measure_block(block: NDArray[np.generic]) -> Statistics:
     is_complex = block.dtype.kind == "c"
     # numpy has no fast way to compare what is not native or of 16 bits.
     slow = not block.dtype.isnative or block.dtype == np.float16
-    wide = block.astype(np.complex128 if is_complex else np.float64)
+    wide = scratch(block.size, np.complex128 if is_complex else np.float64)
+    np.copyto(wide, block)
     if is_complex:
         low = high = math.nan
     else:
@@ -209,6 +213,17 @@ def measure_block(block: NDArray[np.generic]) -> Statistics:
     squares = float(parts.sum())
     mean = complex(mean) if is_complex else float(mean)
     return Statistics(wide.size, low, high, mean, squares, nans, infinities)
+
+
+_local = threading.local()
+
+
+def scratch(count: int, dtype: type[np.generic]) -> NDArray[Any]:
+    """Give a thread's one working array: new memory would be filled with zeros first, each time."""
+    if not hasattr(_local, "memory"):
+        _local.memory = np.empty(BLOCK, np.complex128)
+    memory: NDArray[np.complex128] = _local.memory
+    return memory.view(dtype)[:count]
 
 
 def stated_statistics(header: Header) -> StatedStatistics:
