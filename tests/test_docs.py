@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import xarray_mrc
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
 MODULES = sorted(
     ["xarray_mrc"] + [m.name for m in pkgutil.walk_packages(xarray_mrc.__path__, "xarray_mrc.")]
 )
@@ -49,18 +52,48 @@ def write_inputs(folder):
 def test_readme_snippets(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     volume = write_inputs(tmp_path)
-    snippets = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-    assert len(snippets) == 5
     names = {}
-    for snippet in snippets:
-        exec(compile(snippet, str(README), "exec"), names)
+    assert run_snippets(README, names) == 8
     assert names["section"].shape == (32, 32)
     assert float(names["mean"]) == pytest.approx(volume.mean(dtype="f8"), abs=1e-6)
     assert names["series"].tilt_angle.values.tolist() == [-3, 0, 3]
     assert names["series"].defocus.values.tolist() == [-4, -4, -4]
     assert names["binned"].z.values.tolist() == [0.75, 3.75, 6.75, 9.75]
-    assert "exttyp" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "exttyp" in said
+    assert "cella: (48.0, 48.0, 96.0) -> (43.2" in said
+    assert "valid (mrc2014)" in said
     assert (tmp_path / "binned.zarr").is_dir()
+    assert xarray_mrc.open_mrc("binned.mrc.gz").z.values.tolist() == [0.75, 3.75, 6.75, 9.75]
+    assert xr.open_zarr("tomo.zarr").data.dtype == "f4"
+    assert xarray_mrc.read_header("tomo.mrc").voxel_size == (1.5, 1.5, 1.5)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_snippets_of_the_documentation(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_inputs(tmp_path)
+    ds = xr.open_dataset("tomo.mrc", engine="mrc", chunks={}).load()
+    (tmp_path / "tilts.mrc").unlink()
+    if page == "writing.md":
+        (tmp_path / "tomo.mrc").unlink()
+    names = {"xarray_mrc": xarray_mrc, "ds": ds, "da": ds.data, "part": ds.data[2:4]}
+    run_snippets(ROOT / "docs" / page, names, between=lambda: page == "writing.md" and clear())
+
+
+def clear():
+    """Let the next snippet begin with an empty folder."""
+    for path in Path().iterdir():
+        path.unlink()
+
+
+def run_snippets(page, names, between=bool):
+    """Run the Python of a page, block after block; give their number."""
+    snippets = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    for snippet in snippets:
+        exec(compile(snippet, str(page), "exec"), names)
+        between()
+    return len(snippets)
 
 
 @pytest.mark.parametrize("name", MODULES)
