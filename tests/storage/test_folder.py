@@ -128,3 +128,15 @@ def test_who_died_between_two_names_loses_nothing(tmp_path, is_replaced):
     folders.clear_remains(str(path))
     assert content(path) == ("new" if is_replaced else "old")
     assert os.listdir(tmp_path) == ["a.zarr"]
+
+
+@pytest.mark.parametrize("suffix", [".old", ".part"])
+@pytest.mark.parametrize("middle", ["mine", "0123456789abcdef.mine", "0123456789abcdefa"])
+def test_a_folder_with_a_name_like_that_is_left_alone(tmp_path, middle, suffix):
+    mine = tmp_path / f".a.zarr.{middle}{suffix}"
+    mine.mkdir()
+    fill(mine, "all I have")
+    with new_folder(str(tmp_path / "a.zarr")) as part:
+        fill(part)
+    assert content(tmp_path / "a.zarr") == "new"
+    assert content(mine) == "all I have"

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from xarray_mrc.storage.sink import PART_SUFFIX, already_there, lock, not_shared, prefix_of
 
@@ -89,12 +89,12 @@ def held(folder: str) -> Iterator[bool]:
 
 def clear_remains(path: str) -> None:
     """Remove what processes that died have left; the old folder of one goes back to its place."""
-    prefix = prefix_of(path)
+    parent, prefix = os.path.split(prefix_of(path))
     for suffix in (OLD_SUFFIX, PART_SUFFIX):
-        for found in Path(prefix).parent.glob("*" + suffix):
-            if not str(found).startswith(prefix):
-                continue
-            with suppress(OSError), held(str(found)) as is_ours:
+        pattern = re.compile(re.escape(prefix) + "[0-9a-f]{16}" + re.escape(suffix))
+        for name in filter(pattern.fullmatch, os.listdir(parent)):
+            found = os.path.join(parent, name)
+            with suppress(OSError), held(found) as is_ours:
                 if is_ours and suffix == OLD_SUFFIX and not os.path.lexists(path):
                     os.rename(found, path)
                 elif is_ours:
