@@ -93,6 +93,25 @@ def test_the_old_one_comes_back_if_the_new_one_can_not_have_its_name(tmp_path, m
     assert os.listdir(tmp_path) == ["a.zarr"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no folder can be synced there")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_its_name_outlasts_a_power_cut(tmp_path, overwrite, monkeypatch):
+    path, fsync, synced = tmp_path / "a.zarr", os.fsync, []
+    if overwrite:
+        path.mkdir()
+        fill(path, "old")
+
+    def note(descriptor):
+        if os.path.samestat(os.fstat(descriptor), os.stat(tmp_path)):
+            synced.append(content(path))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with new_folder(str(path), overwrite=overwrite) as part:
+        fill(part)
+    assert synced[-1:] == ["new"]
+
+
 def hang(path):
     with new_folder(path, overwrite=True) as part:
         fill(part)

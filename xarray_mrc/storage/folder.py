@@ -14,7 +14,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from xarray_mrc.storage.sink import PART_SUFFIX, already_there, lock, not_shared, prefix_of
+from xarray_mrc.storage.sink import (
+    PART_SUFFIX,
+    already_there,
+    lock,
+    not_shared,
+    prefix_of,
+    sync_name,
+)
 
 __all__ = ["check_visible", "new_folder"]
 
@@ -126,6 +133,7 @@ def put_in_place(part: str, path: str, *, overwrite: bool) -> None:
             if os.path.lexists(path):
                 raise already_there(path) from None
             raise
+        sync_name(path)
         return
     old = temporary(path, OLD_SUFFIX)
     with held(path):
@@ -135,4 +143,5 @@ def put_in_place(part: str, path: str, *, overwrite: bool) -> None:
         except BaseException:
             os.rename(old, path)
             raise
+        sync_name(path)
         shutil.rmtree(old, ignore_errors=True)
