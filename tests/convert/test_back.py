@@ -11,7 +11,7 @@ import xarray as xr
 from mrcbytes import KINDS, lay
 from xarray.testing import assert_identical
 
-from xarray_mrc import convert, read_header
+from xarray_mrc import MrcWarning, convert, read_header
 from xarray_mrc.convert import grid as grids
 from xarray_mrc.convert import zarr as groups
 
@@ -89,6 +89,28 @@ def test_options_of_reading(tmp_path, name):
     assert found["data"].dtype == np.int8
     np.testing.assert_array_equal(found["data"], expected["data"])
     assert found["tilt_angle"].values.tolist() == [-3, 0, 3]
+
+
+def test_options_of_reading_what_is_no_path(tmp_path):
+    laid = lay(
+        "int8", "image_stack", lengths=(5, 4, 3), extended=fei_records(3), exttyp=b"FEI1",
+        labels=LABELS,
+    )  # fmt: skip
+    (tmp_path / "a.mrc").write_bytes(laid.raw)
+    with (tmp_path / "a.mrc").open("rb") as file:
+        for src in (laid.raw, file):
+            convert(src, tmp_path / "b.mrc", kind="image_stack", overwrite=True)
+            raw = (tmp_path / "b.mrc").read_bytes()
+            assert raw[1024:] == laid.raw[1024:]
+            assert open_file(tmp_path / "b.mrc")["tilt_angle"].values.tolist() == [-3, 0, 3]
+
+
+def test_what_is_cut_off(tmp_path):
+    laid = lay("int16", "image_stack", lengths=(5, 4, 3), extended=b" " * 80, exttyp=b"MRCO")
+    (tmp_path / "a.mrc").write_bytes(laid.raw[:-2])
+    with pytest.warns(MrcWarning, match="cut off"):
+        convert(tmp_path / "a.mrc", tmp_path / "b.mrc", truncated="sections")
+    assert (tmp_path / "b.mrc").read_bytes()[1024:] == laid.raw[1024:-40]
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])

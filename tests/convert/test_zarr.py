@@ -193,6 +193,19 @@ def test_what_is_there(tmp_path):
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
+def test_a_file_in_the_group_that_it_would_replace(tmp_path):
+    group = tmp_path / "a.zarr"
+    convert(save(tmp_path), group)
+    (tmp_path / "link").symlink_to(group)
+    path = save(group)
+    for dst in (group, tmp_path / "link"):
+        with pytest.raises(ValueError, match="would be lost"):
+            convert(path, dst, overwrite=True, format="zarr")
+    assert path.read_bytes() == LAID.raw
+    (tmp_path / "a.zarr.mrc").write_bytes(LAID.raw)
+    convert(tmp_path / "a.zarr.mrc", group, overwrite=True)
+
+
 @pytest.mark.parametrize("name", ["a.mrc", "a.mrc.gz"])
 def test_an_error_leaves_what_was_there(tmp_path, name, monkeypatch):
     monkeypatch.setattr(grids, "REGION_NBYTES", 100_000)
@@ -263,6 +276,7 @@ def test_a_cluster(tmp_path):
         ({"chunks": {"z": 0}}, "positive lengths"),
         ({"chunks": {"z": 3}, "shards": {"z": 4}}, "multiple of the chunk's 3"),
         ({"format": "tiff"}, "expected 'mrc' or 'zarr'"),
+        ({"drop_variables": "data"}, "pass the one to be written"),
     ],
 )
 def test_what_does_not_fit(tmp_path, arguments, message):

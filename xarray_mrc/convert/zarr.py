@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xarray_mrc.convert.grid import PLANE_DIMS, SLAB_NBYTES, Grid, Region, Shards, grid_for, grow
+from xarray_mrc.planning import the_array
 from xarray_mrc.storage.encoders import cores
 from xarray_mrc.storage.folder import check_visible, new_folder
 
@@ -115,7 +116,7 @@ def write_group(
         raise FileExistsError(
             f"{path} is a folder, but not a Zarr group: it is not replaced; give another path"
         )
-    ((name, array),) = dataset.data_vars.items()
+    array = the_array(dataset)
     variable = array.variable
     grid = grid_for(
         tuple(map(str, variable.dims)),
@@ -132,7 +133,7 @@ def write_group(
         "_FillValue": None,  # no number stands for a missing one, so none has to be looked for
     }
     with new_folder(path, overwrite=overwrite) as part:
-        target = lay_out(dataset, str(name), grid, part, encoding, zarr_format)
+        target = lay_out(dataset, str(array.name), grid, part, encoding, zarr_format)
         with ThreadPoolExecutor(min(cores(), MOST_TASKS)) as pool:
             if in_order:
                 write_slabs(variable, target, grid, pool)
