@@ -128,6 +128,19 @@ def test_slabs_are_bounded(tmp_path, suffix, monkeypatch):
     assert_back(tmp_path / f"b.mrc{suffix}", tmp_path / "a.mrc")
 
 
+def test_a_number_that_means_missing_is_named(tmp_path):
+    # zarr-python gives arrays of format 2 the fill value 0, which xarray reads as missing.
+    values = np.arange(24, dtype="i2").reshape(2, 3, 4)
+    dataset = xr.Dataset({"data": (("z", "y", "x"), values)})
+    dataset.to_zarr(
+        tmp_path / "a.zarr", zarr_format=2, encoding={"data": {"_FillValue": 0}}, consolidated=True
+    )
+    with pytest.warns(MrcWarning, match="fill value 0 of 'data'"):
+        convert(tmp_path / "a.zarr", tmp_path / "a.mrc")
+    wanted = np.where(values == 0, np.float32("nan"), values)
+    np.testing.assert_array_equal(open_file(tmp_path / "a.mrc")["data"], wanted)
+
+
 def test_a_group_of_another(tmp_path):
     # Without shards or attributes, and with a variable of another name.
     values = np.arange(24, dtype="i2").reshape(2, 3, 4)
