@@ -144,7 +144,8 @@ def test_who_died_between_two_names_loses_nothing(tmp_path, is_replaced):
     if is_replaced:
         path.mkdir()
         fill(path)
-    folders.clear_remains(str(path))
+    with pytest.raises(FileExistsError, match="overwrite=True"), new_folder(str(path)):
+        pytest.fail("what comes back is not seen before anything is written")
     assert content(path) == ("new" if is_replaced else "old")
     assert os.listdir(tmp_path) == ["a.zarr"]
 

@@ -55,9 +55,9 @@ def new_folder(path: str, *, overwrite: bool = False) -> Iterator[str]:
     path = os.path.realpath(path)
     if os.path.lexists(path) and not os.path.isdir(path):
         raise OSError(errno.ENOTDIR, "it is a file, pipe or device, expected a folder", path)
+    clear_remains(path)
     if not overwrite and os.path.exists(path):
         raise already_there(path)
-    clear_remains(path)
     part = temporary(path, PART_SUFFIX)
     os.mkdir(part)
     try:
