@@ -11,7 +11,7 @@ import xarray as xr
 from xarray_mrc._xarray import bare_dataset, lazy_variable
 from xarray_mrc.codec.decimals import DECIMALS, shortest
 from xarray_mrc.codec.extended import Extended
-from xarray_mrc.codec.geometry import RIGHT_ANGLES, Geometry, Origin, axis_order
+from xarray_mrc.codec.geometry import RIGHT_ANGLES, Geometry, Origin, axis_order, has_top_origin
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import DIMS, Kind, Layout
 from xarray_mrc.reader import ExtendedHeader, OpenedFile
@@ -164,11 +164,6 @@ def printable(text: bytes) -> str:
     """Decode a field of four characters; "" if it holds anything but characters."""
     stripped = text.strip(b" \0")
     return stripped.decode("ascii") if stripped.isascii() and stripped.isalnum() else ""
-
-
-def has_top_origin(header: Header) -> bool:
-    """Whether the first row is the top one, as in images of EPU and other FEI software."""
-    return header.exttyp[:3] == b"FEI" and header.nversion == 20140 and not header.has_imod_stamp
 
 
 def voxel_size_of(obj: xr.Dataset | xr.DataArray) -> dict[str, float]:

@@ -95,6 +95,11 @@ class Report:
         return 0 if self else 1
 
     @property
+    def _shown_path(self) -> str:
+        """The path with bytes that are no text written out, so that any stream takes it."""
+        return self.path.encode("utf-8", "backslashreplace").decode()
+
+    @property
     def summary(self) -> str:
         """The verdict in one line."""
         counts = Counter(finding.severity for finding in self.findings)
@@ -105,7 +110,7 @@ class Report:
         )
         verdict = "valid" if self else "invalid"
         scope = "" if self.data_checked else ", headers only"
-        return f"{self.path}: {verdict} ({self.profile}{scope}): {found or 'nothing found'}"
+        return f"{self._shown_path}: {verdict} ({self.profile}{scope}): {found or 'nothing found'}"
 
     def __str__(self) -> str:
         return "\n".join([*map(str, self.findings), self.summary])
@@ -150,7 +155,7 @@ class Report:
         """
         return (
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            f"<title>{html.escape(self.path)}</title>\n</head>\n<body>\n{self._repr_html_()}\n"
+            f"<title>{html.escape(self._shown_path)}</title>\n</head>\n<body>\n{self._repr_html_()}\n"
             f"</body>\n</html>\n"
         )
 

@@ -30,7 +30,7 @@ from xarray_mrc.errors import (
     MrcHeaderError,
     MrcTruncatedError,
 )
-from xarray_mrc.reader import read_extended, suffix_of
+from xarray_mrc.reader import is_too_good, read_extended, suffix_of
 from xarray_mrc.report import Finding, Report
 from xarray_mrc.sidecar import has_sidecar
 from xarray_mrc.storage import Source, open_source
@@ -192,6 +192,9 @@ def look_at_extended(facts: Facts, source: Source) -> Facts:
     """Read the extended header, if it is one of those that say something."""
     if facts.layout is None or facts.layout.offset <= HEADER_SIZE:
         return facts
+    end = facts.layout.offset
+    if facts.size is None and is_too_good(source, facts.layout) and source.size_up_to(end) < end:
+        return replace(facts, size=true_size(source))
     try:
         raw = read_extended(facts.header, source, facts.layout, "common")
     except MrcTruncatedError:

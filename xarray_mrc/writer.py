@@ -45,7 +45,7 @@ def to_mrc(
     dtype: DTypeLike | None = None,
     mode: int | None = None,
     voxel_size: VoxelSize | None = None,
-    like: str | os.PathLike[str] | xr.Dataset | xr.DataArray | None = None,
+    like: str | os.PathLike[str] | xr.Dataset | xr.DataArray | OpenedFile | None = None,
     kind: Kind | None = None,
     compression: Compression = "infer",
     labels: str | Sequence[str] | None = None,
@@ -156,17 +156,21 @@ def encoder_of(compression: Compression, target: str) -> Encoder | None:
     return encoder_for(container) if container else None
 
 
-def open_like(like: str | os.PathLike[str] | xr.Dataset | xr.DataArray | None) -> OpenedFile | None:
-    """Open the file to copy from."""
+def open_like(
+    like: str | os.PathLike[str] | xr.Dataset | xr.DataArray | OpenedFile | None,
+) -> OpenedFile | None:
+    """Open the file to copy from, if it is not open yet."""
+    if like is None or isinstance(like, OpenedFile):
+        return like
+    path: Any = like
     if isinstance(like, xr.Dataset | xr.DataArray):
-        source = the_array(like).encoding.get("source")
-        if source is None:
+        path = the_array(like).encoding.get("source")
+        if path is None:
             raise ValueError(
                 "like= is an object that does not know its file, expected one opened from a local "
                 "path and not computed with: pass the path"
             )
-        like = source
-    return None if like is None else open_file(like, extended="raw", sidecar=False)
+    return open_file(path, extended="raw", sidecar=False)
 
 
 def write_data(data: xr.Variable, place: Destination) -> Statistics:

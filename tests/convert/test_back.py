@@ -11,7 +11,7 @@ import xarray as xr
 from mrcbytes import KINDS, lay
 from xarray.testing import assert_identical
 
-from xarray_mrc import convert, read_header
+from xarray_mrc import MrcWarning, convert, read_header
 from xarray_mrc.convert import grid as grids
 from xarray_mrc.convert import zarr as groups
 
@@ -91,6 +91,28 @@ def test_options_of_reading(tmp_path, name):
     assert found["tilt_angle"].values.tolist() == [-3, 0, 3]
 
 
+def test_options_of_reading_what_is_no_path(tmp_path):
+    laid = lay(
+        "int8", "image_stack", lengths=(5, 4, 3), extended=fei_records(3), exttyp=b"FEI1",
+        labels=LABELS,
+    )  # fmt: skip
+    (tmp_path / "a.mrc").write_bytes(laid.raw)
+    with (tmp_path / "a.mrc").open("rb") as file:
+        for src in (laid.raw, file):
+            convert(src, tmp_path / "b.mrc", kind="image_stack", overwrite=True)
+            raw = (tmp_path / "b.mrc").read_bytes()
+            assert raw[1024:] == laid.raw[1024:]
+            assert open_file(tmp_path / "b.mrc")["tilt_angle"].values.tolist() == [-3, 0, 3]
+
+
+def test_what_is_cut_off(tmp_path):
+    laid = lay("int16", "image_stack", lengths=(5, 4, 3), extended=b" " * 80, exttyp=b"MRCO")
+    (tmp_path / "a.mrc").write_bytes(laid.raw[:-2])
+    with pytest.warns(MrcWarning, match="cut off"):
+        convert(tmp_path / "a.mrc", tmp_path / "b.mrc", truncated="sections")
+    assert (tmp_path / "b.mrc").read_bytes()[1024:] == laid.raw[1024:-40]
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
 def test_slabs_are_bounded(tmp_path, suffix, monkeypatch):
     monkeypatch.setattr(grids, "REGION_NBYTES", 100_000)
@@ -104,6 +126,19 @@ def test_slabs_are_bounded(tmp_path, suffix, monkeypatch):
     assert all(stop <= start for axis in chunks for start, stop in pairwise(axis))
     convert(tmp_path / "a.zarr", tmp_path / f"b.mrc{suffix}")
     assert_back(tmp_path / f"b.mrc{suffix}", tmp_path / "a.mrc")
+
+
+def test_a_number_that_means_missing_is_named(tmp_path):
+    # zarr-python gives arrays of format 2 the fill value 0, which xarray reads as missing.
+    values = np.arange(24, dtype="i2").reshape(2, 3, 4)
+    dataset = xr.Dataset({"data": (("z", "y", "x"), values)})
+    dataset.to_zarr(
+        tmp_path / "a.zarr", zarr_format=2, encoding={"data": {"_FillValue": 0}}, consolidated=True
+    )
+    with pytest.warns(MrcWarning, match="fill value 0 of 'data'"):
+        convert(tmp_path / "a.zarr", tmp_path / "a.mrc")
+    wanted = np.where(values == 0, np.float32("nan"), values)
+    np.testing.assert_array_equal(open_file(tmp_path / "a.mrc")["data"], wanted)
 
 
 def test_a_group_of_another(tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import bz2
 import gzip
 import itertools
 import json
 import os
 import struct
+import time
 import warnings
 
 import dask
@@ -193,6 +195,19 @@ def test_what_is_there(tmp_path):
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
+def test_a_file_in_the_group_that_it_would_replace(tmp_path):
+    group = tmp_path / "a.zarr"
+    convert(save(tmp_path), group)
+    (tmp_path / "link").symlink_to(group)
+    path = save(group)
+    for dst in (group, tmp_path / "link"):
+        with pytest.raises(ValueError, match="would be lost"):
+            convert(path, dst, overwrite=True, format="zarr")
+    assert path.read_bytes() == LAID.raw
+    (tmp_path / "a.zarr.mrc").write_bytes(LAID.raw)
+    convert(tmp_path / "a.zarr.mrc", group, overwrite=True)
+
+
 @pytest.mark.parametrize("name", ["a.mrc", "a.mrc.gz"])
 def test_an_error_leaves_what_was_there(tmp_path, name, monkeypatch):
     monkeypatch.setattr(grids, "REGION_NBYTES", 100_000)
@@ -216,6 +231,26 @@ def test_an_error_leaves_what_was_there(tmp_path, name, monkeypatch):
     monkeypatch.undo()
     assert_same(tmp_path / "a.zarr", save(tmp_path))
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_zarr_writes_no_more_when_the_folder_is_removed(tmp_path, zarr_format, monkeypatch):
+    # As on a full disk, where the first chunk fails while others are on their way.
+    put = zarr.storage.LocalStore.set
+
+    async def fail(store, key, value):
+        if key.endswith(("c/0/0/0", "0.0.0")):
+            raise OSError("full")
+        if key[-1].isdigit():
+            await asyncio.sleep(0.05)
+        await put(store, key, value)
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "set", fail)
+    path = save(tmp_path)
+    with pytest.raises(OSError, match="full"):
+        convert(path, tmp_path / "a.zarr", chunks=CHUNKS, shards=None, zarr_format=zarr_format)
+    time.sleep(0.5)
+    assert os.listdir(tmp_path) == ["a.mrc"]
 
 
 def test_a_worker_on_another_file_system(tmp_path):
@@ -263,6 +298,7 @@ def test_a_cluster(tmp_path):
         ({"chunks": {"z": 0}}, "positive lengths"),
         ({"chunks": {"z": 3}, "shards": {"z": 4}}, "multiple of the chunk's 3"),
         ({"format": "tiff"}, "expected 'mrc' or 'zarr'"),
+        ({"drop_variables": "data"}, "pass the one to be written"),
     ],
 )
 def test_what_does_not_fit(tmp_path, arguments, message):
@@ -270,6 +306,15 @@ def test_what_does_not_fit(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         convert(path, tmp_path / "a.zarr", **arguments)
     assert os.listdir(tmp_path) == ["a.mrc"]
+
+
+def test_an_array_is_no_group(tmp_path):
+    convert(save(tmp_path), tmp_path / "a.zarr")
+    with pytest.raises(FileExistsError, match="not a Zarr group"):
+        convert(tmp_path / "a.mrc", tmp_path / "a.zarr" / "data", format="zarr", overwrite=True)
+    with pytest.raises(IsADirectoryError):
+        convert(tmp_path / "a.zarr" / "data", tmp_path / "b.mrc")
+    assert_same(tmp_path / "a.zarr", tmp_path / "a.mrc")
 
 
 def test_a_group_is_converted_to_a_file_only(tmp_path):

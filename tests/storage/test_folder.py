@@ -93,6 +93,25 @@ def test_the_old_one_comes_back_if_the_new_one_can_not_have_its_name(tmp_path, m
     assert os.listdir(tmp_path) == ["a.zarr"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no folder can be synced there")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_its_name_outlasts_a_power_cut(tmp_path, overwrite, monkeypatch):
+    path, fsync, synced = tmp_path / "a.zarr", os.fsync, []
+    if overwrite:
+        path.mkdir()
+        fill(path, "old")
+
+    def note(descriptor):
+        if os.path.samestat(os.fstat(descriptor), os.stat(tmp_path)):
+            synced.append(content(path))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with new_folder(str(path), overwrite=overwrite) as part:
+        fill(part)
+    assert synced[-1:] == ["new"]
+
+
 def hang(path):
     with new_folder(path, overwrite=True) as part:
         fill(part)
@@ -125,6 +144,19 @@ def test_who_died_between_two_names_loses_nothing(tmp_path, is_replaced):
     if is_replaced:
         path.mkdir()
         fill(path)
-    folders.clear_remains(str(path))
+    with pytest.raises(FileExistsError, match="overwrite=True"), new_folder(str(path)):
+        pytest.fail("what comes back is not seen before anything is written")
     assert content(path) == ("new" if is_replaced else "old")
     assert os.listdir(tmp_path) == ["a.zarr"]
+
+
+@pytest.mark.parametrize("suffix", [".old", ".part"])
+@pytest.mark.parametrize("middle", ["mine", "0123456789abcdef.mine", "0123456789abcdefa"])
+def test_a_folder_with_a_name_like_that_is_left_alone(tmp_path, middle, suffix):
+    mine = tmp_path / f".a.zarr.{middle}{suffix}"
+    mine.mkdir()
+    fill(mine, "all I have")
+    with new_folder(str(tmp_path / "a.zarr")) as part:
+        fill(part)
+    assert content(tmp_path / "a.zarr") == "new"
+    assert content(mine) == "all I have"

@@ -92,6 +92,10 @@ LEFT = {
     "a version would turn the origin round": [
         sound(imod_stamp=IMOD, nversion=0, origin=(1.0, 1.0, 1.0))
     ],
+    "a version would turn the rows round": [
+        sound(np.arange(24, dtype="f2").reshape(2, 3, 4), extended=bytes(1536), exttyp=b"FEI1",
+              nversion=20140)
+    ],
     "a version would make bytes signed": [
         sound(np.arange(24, dtype="u1").reshape(2, 3, 4), nversion=0, dmin=0.0, dmax=200.0)
     ],

@@ -86,6 +86,20 @@ def test_a_small_stream_that_claims_much(profile):
     assert "S01" in [finding.id for finding in report.findings]
 
 
+@pytest.mark.parametrize("data", [True, False])
+@pytest.mark.parametrize("claim", [2**31 - 1, 10**8])
+def test_a_small_stream_that_claims_many_records(claim, data, monkeypatch):
+    def empty(shape, dtype):
+        assert shape <= SLAB
+        return np.zeros(shape, dtype)
+
+    monkeypatch.setattr("xarray_mrc.reader.np.empty", empty)
+    raw = gzip.compress(sound(nsymbt=claim, exttyp=b"FEI1"))
+    report = validate(raw, data=data)
+    assert "H24" in [finding.id for finding in report.findings]
+    assert "only 96 bytes follow" in str(report)
+
+
 @pytest.mark.parametrize("form", ["int8", "float32", "complex_int16", "rgb", "four_bit", "float16"])
 @pytest.mark.parametrize("slab", [16, 40, SLAB])
 def test_slabs_are_the_whole(monkeypatch, form, slab):

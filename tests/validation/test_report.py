@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import os
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -82,6 +84,13 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.texts.append(data)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="all names are text there")
+def test_a_name_that_is_no_text():
+    report = Report(os.fsdecode(b"a\xff.mrc"), "mrc2014", (), True)
+    for text in (str(report), report.to_html(), report.to_json()):
+        assert b"a\\udcff.mrc" in text.encode()
 
 
 def test_html():

@@ -119,6 +119,11 @@ def has_opposite_origin(header: Header) -> bool:
     )
 
 
+def has_top_origin(header: Header) -> bool:
+    """Whether the first row is the top one, as in images of EPU and other FEI software."""
+    return header.exttyp[:3] == b"FEI" and header.nversion == 20140 and not header.has_imod_stamp
+
+
 def true_origin(header: Header) -> Triple | None:
     """ORIGIN in the sign of the MRC standard, or None if it is zero or no place."""
     values = header.origin

@@ -11,6 +11,7 @@ import xarray as xr
 from xarray_mrc.convert.grid import Shards
 from xarray_mrc.convert.mrc import repack
 from xarray_mrc.convert.zarr import ZarrFormat, is_group, open_group, write_group
+from xarray_mrc.reader import open_file
 from xarray_mrc.storage import open_source
 from xarray_mrc.storage.source import Openable, local_path
 from xarray_mrc.writer import encoder_of, to_mrc
@@ -100,6 +101,10 @@ def convert(
             f"{src!s} is a Zarr group: one can be converted to an MRC file, and without options "
             f"({', '.join(options) or 'none were given'}); use xarray.open_zarr for anything else"
         )
+    if kind == "zarr" and source is not None and is_within(local_path(source), path):
+        raise ValueError(
+            f"{src!s} lies in {path}, and would be lost with it: give another path for the group"
+        )
     if kind == "zarr":
         write_group(
             open_dataset(src, options),
@@ -115,10 +120,18 @@ def convert(
         dataset = open_group(local_path(source), whole=bool(encoder_of(compression, path)))
         to_mrc(dataset, path, overwrite=overwrite, compression=compression)
     elif options:
+        truncated = options.get("truncated", "raise")
+        like = open_file(src, truncated=truncated, extended="raw", sidecar=False)
         dataset = open_dataset(src, options)
-        to_mrc(dataset, path, overwrite=overwrite, compression=compression, like=source)
+        to_mrc(dataset, path, overwrite=overwrite, compression=compression, like=like)
     else:
         repack(src, path, compression=compression, overwrite=overwrite)
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Whether a file is in a folder, at any depth."""
+    whole, parent = os.path.realpath(path), os.path.realpath(folder)
+    return whole.startswith(os.path.join(parent, ""))
 
 
 def open_dataset(src: Openable, options: dict[str, Any]) -> xr.Dataset:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import math
 import os
 import warnings
@@ -10,10 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from xarray_mrc.convert.grid import PLANE_DIMS, SLAB_NBYTES, Grid, Region, Shards, grid_for, grow
+from xarray_mrc.errors import MrcWarning
+from xarray_mrc.planning import the_array
+from xarray_mrc.reader import user_level
 from xarray_mrc.storage.encoders import cores
 from xarray_mrc.storage.folder import check_visible, new_folder
 
@@ -24,7 +30,7 @@ __all__ = ["ZarrFormat", "is_group", "open_group", "write_group"]
 
 ZarrFormat = Literal[2, 3]
 
-GROUP_FILES = ("zarr.json", ".zgroup")
+OUR_WAIT = "xarray_mrc waits for other tasks"
 # Each task holds a region and what it is packed to, and Zarr packs its chunks on threads anyhow.
 MOST_TASKS = 8
 # Bitshuffle brings out what densities have in common at twice the speed of the bytes' shuffle.
@@ -35,7 +41,13 @@ ZSTD_LEVEL, BLOCK_NBYTES = 1, 2**18
 
 def is_group(path: str) -> bool:
     """Whether there is a Zarr group at a local path."""
-    return any(os.path.isfile(os.path.join(path, name)) for name in GROUP_FILES)
+    if os.path.isfile(os.path.join(path, ".zgroup")):
+        return True
+    try:
+        with open(os.path.join(path, "zarr.json"), "rb") as file:
+            return bool(json.load(file)["node_type"] == "group")
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def open_group(path: str, *, whole: bool) -> xr.Dataset:
@@ -54,6 +66,7 @@ def open_group(path: str, *, whole: bool) -> xr.Dataset:
         Its chunks are shards, or chunks of the group, along each row.
     """
     dataset: xr.Dataset = xr.open_zarr(path, chunks=None)
+    warn_of_missing_values(dataset, path)
     lengths: dict[str, int] = {}
     for array in dataset.data_vars.values():
         dims, itemsize = tuple(map(str, array.dims)), array.dtype.itemsize
@@ -66,6 +79,20 @@ def open_group(path: str, *, whole: bool) -> xr.Dataset:
             steps |= {dim: min(n, room) for dim, n in steps.items() if dim not in PLANE_DIMS}
         lengths |= steps
     return dataset.chunk(lengths)
+
+
+def warn_of_missing_values(dataset: xr.Dataset, path: str) -> None:
+    """Say which number is read as nan: in format 2 any fill value is, which is 0 by default."""
+    for name, array in dataset.data_vars.items():
+        fill = array.encoding.get("_FillValue")
+        if fill is not None and array.dtype.kind in "fc" and not np.isnan(fill):
+            warnings.warn(
+                f"{path}: the fill value {fill} of {name!r} means that a value is missing, and is "
+                f"written as nan: where it is a number, use "
+                f"xarray.open_zarr(..., mask_and_scale=False) and to_mrc instead",
+                MrcWarning,
+                stacklevel=user_level(),
+            )
 
 
 def write_group(
@@ -115,7 +142,7 @@ def write_group(
         raise FileExistsError(
             f"{path} is a folder, but not a Zarr group: it is not replaced; give another path"
         )
-    ((name, array),) = dataset.data_vars.items()
+    array = the_array(dataset)
     variable = array.variable
     grid = grid_for(
         tuple(map(str, variable.dims)),
@@ -132,13 +159,17 @@ def write_group(
         "_FillValue": None,  # no number stands for a missing one, so none has to be looked for
     }
     with new_folder(path, overwrite=overwrite) as part:
-        target = lay_out(dataset, str(name), grid, part, encoding, zarr_format)
-        with ThreadPoolExecutor(min(cores(), MOST_TASKS)) as pool:
-            if in_order:
-                write_slabs(variable, target, grid, pool)
-            else:
-                write_regions(variable, target, part, grid, pool)
-        consolidate(part, zarr_format)
+        try:
+            target = lay_out(dataset, str(array.name), grid, part, encoding, zarr_format)
+            with ThreadPoolExecutor(min(cores(), MOST_TASKS)) as pool:
+                if in_order:
+                    write_slabs(variable, target, grid, pool)
+                else:
+                    write_regions(variable, target, part, grid, pool)
+            consolidate(part, zarr_format)
+        except BaseException:
+            wait_for_zarr()
+            raise
 
 
 def compressors_of(compression: Any, zarr_format: ZarrFormat, itemsize: int) -> Any:
@@ -226,6 +257,23 @@ def write_slabs(
             ]
             for future in written:
                 future.result()
+
+
+def wait_for_zarr() -> None:
+    """Wait until Zarr writes no more; after an error in one chunk it still writes the others.
+
+    They would make the folder again that was removed.
+    """
+    from zarr.core.sync import sync
+
+    async def others() -> None:
+        current = asyncio.current_task()
+        if current is not None:
+            current.set_name(OUR_WAIT)  # two that wait do not wait for each other
+        if tasks := {task for task in asyncio.all_tasks() if task.get_name() != OUR_WAIT}:
+            await asyncio.wait(tasks)
+
+    sync(others())
 
 
 def load(source: xr.Variable, region: Region) -> NDArray[Any]:

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
-from xarray_mrc.storage.sink import PART_SUFFIX, already_there, lock, not_shared, prefix_of
+from xarray_mrc.storage.sink import (
+    PART_SUFFIX,
+    already_there,
+    lock,
+    not_shared,
+    prefix_of,
+    sync_name,
+)
 
 __all__ = ["check_visible", "new_folder"]
 
@@ -48,9 +55,9 @@ def new_folder(path: str, *, overwrite: bool = False) -> Iterator[str]:
     path = os.path.realpath(path)
     if os.path.lexists(path) and not os.path.isdir(path):
         raise OSError(errno.ENOTDIR, "it is a file, pipe or device, expected a folder", path)
+    clear_remains(path)
     if not overwrite and os.path.exists(path):
         raise already_there(path)
-    clear_remains(path)
     part = temporary(path, PART_SUFFIX)
     os.mkdir(part)
     try:
@@ -89,12 +96,12 @@ def held(folder: str) -> Iterator[bool]:
 
 def clear_remains(path: str) -> None:
     """Remove what processes that died have left; the old folder of one goes back to its place."""
-    prefix = prefix_of(path)
+    parent, prefix = os.path.split(prefix_of(path))
     for suffix in (OLD_SUFFIX, PART_SUFFIX):
-        for found in Path(prefix).parent.glob("*" + suffix):
-            if not str(found).startswith(prefix):
-                continue
-            with suppress(OSError), held(str(found)) as is_ours:
+        pattern = re.compile(re.escape(prefix) + "[0-9a-f]{16}" + re.escape(suffix))
+        for name in filter(pattern.fullmatch, os.listdir(parent)):
+            found = os.path.join(parent, name)
+            with suppress(OSError), held(found) as is_ours:
                 if is_ours and suffix == OLD_SUFFIX and not os.path.lexists(path):
                     os.rename(found, path)
                 elif is_ours:
@@ -126,6 +133,7 @@ def put_in_place(part: str, path: str, *, overwrite: bool) -> None:
             if os.path.lexists(path):
                 raise already_there(path) from None
             raise
+        sync_name(path)
         return
     old = temporary(path, OLD_SUFFIX)
     with held(path):
@@ -135,4 +143,5 @@ def put_in_place(part: str, path: str, *, overwrite: bool) -> None:
         except BaseException:
             os.rename(old, path)
             raise
+        sync_name(path)
         shutil.rmtree(old, ignore_errors=True)

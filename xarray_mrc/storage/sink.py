@@ -302,6 +302,11 @@ def put_in_place(part: str, path: str, *, overwrite: bool) -> None:
             os.replace(part, path)
         else:
             os.unlink(part)
+    sync_name(path)
+
+
+def sync_name(path: str) -> None:
+    """Make sure that the name of a file or folder outlasts a power cut."""
     if sys.platform == "win32":
         return
     folder = os.open(os.path.dirname(path), os.O_RDONLY)

@@ -10,7 +10,13 @@ from xarray_mrc.codec.checks.content import CONTENT_CHECKS
 from xarray_mrc.codec.checks.fields import FIELD_CHECKS
 from xarray_mrc.codec.checks.mrcfile import MRCFILE, Held, texts
 from xarray_mrc.codec.checks.profiles import PROFILE_CHECKS, WEIGHTS
-from xarray_mrc.codec.geometry import axis_order, cell_angles, true_nstart, true_origin
+from xarray_mrc.codec.geometry import (
+    axis_order,
+    cell_angles,
+    has_top_origin,
+    true_nstart,
+    true_origin,
+)
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import find_kind
 from xarray_mrc.codec.modes import Sample
@@ -175,6 +181,7 @@ def reading_of(header: Header) -> tuple[object, ...]:
         sample,
         find_kind(header),
         axis_order(header),
+        has_top_origin(header),
         true_origin(header),
         true_nstart(header),
         cell_angles(header),
