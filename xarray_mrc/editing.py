@@ -12,7 +12,14 @@ import numpy as np
 from xarray_mrc.codec import checks
 from xarray_mrc.codec.checks import CHECKS, Facts
 from xarray_mrc.codec.geometry import has_opposite_origin
-from xarray_mrc.codec.header import HEADER_SIZE, IMOD_FIELDS, SKEW_FIELDS, Field, Header
+from xarray_mrc.codec.header import (
+    HEADER_SIZE,
+    IMOD_FIELDS,
+    IMOD_STAMP,
+    SKEW_FIELDS,
+    Field,
+    Header,
+)
 from xarray_mrc.codec.labels import encode_labels
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Kind, Layout
 from xarray_mrc.errors import MrcChangedError, MrcError
@@ -26,6 +33,8 @@ from xarray_mrc.storage.source import local_path, open_head
 
 __all__ = ["HeaderDifference", "edit_header"]
 
+# What says on purpose how a number is stored.
+SAMPLE_FIELDS = ("mode", "imod_stamp", "imod_flags")
 ALIASES = ("creatid", "scale_top")
 COPIED = 16 * 2**20
 
@@ -148,7 +157,7 @@ def edit_header(
         difference = HeaderDifference(target, dict(changes(old, new)))
         if new == old:
             return difference
-        check(source, old, new)
+        check(source, old, new, asked=fields)
     if not dry_run and isinstance(source, CompressedSource):
         pack_anew(source, target, new)
     elif not dry_run:
@@ -209,8 +218,11 @@ def bits(field: Field[Any], header: Header) -> bytes:
     return header.raw[field.offset : field.offset + field.nbytes]
 
 
-def check(source: Source, old: Header, new: Header) -> None:
-    """Raise if a new header could not be read, or breaks a rule that the old one kept."""
+def check(source: Source, old: Header, new: Header, asked: Mapping[str, Any]) -> None:
+    """Raise if a new header could not be read, breaks a rule that the old one kept, or turns data.
+
+    Many fields of old files tell whether bytes are signed, none of which was made for it.
+    """
     if Header.decode(new.raw, source.size).byteorder != new.byteorder:
         raise ValueError("with these values the byte order of the header could not be told")
     after = facts_of(source, new)
@@ -218,6 +230,12 @@ def check(source: Source, old: Header, new: Header) -> None:
         before: Facts | None = facts_of(source, old)
     except MrcError:
         before = None
+    was, is_ = (facts and facts.layout for facts in (before, after))
+    if was and is_ and was.sample != is_.sample and not any(f in asked for f in SAMPLE_FIELDS):
+        raise ValueError(
+            f"the data would be read as {is_.dtype} instead of {was.dtype}: pass "
+            f"imod_stamp={IMOD_STAMP} and imod_flags=4 (unsigned bytes) or 5 (signed) as well"
+        )
     for rule in CHECKS:
         found = rule.test(after) if rule.severity == "error" else None
         if found and (before is None or not rule.test(before)):

@@ -14,8 +14,9 @@ from numpy.typing import DTypeLike
 
 from xarray_mrc.blocks import Destination, blocks_of, write_block
 from xarray_mrc.codec.containers import named_container
-from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.header import IMOD_STAMP, Header
 from xarray_mrc.codec.layout import Kind
+from xarray_mrc.codec.samples import find_sample
 from xarray_mrc.codec.statistics import UNKNOWN, Statistics
 from xarray_mrc.planning import Planned, VoxelSize, plan, the_array
 from xarray_mrc.reader import OpenedFile, open_file
@@ -240,6 +241,12 @@ def write_region(
         )
     if mode not in (None, header.mode):
         raise ValueError(f"mode={mode} was asked for, but {target} has mode {header.mode}")
+    if find_sample(header.replace(**UNKNOWN)) != layout.sample:
+        raise ValueError(
+            f"that the bytes of {target} are unsigned is known by its statistics alone, which "
+            f"would not be right any more: say so first, with xarray_mrc.edit_header(path, "
+            f"imod_stamp={IMOD_STAMP}, imod_flags=4)"
+        )
     array = the_array(obj)
     if (array.dtype if dtype is None else np.dtype(dtype)) != layout.dtype:
         raise ValueError(

@@ -106,6 +106,26 @@ def test_fix(path):
     assert path.read_bytes() == LAID.raw
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [{"kind": "volume"}, {"dmax": 100.0}, {"dmin": 0.0, "dmax": -1.0}, {"nversion": 20141}],
+    ids=str,
+)
+def test_bytes_keep_their_sign(tmp_path, asked):
+    raw = header(
+        nx=4, ny=3, nz=2, mx=4, my=3, mz=2, mode=0, ispg=0, nversion=0, dmin=0, dmax=255,
+        nsymbt=80,
+    )  # fmt: skip
+    raw += bytes(80) + bytes(range(200, 224))
+    (tmp_path / "a.mrc").write_bytes(raw)
+    with pytest.raises(ValueError, match="read as int8 instead of uint8"):
+        edit_header(tmp_path / "a.mrc", **asked)
+    assert (tmp_path / "a.mrc").read_bytes() == raw
+    edit_header(tmp_path / "a.mrc", imod_stamp=1146047817, imod_flags=4, **asked)
+    assert open_mrc(tmp_path / "a.mrc").values.tobytes() == raw[1104:]
+    assert open_mrc(tmp_path / "a.mrc").dtype == "u1"
+
+
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".zst"])
 def test_compressed(tmp_path, suffix):
     path = tmp_path / f"a.mrc{suffix}"

@@ -11,7 +11,7 @@ import xarray as xr
 from dask.diagnostics import ProgressBar
 from mrcbytes import FORMS, KINDS, get, header, lay
 
-from xarray_mrc import MrcChangedError, MrcWarning, open_mrc, read_header, to_mrc
+from xarray_mrc import MrcChangedError, MrcWarning, edit_header, open_mrc, read_header, to_mrc
 from xarray_mrc.codec.statistics import measure
 
 DIMS = ("z", "y", "x")
@@ -181,6 +181,19 @@ def test_region(tmp_path, form, order, axes):
     raw = path.read_bytes()
     for name in ("mode", "cella", "imod_flags", "label_bytes", "nlabl"):
         assert get(raw, order, name) == get(laid.raw, order, name)
+
+
+def test_region_of_bytes_that_are_unsigned_by_their_range(tmp_path):
+    path = tmp_path / "a.mrc"
+    raw = header(nx=4, ny=3, nz=2, mz=2, mode=0, nversion=0, dmin=0, dmax=255)
+    path.write_bytes(raw + bytes(range(200, 224)))
+    part = open_mrc(path)[:1].drop_vars(DIMS).compute()
+    with pytest.raises(ValueError, match="unsigned is known by its statistics alone"):
+        to_mrc(part, path, region={"z": slice(1, 2)})
+    assert path.read_bytes() == raw + bytes(range(200, 224))
+    edit_header(path, imod_stamp=1146047817, imod_flags=4)
+    to_mrc(part, path, region={"z": slice(1, 2)})
+    np.testing.assert_array_equal(open_mrc(path)[1], part[0])
 
 
 def test_regions_by_and_by(tmp_path):
