@@ -18,7 +18,7 @@ from xarray_mrc.codec.header import IMOD_STAMP, Header
 from xarray_mrc.codec.layout import Kind
 from xarray_mrc.codec.samples import find_sample
 from xarray_mrc.codec.statistics import UNKNOWN, Statistics
-from xarray_mrc.planning import Planned, VoxelSize, plan, the_array
+from xarray_mrc.planning import Planned, VoxelSize, choose_sample, plan, the_array
 from xarray_mrc.reader import OpenedFile, open_file
 from xarray_mrc.storage.encoders import Encoder, encoder_for
 from xarray_mrc.storage.local import LocalSource
@@ -253,6 +253,7 @@ def write_region(
             f"the data type is {array.dtype}, but {target} holds {layout.dtype}: cast it with "
             f".astype({str(layout.dtype)!r}), or pass dtype={str(layout.dtype)!r}"
         )
+    choose_sample(array, dtype, header.mode)  # refuses what no cast makes numbers of the file
     if set(array.dims) != set(layout.dims) or not set(region) <= set(layout.dims):
         raise ValueError(
             f"the dimensions are {tuple(array.dims)}, and {tuple(region)} in region=, but "

@@ -232,4 +232,7 @@ def test_a_region_that_does_not_fit(tmp_path):
         to_mrc(nibbles, tmp_path / "b.mrc", region={"x": slice(1, 3)})
     to_mrc(nibbles + np.uint8(9), tmp_path / "b.mrc", region={"x": slice(2, 4)})
     assert (open_mrc(tmp_path / "b.mrc")[:, :, 2:4] == nibbles + 9).all()
+    for other, said in ((part.astype("c8"), "complex"), (part.astype("M8[s]"), "numbers")):
+        with pytest.raises(ValueError, match=said):
+            to_mrc(other, path, region={"z": slice(0, 2)}, dtype="f4")
     assert path.read_bytes() == raw
