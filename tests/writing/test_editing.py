@@ -161,3 +161,7 @@ def test_statistics(tmp_path):
         assert found.mean == pytest.approx(wide.mean(), rel=1e-14)
         assert found.rms == pytest.approx(wide.std(), rel=1e-11)
     assert statistics(da.from_array(np.array([1.0, np.nan]), chunks=1)).nans == 1
+    assert statistics([1, 2, 6]).mean == 3
+    masked = np.ma.masked_greater(np.arange(12.0), 5)
+    for data in (masked, da.from_array(masked, chunks=5)):
+        assert (statistics(data).mean, statistics(data).maximum) == (2.5, 5)
