@@ -15,12 +15,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import DTypeLike, NDArray
 
-from xarray_mrc.codec.decimals import DECIMALS, FARTHEST, Triple, step_of
+from xarray_mrc.codec.decimals import DECIMALS, FARTHEST, SHORTEST_VOXEL, Triple, step_of
 from xarray_mrc.codec.extended import per_section
 from xarray_mrc.codec.geometry import (
     IMOD_ORIGIN_SIGN,
     NSTART_LIMIT,
     RIGHT_ANGLES,
+    cell_angles,
     cell_matrix,
 )
 from xarray_mrc.codec.header import HEADER_SIZE, IMOD_STAMP, Header
@@ -294,15 +295,11 @@ def choose_labels(
 ) -> list[str]:
     """Give the labels: those that were passed, of the attributes or of the other file, and ours."""
     if labels is None:
-        noted = array.attrs.get("mrc_labels", "")
-        texts = noted.split("\n") if noted else list(like.header.labels) if like else []
-    else:
-        texts = labels.split("\n") if isinstance(labels, str) else list(labels)
-        if len(texts) > LABEL_COUNT:
-            raise ValueError(f"{len(texts)} labels were passed, expected at most {LABEL_COUNT}")
+        labels = array.attrs.get("mrc_labels") or (like.header.labels if like else ())
+    texts = labels.split("\n") if isinstance(labels, str) else labels
     texts = [text for text in texts if text and not text.startswith(OURS)]
-    if len(texts) < LABEL_COUNT or labels is None:
-        texts = [*texts[: LABEL_COUNT - 1], f"{OURS} {own_version()}"[:80]]
+    if len(texts) < LABEL_COUNT:
+        texts.append(f"{OURS} {own_version()}"[:80])
     return texts
 
 
@@ -320,7 +317,7 @@ def place(
     """Give the fields that say where the voxels are."""
     lines = {axis: positions(array, dims.get(axis, axis), axis) for axis in AXES}
     given = sizes_given(voxel_size)
-    firsts = grid_points(array, lines, header)
+    firsts = grid_points(array, lines, header, given)
     steps: list[float | None] = []
     for axis, index in AXES.items():
         line, step = lines[axis], given.get(axis)
@@ -346,14 +343,23 @@ def place(
     fields: dict[str, Any] = {
         "cella": tuple(size * m for size, m in zip(sizes, header.m, strict=True))
     }
-    angles = tuple(array.attrs.get("mrc_cell_angles", RIGHT_ANGLES))
-    fields["cellb"] = angles
+    angles = fields["cellb"] = angles_noted(array, header)
     if firsts:
         return fields | dict(zip(("nxstart", "nystart", "nzstart"), firsts, strict=True))
     start = [0.0 if line is None else float(line[0]) for line in lines.values()]
     if angles != RIGHT_ANGLES:
-        start = (cell_matrix(cast("Triple", angles)) @ np.array(start)).tolist()
+        start = (cell_matrix(angles) @ np.array(start)).tolist()
     return fields | {"origin": tuple(start)}
+
+
+def angles_noted(array: xr.DataArray, header: Header) -> Triple:
+    """Give the cell angles of the attributes; ValueError if they make no cell."""
+    noted = array.attrs.get("mrc_cell_angles", RIGHT_ANGLES)
+    angles = tuple(np.ravel(noted).tolist())
+    found = cell_angles(header.replace(cellb=angles))
+    if found == RIGHT_ANGLES != angles:
+        raise ValueError(f"mrc_cell_angles is {noted!r}, expected the three angles of a cell")
+    return found
 
 
 def positions(array: xr.DataArray, dim: Any, axis: str) -> NDArray[np.float64] | None:
@@ -400,11 +406,12 @@ def sizes_given(voxel_size: VoxelSize | None) -> dict[str, float]:
         return {}
     if isinstance(voxel_size, Mapping):
         given = dict(voxel_size)
-    elif isinstance(voxel_size, Sequence | np.ndarray):
+    elif isinstance(voxel_size, Sequence | np.ndarray) and np.ndim(voxel_size):
         given = dict(zip(AXES, voxel_size, strict=True)) if len(voxel_size) == 3 else {"": 0.0}
     else:
-        given = dict.fromkeys(AXES, voxel_size)
-    if not set(given) <= set(AXES) or not all(0 <= v <= FARTHEST for v in given.values()):
+        given = dict.fromkeys(AXES, cast("float", voxel_size))
+    known = (v == 0 or SHORTEST_VOXEL <= v <= FARTHEST for v in map(np.float64, given.values()))
+    if not set(given) <= set(AXES) or not all(known):
         raise ValueError(
             f"voxel_size={voxel_size!r}, expected a length in angstrom, three of them for x, y and "
             f"z, or a dict of them by axis"
@@ -413,7 +420,10 @@ def sizes_given(voxel_size: VoxelSize | None) -> dict[str, float]:
 
 
 def grid_points(
-    array: xr.DataArray, lines: Mapping[str, NDArray[np.float64] | None], header: Header
+    array: xr.DataArray,
+    lines: Mapping[str, NDArray[np.float64] | None],
+    header: Header,
+    given: Mapping[str, float],
 ) -> tuple[int, int, int] | None:
     """Give the first grid points, if the place came from NSTART and is a whole number of voxels."""
     if array.attrs.get("mrc_origin_source") != "nstart":
@@ -427,7 +437,9 @@ def grid_points(
             continue
         if not spacings:
             return None
-        spacing = (line[-1] - line[0]) / (line.size - 1) if line.size > 1 else spacings[0]
+        spacing = given.get(axis) or spacings[0]
+        if line.size > 1:
+            spacing = (line[-1] - line[0]) / (line.size - 1)
         first = round(line[0] / spacing)
         near = abs(first * spacing - line[0]) <= max(TINY, abs(first) * TINY / line.size)
         length = max(header.n[AXES[axis]], header.m[AXES[axis]])

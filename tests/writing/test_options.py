@@ -62,6 +62,16 @@ def test_voxel_size_is_passed(tmp_path):
     assert mrcfile.validate(path)
 
 
+def test_voxel_size_of_a_slice_whose_place_is_counted_in_voxels(tmp_path):
+    at = {dim: (dim, 1.5 * np.arange(4.0), {"units": "angstrom"}) for dim in ("y", "x")}
+    slab = xr.DataArray(np.zeros((1, 4, 4), "f4"), at, DIMS)
+    slab = slab.assign_coords(z=("z", [12.0], {"units": "angstrom"}))
+    slab.attrs["mrc_origin_source"] = "nstart"
+    to_mrc(slab, tmp_path / "a.mrc", voxel_size={"z": 3.0})
+    assert read_header(tmp_path / "a.mrc").nstart == (0, 0, 4)
+    assert open_mrc(tmp_path / "a.mrc").z.values.tolist() == [12]
+
+
 def test_a_dataset(tmp_path):
     dataset = noise().to_dataset(name="density")
     dataset.mrc.to_mrc(tmp_path / "a.mrc")
@@ -108,12 +118,14 @@ def test_ten_labels_at_most(tmp_path):
     array.attrs["mrc_labels"] = "\n".join(f"label {i}" for i in range(10))
     to_mrc(array, tmp_path / "a.mrc")
     labels = read_header(tmp_path / "a.mrc").labels
-    assert len(labels) == 10
-    assert labels[:9] == tuple(f"label {i}" for i in range(9))
+    assert labels == tuple(f"label {i}" for i in range(10))
     to_mrc(open_mrc(tmp_path / "a.mrc"), tmp_path / "b.mrc")
     assert read_header(tmp_path / "b.mrc").labels == labels
     to_mrc(array, tmp_path / "c.mrc", labels=[f"mine {i}" for i in range(10)])
     assert read_header(tmp_path / "c.mrc").labels[-1] == "mine 9"
+    array.attrs["mrc_labels"] = ["one", "two"]
+    to_mrc(array, tmp_path / "d.mrc")
+    assert read_header(tmp_path / "d.mrc").labels[:2] == ("one", "two")
 
 
 def test_without_statistics(tmp_path):

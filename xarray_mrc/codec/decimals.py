@@ -8,7 +8,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DECIMALS", "FARTHEST", "Triple", "shortest", "step_of", "voxel_size"]
+__all__ = [
+    "DECIMALS",
+    "FARTHEST",
+    "SHORTEST_VOXEL",
+    "Triple",
+    "shortest",
+    "step_of",
+    "voxel_size",
+]
 
 Triple = tuple[float, float, float]
 
