@@ -11,7 +11,7 @@ import numpy as np
 
 from xarray_mrc.codec import checks
 from xarray_mrc.codec.checks import CHECKS, Facts
-from xarray_mrc.codec.geometry import has_opposite_origin
+from xarray_mrc.codec.geometry import Geometry, axis_order, has_opposite_origin
 from xarray_mrc.codec.header import (
     HEADER_SIZE,
     IMOD_FIELDS,
@@ -142,14 +142,25 @@ def edit_header(
             new = new.replace(**checks.fixes(facts_of(source, old)))
         new = new.replace(**fields)
         if kind is not None:
-            new = new.replace(**kind_fields(new, kind))
+            intervals = new.mz if "cella" in fields else old.mz
+            new = new.replace(**kind_fields(new, kind, intervals))
         if voxel_size is not None:
             sizes = sizes_given(voxel_size)
+            if any(m < 1 for a, m in zip("xyz", new.m, strict=True) if a in sizes):
+                raise ValueError(
+                    f"the grid intervals are {new.m}, so that there is no place for a voxel size: "
+                    f"pass mx=, my= and mz=, usually the numbers of columns, rows and sections"
+                )
             lengths = zip("xyz", new.cella, new.m, strict=True)
             new = new.replace(cella=tuple(sizes[a] * m if a in sizes else c for a, c, m in lengths))
         if origin is not None:
             sign = -1 if has_opposite_origin(new) else 1
             new = new.replace(origin=tuple(sign * v for v in origin))
+            if Geometry.from_header(new).origin_source == "nstart":
+                raise ValueError(
+                    f"an origin of zero leaves the place to NSTART, which is {new.nstart}: pass "
+                    f"nxstart=0, nystart=0 and nzstart=0 as well"
+                )
         if labels is not None:
             texts = labels.split("\n") if isinstance(labels, str) else list(labels)
             texts = [text for text in texts if text]
@@ -176,8 +187,11 @@ def layout_of(source: Source, header: Header) -> Layout:
     return Layout.from_header(header, source.size, suffix=suffix_of(source.uri), behind=behind)
 
 
-def kind_fields(header: Header, kind: Kind) -> dict[str, Any]:
-    """Give the fields that say what the data are, with the voxel size kept."""
+def kind_fields(header: Header, kind: Kind, intervals: int) -> dict[str, Any]:
+    """Give the fields that say what the data are; the cell of so many intervals keeps its voxels.
+
+    MZ is the number of sections along Z, which those of the file need not be.
+    """
     if kind not in get_args(Kind):
         raise ValueError(f"kind={kind!r}, expected one of {', '.join(get_args(Kind))}")
     if kind == "image" and header.nz != 1:
@@ -185,7 +199,8 @@ def kind_fields(header: Header, kind: Kind) -> dict[str, Any]:
     if kind in ("image", "image_stack"):
         group, depth = 0, 1
     elif kind == "volume":
-        group, depth = header.ispg if header.ispg in CRYSTALS else 1, header.nz
+        group = header.ispg if header.ispg in CRYSTALS else 1
+        depth = header.n[axis_order(header).index(2)]
     else:
         stack = header.ispg in STACK_SPACE_GROUPS
         group, depth = header.ispg if stack else STACK_SPACE_GROUPS[0], header.mz
@@ -194,7 +209,7 @@ def kind_fields(header: Header, kind: Kind) -> dict[str, Any]:
                 f"a volume stack of {header.nz} sections can't have {depth} in a volume: pass mz="
             )
     x, y, z = header.cella
-    return {"ispg": group, "mz": depth, "cella": (x, y, z * depth / header.mz if header.mz else z)}
+    return {"ispg": group, "mz": depth, "cella": (x, y, z * depth / intervals if intervals else z)}
 
 
 def changes(old: Header, new: Header) -> Iterator[tuple[str, tuple[Any, Any]]]:

@@ -31,6 +31,10 @@ def path(tmp_path):
         ({"nxstart": -4}, {"nxstart": -4}),
         ({"kind": "image_stack"}, {"ispg": 0, "mz": 1, "cella": (9.449999809265137, 12.5, 0.875)}),
         ({"kind": "volume_stack", "mz": 2, "cella": (9.45, 12.5, 1.75)}, {"ispg": 401, "mz": 2}),
+        (
+            {"kind": "volume_stack", "mz": 2},
+            {"ispg": 401, "mz": 2, "cella": (9.449999809265137, 12.5, 1.75)},
+        ),
         ({"dmin": -1.5, "dmax": 2.5, "dmean": 0.5, "rms": 1.0}, {"dmin": -1.5, "rms": 1.0}),
         ({"lskflg": 0, "exttyp": b"MRCO"}, {"exttyp": b"MRCO"}),
     ],
@@ -98,6 +102,29 @@ def test_imods_sign(tmp_path):
     edit_header(tmp_path / "a.mrc", origin=(1, 2, 3))
     assert read_header(tmp_path / "a.mrc").origin == (-1, -2, -3)
     assert open_mrc(tmp_path / "a.mrc").x[0] == 1
+
+
+def test_kind_of_permuted_axes(path):
+    raw = lay(lengths=(7, 5, 6), axes=(3, 1, 2), ispg=0, labels=(b"old",)).raw
+    path.write_bytes(raw)
+    edit_header(path, kind="volume")
+    assert path.read_bytes() == put(raw, "<", ispg=1)
+
+
+def test_no_place_for_a_place(path):
+    raw = put(LAID.raw, "<", nxstart=3)
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match="nxstart=0"):
+        edit_header(path, origin=(0, 0, 0))
+    assert path.read_bytes() == raw
+    edit_header(path, origin=(0, 0, 0), nxstart=0)
+    assert open_mrc(path).x[0] == 0
+    path.write_bytes(put(LAID.raw, "<", mx=0))
+    with pytest.raises(ValueError, match="mx="):
+        edit_header(path, voxel_size=2)
+    edit_header(path, voxel_size={"y": 2})
+    edit_header(path, voxel_size=2, mx=7)
+    assert read_header(path).voxel_size == (2, 2, 2)
 
 
 def test_fix(path):
