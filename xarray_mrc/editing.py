@@ -283,12 +283,12 @@ def pack_anew(source: CompressedSource, target: str, new: Header) -> None:
         head = b"".join(encoder.encode(new.raw + behind.tobytes(), layout.offset))
         write_at(descriptor, 0, head)
         end = len(head)
-        for start in range(layout.offset, layout.end, step):
-            data = np.empty(min(step, layout.end - start), np.uint8)
+        for start in range(layout.offset, source.size, step):
+            data = np.empty(min(step, source.size - start), np.uint8)
             source.readinto(start, data)
             for piece in encoder.encode_parallel(data, unit):
                 write_at(descriptor, end, piece)
                 end += len(piece)
-        source.finish(layout.end)
+        source.finish(source.size)
         write_at(descriptor, end, encoder.end())
         os.ftruncate(descriptor, end + len(encoder.end()))

@@ -169,6 +169,13 @@ def test_compressed(tmp_path, suffix):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_bytes_behind_compressed_data_are_kept(tmp_path):
+    path = tmp_path / "a.mrc.gz"
+    path.write_bytes(gzip.compress(LAID.raw + b"and more"))
+    edit_header(path, nxstart=3, rewrite=True)
+    assert gzip.decompress(path.read_bytes()) == put(LAID.raw, "<", nxstart=3) + b"and more"
+
+
 def test_statistics(tmp_path):
     random = np.random.default_rng(0)
     values = random.normal(1000, 1, size=(9, 40, 50)).astype("f4")
