@@ -30,6 +30,7 @@ from xarray_mrc.storage.encoders import encoder_for
 from xarray_mrc.storage.protocol import Source
 from xarray_mrc.storage.sink import BINARY, new_file, write_at
 from xarray_mrc.storage.source import local_path, open_head
+from xarray_mrc.validator import examine
 
 __all__ = ["HeaderDifference", "edit_header"]
 
@@ -139,7 +140,7 @@ def edit_header(
         old = decode_header(source, head)
         new = old
         if fix:
-            new = new.replace(**checks.fixes(facts_of(source, old)))
+            new = new.replace(**checks.fixes(examine(source, False, True)))
         new = new.replace(**fields)
         if kind is not None:
             intervals = new.mz if "cella" in fields else old.mz

@@ -131,6 +131,14 @@ def test_fix(path):
     path.write_bytes(put(LAID.raw, "<", map_id=b"MAP\0", nlabl=7))
     edit_header(path, fix=True)
     assert path.read_bytes() == LAID.raw
+    path.write_bytes(put(LAID.raw, "<", nsymbt=-4))
+    edit_header(path, fix=True)
+    assert path.read_bytes() == LAID.raw
+    symmetry = lay(extended=b"X,Y,Z".ljust(80)).raw
+    path.write_bytes(symmetry)
+    edit_header(path, fix=True)
+    assert path.read_bytes() == put(symmetry, "<", exttyp=b"CCP4")
+    assert mrcfile.validate(path)
 
 
 @pytest.mark.parametrize(
