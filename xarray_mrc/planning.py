@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import DTypeLike, NDArray
 
-from xarray_mrc.codec.decimals import DECIMALS, FARTHEST, SHORTEST_VOXEL, Triple, step_of
+from xarray_mrc.codec.decimals import DECIMALS, FARTHEST, SHORTEST_VOXEL, Triple, start_of, step_of
 from xarray_mrc.codec.extended import per_section
 from xarray_mrc.codec.geometry import (
     IMOD_ORIGIN_SIGN,
@@ -261,9 +261,10 @@ def carry(like: OpenedFile, header: Header) -> tuple[dict[str, Any], bytes]:
     problem = ""
     if not extended:
         return fields, b""
+    exttyp = b"CCP4" if like.extended.symmetry else other.exttyp  # which often goes without saying
     if per_section(other.exttyp) and other.nz != header.nz:
         problem = f"it has records of {other.nz} sections, and {header.nz} are written"
-    elif other.byteorder != header.byteorder and other.exttyp not in (b"CCP4", b"JSON"):
+    elif other.byteorder != header.byteorder and exttyp not in (b"CCP4", b"JSON"):
         problem = "its numbers are big endian, and little endian is written"
     if problem:
         warnings.warn(
@@ -273,7 +274,7 @@ def carry(like: OpenedFile, header: Header) -> tuple[dict[str, Any], bytes]:
         )
         return fields, b""
     fields |= {name: getattr(other, name) for name in CARRIED[:2]}
-    fields |= {"exttyp": other.exttyp, "nsymbt": len(extended)}
+    fields |= {"exttyp": exttyp, "nsymbt": len(extended)}
     if other.is_standard_version:  # in images of EPU it tells which row is the top one
         fields["nversion"] = other.nversion
     return fields, extended
@@ -346,9 +347,11 @@ def place(
     angles = fields["cellb"] = angles_noted(array, header)
     if firsts:
         return fields | dict(zip(("nxstart", "nystart", "nzstart"), firsts, strict=True))
-    start = [0.0 if line is None else float(line[0]) for line in lines.values()]
     if angles != RIGHT_ANGLES:
-        start = (cell_matrix(angles) @ np.array(start)).tolist()
+        begin = [0.0 if line is None else float(line[0]) for line in lines.values()]
+        return fields | {"origin": tuple((cell_matrix(angles) @ begin).tolist())}
+    read = zip(lines.values(), header.replace(**fields).voxel_size, strict=True)
+    start = [0.0 if line is None else start_of(line, size) for line, size in read]
     return fields | {"origin": tuple(start)}
 
 

@@ -100,6 +100,16 @@ def test_like_copies_what_is_not_carried(tmp_path):
     assert get((tmp_path / "b.mrc").read_bytes(), "<", "nsymbt") == 0
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_like_copies_symmetry_that_goes_without_a_type(tmp_path, order):
+    records = b"X,Y,Z".ljust(80) + b"-X,Y,-Z".ljust(80)
+    (tmp_path / "like.map").write_bytes(lay(extended=records, order=order).raw)
+    to_mrc(noise(), tmp_path / "a.mrc", like=tmp_path / "like.map")
+    assert open_mrc(tmp_path / "a.mrc").attrs["mrc_symmetry"] == "X,Y,Z\n-X,Y,-Z"
+    assert read_header(tmp_path / "a.mrc").exttyp == b"CCP4"
+    assert mrcfile.validate(tmp_path / "a.mrc")
+
+
 def test_symmetry_and_angles_are_kept(tmp_path):
     array = noise()
     for dim in DIMS:

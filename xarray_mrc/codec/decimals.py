@@ -14,6 +14,7 @@ __all__ = [
     "SHORTEST_VOXEL",
     "Triple",
     "shortest",
+    "start_of",
     "step_of",
     "voxel_size",
 ]
@@ -110,3 +111,35 @@ def step_of(positions: NDArray[np.float64], intervals: int, first: int | None = 
         if nearly == mean and away < 2.1 * 10.0**-DECIMALS:
             nearly = candidate
     return nearly
+
+
+def start_of(positions: NDArray[np.float64], voxel: float) -> float:
+    """Give the start with which a header gives back positions, or comes nearest to them.
+
+    Parameters
+    ----------
+    positions : ndarray of float64
+        Evenly spaced positions, known to 6 decimals.
+    voxel : float
+        Voxel size that will be read.
+
+    Returns
+    -------
+    float
+        The first position; or half a unit of the last decimal beside it, from where it was rounded
+        to one side and others to the other.
+
+    Examples
+    --------
+    >>> start_of(np.array([-10.994, -9.494, -7.993999]), 1.5)
+    -10.9939995
+    """
+    half = 0.5 * 10.0**-DECIMALS
+    grid = np.arange(len(positions)) * voxel
+
+    def away(start: float) -> float:
+        read = np.round(shortest(start) + grid, DECIMALS)
+        return float(np.abs(read - positions).max())
+
+    first = float(positions[0])
+    return min((first, round(first - half, 7), round(first + half, 7)), key=away)
