@@ -112,6 +112,11 @@ def plan(
     data = array.variable.transpose(*dims.values())
     if 0 in data.shape:
         raise ValueError(f"the shape is {data.shape}, expected no axis of length 0")
+    if any(length != length for length in data.shape):  # nan
+        raise ValueError(
+            f"the shape is {data.shape}, expected lengths that are known: call "
+            f".data.compute_chunk_sizes() first"
+        )
     lengths = [1] * (4 - len(DIMS[kind])) + [array.sizes[dims[dim]] for dim in DIMS[kind]]
     volumes, depth, rows, columns = lengths
     if kind == "image_stack":

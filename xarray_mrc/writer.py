@@ -88,7 +88,8 @@ def to_mrc(
     compute : bool
         False: lay down the header and the size only, and return the rest for later.
     region : mapping of str to slice, optional
-        Write into this part of a file that is there, in place.
+        Write into this part of a file that is there, in place. Of its header only the statistics
+        change; coordinates are not looked at.
 
     Returns
     -------
@@ -98,7 +99,8 @@ def to_mrc(
     Raises
     ------
     ValueError
-        MRC can't hold the object, or not in this mode. Nothing was touched.
+        MRC can't hold the object, or not in this mode. Nothing was touched; but of a region those
+        parts may be written whose values fit.
     FileExistsError
         The file is there.
     OSError
@@ -115,6 +117,11 @@ def to_mrc(
     """
     target = os.path.realpath(local_path(path))
     if region is not None:
+        if any(option is not None for option in (voxel_size, like, labels)):
+            raise ValueError(
+                "voxel_size=, like= or labels= was passed, but region= leaves the header as it is: "
+                "change it with xarray_mrc.edit_header"
+            )
         return write_region(obj, target, region, dtype, mode, kind, compute=compute)
     if os.path.exists(target) and not overwrite:
         raise already_there(target)
@@ -283,11 +290,11 @@ def write_region(
     return None
 
 
-def range_of(dim: str, part: slice | None, length: int) -> range:
+def range_of(dim: str, part: object, length: int) -> range:
     """Give the positions of a part along a dimension."""
     if part is None:
         return range(length)
-    if part.step not in (None, 1):
+    if not isinstance(part, slice) or part.step not in (None, 1):
         raise ValueError(f"region= has {part!r} along {dim}, expected a slice without a step")
     found = range(*part.indices(length))
     if not found or (part.stop is not None and part.stop > length):

@@ -242,6 +242,9 @@ def test_a_region_that_does_not_fit(tmp_path):
         ({"region": {"z": slice(0, 4, 2)}}, "without a step"),
         ({"region": {"z": slice(0, 3)}}, "long, but"),
         ({"region": {"w": slice(0, 2)}}, "rename"),
+        ({"region": {"z": 0}}, "expected a slice"),
+        ({"region": {"z": slice(0, 2)}, "voxel_size": 2}, "edit_header"),
+        ({"region": {"z": slice(0, 2)}, "labels": "new"}, "edit_header"),
         ({"region": {"z": slice(0, 2)}, "mode": 1}, "has mode 2"),
         ({"region": {"z": slice(0, 2)}, "dtype": "i2"}, "astype.'float32'"),
     ):

@@ -2,6 +2,7 @@
 
 import time
 
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
@@ -94,6 +95,14 @@ def test_an_existing_file(tmp_path):
         to_mrc(zeros(), tmp_path / "b.mrc.gz", compute=False)
     assert (tmp_path / "a.mrc").read_bytes() == raw
     assert [p.name for p in tmp_path.iterdir()] == ["a.mrc"]
+
+
+def test_chunks_of_unknown_length(tmp_path):
+    values = da.zeros((4, 3), chunks=2, dtype="f4")
+    array = xr.DataArray(values[values[:, 0] == 0], dims=("y", "x"))
+    with pytest.raises(ValueError, match="compute_chunk_sizes"):
+        to_mrc(array, tmp_path / "a.mrc")
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_such_folder(tmp_path):
