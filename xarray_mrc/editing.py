@@ -162,6 +162,11 @@ def edit_header(
                     f"an origin of zero leaves the place to NSTART, which is {new.nstart}: pass "
                     f"nxstart=0, nystart=0 and nzstart=0 as well"
                 )
+        elif any(new.origin) and has_opposite_origin(new) != has_opposite_origin(old):
+            raise ValueError(
+                f"the place {old.origin} would be read with the other sign, as IMOD's flag 4 and "
+                f"NVERSION say which it has: pass origin= as well"
+            )
         if labels is not None:
             texts = labels.split("\n") if isinstance(labels, str) else list(labels)
             texts = [text for text in texts if text]

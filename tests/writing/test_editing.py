@@ -102,6 +102,11 @@ def test_imods_sign(tmp_path):
     edit_header(tmp_path / "a.mrc", origin=(1, 2, 3))
     assert read_header(tmp_path / "a.mrc").origin == (-1, -2, -3)
     assert open_mrc(tmp_path / "a.mrc").x[0] == 1
+    for asked in ({"nversion": 20141}, {"imod_flags": 4}, {"imod_stamp": 0}):
+        with pytest.raises(ValueError, match="other sign"):
+            edit_header(tmp_path / "a.mrc", **asked)
+    edit_header(tmp_path / "a.mrc", nversion=20141, origin=(1, 2, 3))
+    assert read_header(tmp_path / "a.mrc").origin == (1, 2, 3)
 
 
 def test_kind_of_permuted_axes(path):
