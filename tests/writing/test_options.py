@@ -72,6 +72,13 @@ def test_voxel_size_of_a_slice_whose_place_is_counted_in_voxels(tmp_path):
     assert open_mrc(tmp_path / "a.mrc").z.values.tolist() == [12]
 
 
+def test_another_voxel_size_leaves_the_place(tmp_path):
+    at = {dim: (dim, 10 + 2.0 * np.arange(5), {"units": "angstrom"}) for dim in DIMS}
+    array = xr.DataArray(np.zeros((5, 5, 5), "f4"), at, DIMS)
+    to_mrc(array, tmp_path / "a.mrc", voxel_size={"z": 3.0})
+    assert read_header(tmp_path / "a.mrc").origin == (10, 10, 10)
+
+
 def test_a_dataset(tmp_path):
     dataset = noise().to_dataset(name="density")
     dataset.mrc.to_mrc(tmp_path / "a.mrc")

@@ -114,7 +114,7 @@ def step_of(positions: NDArray[np.float64], intervals: int, first: int | None = 
 
 
 def start_of(positions: NDArray[np.float64], voxel: float) -> float:
-    """Give the start with which a header gives back positions, or comes nearest to them.
+    """Give the start with which a header gives back positions.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def start_of(positions: NDArray[np.float64], voxel: float) -> float:
     -------
     float
         The first position; or half a unit of the last decimal beside it, from where it was rounded
-        to one side and others to the other.
+        to one side and others to the other, if only that gives every position.
 
     Examples
     --------
@@ -135,11 +135,10 @@ def start_of(positions: NDArray[np.float64], voxel: float) -> float:
     -10.9939995
     """
     half = 0.5 * 10.0**-DECIMALS
-    grid = np.arange(len(positions)) * voxel
-
-    def away(start: float) -> float:
-        read = np.round(shortest(start) + grid, DECIMALS)
-        return float(np.abs(read - positions).max())
-
     first = float(positions[0])
-    return min((first, round(first - half, 7), round(first + half, 7)), key=away)
+    grid = np.arange(len(positions)) * voxel
+    for start in (first, round(first - half, 7), round(first + half, 7)):
+        read = np.round(shortest(start) + grid, DECIMALS)
+        if np.abs(read - positions).max() < 0.1 * 10.0**-DECIMALS:
+            return start
+    return first
