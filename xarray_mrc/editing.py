@@ -11,8 +11,15 @@ import numpy as np
 
 from xarray_mrc.codec import checks
 from xarray_mrc.codec.checks import CHECKS, Facts
-from xarray_mrc.codec.geometry import has_opposite_origin
-from xarray_mrc.codec.header import HEADER_SIZE, IMOD_FIELDS, SKEW_FIELDS, Field, Header
+from xarray_mrc.codec.geometry import Geometry, axis_order, has_opposite_origin
+from xarray_mrc.codec.header import (
+    HEADER_SIZE,
+    IMOD_FIELDS,
+    IMOD_STAMP,
+    SKEW_FIELDS,
+    Field,
+    Header,
+)
 from xarray_mrc.codec.labels import encode_labels
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Kind, Layout
 from xarray_mrc.errors import MrcChangedError, MrcError
@@ -23,9 +30,12 @@ from xarray_mrc.storage.encoders import encoder_for
 from xarray_mrc.storage.protocol import Source
 from xarray_mrc.storage.sink import BINARY, new_file, write_at
 from xarray_mrc.storage.source import local_path, open_head
+from xarray_mrc.validator import examine
 
 __all__ = ["HeaderDifference", "edit_header"]
 
+# What says on purpose how a number is stored.
+SAMPLE_FIELDS = ("mode", "imod_stamp", "imod_flags")
 ALIASES = ("creatid", "scale_top")
 COPIED = 16 * 2**20
 
@@ -130,17 +140,33 @@ def edit_header(
         old = decode_header(source, head)
         new = old
         if fix:
-            new = new.replace(**checks.fixes(facts_of(source, old)))
+            new = new.replace(**checks.fixes(examine(source, False, True)))
         new = new.replace(**fields)
         if kind is not None:
-            new = new.replace(**kind_fields(new, kind))
+            intervals = new.mz if "cella" in fields else old.mz
+            new = new.replace(**kind_fields(new, kind, intervals))
         if voxel_size is not None:
             sizes = sizes_given(voxel_size)
+            if any(m < 1 for a, m in zip("xyz", new.m, strict=True) if a in sizes):
+                raise ValueError(
+                    f"the grid intervals are {new.m}, so that there is no place for a voxel size: "
+                    f"pass mx=, my= and mz=, usually the numbers of columns, rows and sections"
+                )
             lengths = zip("xyz", new.cella, new.m, strict=True)
             new = new.replace(cella=tuple(sizes[a] * m if a in sizes else c for a, c, m in lengths))
         if origin is not None:
             sign = -1 if has_opposite_origin(new) else 1
             new = new.replace(origin=tuple(sign * v for v in origin))
+            if Geometry.from_header(new).origin_source == "nstart":
+                raise ValueError(
+                    f"an origin of zero leaves the place to NSTART, which is {new.nstart}: pass "
+                    f"nxstart=0, nystart=0 and nzstart=0 as well"
+                )
+        elif any(new.origin) and has_opposite_origin(new) != has_opposite_origin(old):
+            raise ValueError(
+                f"the place {old.origin} would be read with the other sign, as IMOD's flag 4 and "
+                f"NVERSION say which it has: pass origin= as well"
+            )
         if labels is not None:
             texts = labels.split("\n") if isinstance(labels, str) else list(labels)
             texts = [text for text in texts if text]
@@ -148,7 +174,7 @@ def edit_header(
         difference = HeaderDifference(target, dict(changes(old, new)))
         if new == old:
             return difference
-        check(source, old, new)
+        check(source, old, new, asked=fields)
     if not dry_run and isinstance(source, CompressedSource):
         pack_anew(source, target, new)
     elif not dry_run:
@@ -167,8 +193,11 @@ def layout_of(source: Source, header: Header) -> Layout:
     return Layout.from_header(header, source.size, suffix=suffix_of(source.uri), behind=behind)
 
 
-def kind_fields(header: Header, kind: Kind) -> dict[str, Any]:
-    """Give the fields that say what the data are, with the voxel size kept."""
+def kind_fields(header: Header, kind: Kind, intervals: int) -> dict[str, Any]:
+    """Give the fields that say what the data are; the cell of so many intervals keeps its voxels.
+
+    MZ is the number of sections along Z, which those of the file need not be.
+    """
     if kind not in get_args(Kind):
         raise ValueError(f"kind={kind!r}, expected one of {', '.join(get_args(Kind))}")
     if kind == "image" and header.nz != 1:
@@ -176,7 +205,8 @@ def kind_fields(header: Header, kind: Kind) -> dict[str, Any]:
     if kind in ("image", "image_stack"):
         group, depth = 0, 1
     elif kind == "volume":
-        group, depth = header.ispg if header.ispg in CRYSTALS else 1, header.nz
+        group = header.ispg if header.ispg in CRYSTALS else 1
+        depth = header.n[axis_order(header).index(2)]
     else:
         stack = header.ispg in STACK_SPACE_GROUPS
         group, depth = header.ispg if stack else STACK_SPACE_GROUPS[0], header.mz
@@ -185,7 +215,7 @@ def kind_fields(header: Header, kind: Kind) -> dict[str, Any]:
                 f"a volume stack of {header.nz} sections can't have {depth} in a volume: pass mz="
             )
     x, y, z = header.cella
-    return {"ispg": group, "mz": depth, "cella": (x, y, z * depth / header.mz if header.mz else z)}
+    return {"ispg": group, "mz": depth, "cella": (x, y, z * depth / intervals if intervals else z)}
 
 
 def changes(old: Header, new: Header) -> Iterator[tuple[str, tuple[Any, Any]]]:
@@ -209,8 +239,11 @@ def bits(field: Field[Any], header: Header) -> bytes:
     return header.raw[field.offset : field.offset + field.nbytes]
 
 
-def check(source: Source, old: Header, new: Header) -> None:
-    """Raise if a new header could not be read, or breaks a rule that the old one kept."""
+def check(source: Source, old: Header, new: Header, asked: Mapping[str, Any]) -> None:
+    """Raise if a new header could not be read, breaks a rule that the old one kept, or turns data.
+
+    Many fields of old files tell whether bytes are signed, none of which was made for it.
+    """
     if Header.decode(new.raw, source.size).byteorder != new.byteorder:
         raise ValueError("with these values the byte order of the header could not be told")
     after = facts_of(source, new)
@@ -218,6 +251,12 @@ def check(source: Source, old: Header, new: Header) -> None:
         before: Facts | None = facts_of(source, old)
     except MrcError:
         before = None
+    was, is_ = (facts and facts.layout for facts in (before, after))
+    if was and is_ and was.sample != is_.sample and not any(f in asked for f in SAMPLE_FIELDS):
+        raise ValueError(
+            f"the data would be read as {is_.dtype} instead of {was.dtype}: pass "
+            f"imod_stamp={IMOD_STAMP} and imod_flags=4 (unsigned bytes) or 5 (signed) as well"
+        )
     for rule in CHECKS:
         found = rule.test(after) if rule.severity == "error" else None
         if found and (before is None or not rule.test(before)):
@@ -250,12 +289,12 @@ def pack_anew(source: CompressedSource, target: str, new: Header) -> None:
         head = b"".join(encoder.encode(new.raw + behind.tobytes(), layout.offset))
         write_at(descriptor, 0, head)
         end = len(head)
-        for start in range(layout.offset, layout.end, step):
-            data = np.empty(min(step, layout.end - start), np.uint8)
+        for start in range(layout.offset, source.size, step):
+            data = np.empty(min(step, source.size - start), np.uint8)
             source.readinto(start, data)
             for piece in encoder.encode_parallel(data, unit):
                 write_at(descriptor, end, piece)
                 end += len(piece)
-        source.finish(layout.end)
+        source.finish(source.size)
         write_at(descriptor, end, encoder.end())
         os.ftruncate(descriptor, end + len(encoder.end()))

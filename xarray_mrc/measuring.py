@@ -57,9 +57,9 @@ def statistics(
         if variable.chunks is None:
             return of_variable(variable)
         values = variable.data
-    if isinstance(values, np.ndarray):
-        return measure(values)
-    return of_blocks(values)
+    if hasattr(values, "map_blocks"):
+        return of_blocks(values)
+    return measure(np.asanyarray(values))
 
 
 def of_file(array: MrcArray) -> Statistics:
@@ -102,5 +102,5 @@ def of_blocks(values: Any) -> Statistics:
 def measured_block(block: Any) -> NDArray[Any]:
     """Measure a block; the result has as many dimensions."""
     result = np.empty((1,) * block.ndim, object)
-    result[...] = measure(np.asarray(block))
+    result[...] = measure(np.asanyarray(block))
     return result

@@ -15,12 +15,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import DTypeLike, NDArray
 
-from xarray_mrc.codec.decimals import DECIMALS, FARTHEST, Triple, step_of
+from xarray_mrc.codec.decimals import DECIMALS, FARTHEST, SHORTEST_VOXEL, Triple, start_of, step_of
 from xarray_mrc.codec.extended import per_section
 from xarray_mrc.codec.geometry import (
     IMOD_ORIGIN_SIGN,
     NSTART_LIMIT,
     RIGHT_ANGLES,
+    cell_angles,
     cell_matrix,
 )
 from xarray_mrc.codec.header import HEADER_SIZE, IMOD_STAMP, Header
@@ -111,6 +112,11 @@ def plan(
     data = array.variable.transpose(*dims.values())
     if 0 in data.shape:
         raise ValueError(f"the shape is {data.shape}, expected no axis of length 0")
+    if any(length != length for length in data.shape):  # nan
+        raise ValueError(
+            f"the shape is {data.shape}, expected lengths that are known: call "
+            f".data.compute_chunk_sizes() first"
+        )
     lengths = [1] * (4 - len(DIMS[kind])) + [array.sizes[dims[dim]] for dim in DIMS[kind]]
     volumes, depth, rows, columns = lengths
     if kind == "image_stack":
@@ -260,9 +266,10 @@ def carry(like: OpenedFile, header: Header) -> tuple[dict[str, Any], bytes]:
     problem = ""
     if not extended:
         return fields, b""
+    exttyp = b"CCP4" if like.extended.symmetry else other.exttyp  # which often goes without saying
     if per_section(other.exttyp) and other.nz != header.nz:
         problem = f"it has records of {other.nz} sections, and {header.nz} are written"
-    elif other.byteorder != header.byteorder and other.exttyp not in (b"CCP4", b"JSON"):
+    elif other.byteorder != header.byteorder and exttyp not in (b"CCP4", b"JSON"):
         problem = "its numbers are big endian, and little endian is written"
     if problem:
         warnings.warn(
@@ -272,7 +279,7 @@ def carry(like: OpenedFile, header: Header) -> tuple[dict[str, Any], bytes]:
         )
         return fields, b""
     fields |= {name: getattr(other, name) for name in CARRIED[:2]}
-    fields |= {"exttyp": other.exttyp, "nsymbt": len(extended)}
+    fields |= {"exttyp": exttyp, "nsymbt": len(extended)}
     if other.is_standard_version:  # in images of EPU it tells which row is the top one
         fields["nversion"] = other.nversion
     return fields, extended
@@ -294,15 +301,11 @@ def choose_labels(
 ) -> list[str]:
     """Give the labels: those that were passed, of the attributes or of the other file, and ours."""
     if labels is None:
-        noted = array.attrs.get("mrc_labels", "")
-        texts = noted.split("\n") if noted else list(like.header.labels) if like else []
-    else:
-        texts = labels.split("\n") if isinstance(labels, str) else list(labels)
-        if len(texts) > LABEL_COUNT:
-            raise ValueError(f"{len(texts)} labels were passed, expected at most {LABEL_COUNT}")
+        labels = array.attrs.get("mrc_labels") or (like.header.labels if like else ())
+    texts = labels.split("\n") if isinstance(labels, str) else labels
     texts = [text for text in texts if text and not text.startswith(OURS)]
-    if len(texts) < LABEL_COUNT or labels is None:
-        texts = [*texts[: LABEL_COUNT - 1], f"{OURS} {own_version()}"[:80]]
+    if len(texts) < LABEL_COUNT:
+        texts.append(f"{OURS} {own_version()}"[:80])
     return texts
 
 
@@ -320,7 +323,7 @@ def place(
     """Give the fields that say where the voxels are."""
     lines = {axis: positions(array, dims.get(axis, axis), axis) for axis in AXES}
     given = sizes_given(voxel_size)
-    firsts = grid_points(array, lines, header)
+    firsts = grid_points(array, lines, header, given)
     steps: list[float | None] = []
     for axis, index in AXES.items():
         line, step = lines[axis], given.get(axis)
@@ -346,14 +349,25 @@ def place(
     fields: dict[str, Any] = {
         "cella": tuple(size * m for size, m in zip(sizes, header.m, strict=True))
     }
-    angles = tuple(array.attrs.get("mrc_cell_angles", RIGHT_ANGLES))
-    fields["cellb"] = angles
+    angles = fields["cellb"] = angles_noted(array, header)
     if firsts:
         return fields | dict(zip(("nxstart", "nystart", "nzstart"), firsts, strict=True))
-    start = [0.0 if line is None else float(line[0]) for line in lines.values()]
     if angles != RIGHT_ANGLES:
-        start = (cell_matrix(cast("Triple", angles)) @ np.array(start)).tolist()
+        begin = [0.0 if line is None else float(line[0]) for line in lines.values()]
+        return fields | {"origin": tuple((cell_matrix(angles) @ begin).tolist())}
+    read = zip(lines.values(), header.replace(**fields).voxel_size, strict=True)
+    start = [0.0 if line is None else start_of(line, size) for line, size in read]
     return fields | {"origin": tuple(start)}
+
+
+def angles_noted(array: xr.DataArray, header: Header) -> Triple:
+    """Give the cell angles of the attributes; ValueError if they make no cell."""
+    noted = array.attrs.get("mrc_cell_angles", RIGHT_ANGLES)
+    angles = tuple(np.ravel(noted).tolist())
+    found = cell_angles(header.replace(cellb=angles))
+    if found == RIGHT_ANGLES != angles:
+        raise ValueError(f"mrc_cell_angles is {noted!r}, expected the three angles of a cell")
+    return found
 
 
 def positions(array: xr.DataArray, dim: Any, axis: str) -> NDArray[np.float64] | None:
@@ -400,11 +414,12 @@ def sizes_given(voxel_size: VoxelSize | None) -> dict[str, float]:
         return {}
     if isinstance(voxel_size, Mapping):
         given = dict(voxel_size)
-    elif isinstance(voxel_size, Sequence | np.ndarray):
+    elif isinstance(voxel_size, Sequence | np.ndarray) and np.ndim(voxel_size):
         given = dict(zip(AXES, voxel_size, strict=True)) if len(voxel_size) == 3 else {"": 0.0}
     else:
-        given = dict.fromkeys(AXES, voxel_size)
-    if not set(given) <= set(AXES) or not all(0 <= v <= FARTHEST for v in given.values()):
+        given = dict.fromkeys(AXES, cast("float", voxel_size))
+    known = (v == 0 or SHORTEST_VOXEL <= v <= FARTHEST for v in map(np.float64, given.values()))
+    if not set(given) <= set(AXES) or not all(known):
         raise ValueError(
             f"voxel_size={voxel_size!r}, expected a length in angstrom, three of them for x, y and "
             f"z, or a dict of them by axis"
@@ -413,7 +428,10 @@ def sizes_given(voxel_size: VoxelSize | None) -> dict[str, float]:
 
 
 def grid_points(
-    array: xr.DataArray, lines: Mapping[str, NDArray[np.float64] | None], header: Header
+    array: xr.DataArray,
+    lines: Mapping[str, NDArray[np.float64] | None],
+    header: Header,
+    given: Mapping[str, float],
 ) -> tuple[int, int, int] | None:
     """Give the first grid points, if the place came from NSTART and is a whole number of voxels."""
     if array.attrs.get("mrc_origin_source") != "nstart":
@@ -427,7 +445,9 @@ def grid_points(
             continue
         if not spacings:
             return None
-        spacing = (line[-1] - line[0]) / (line.size - 1) if line.size > 1 else spacings[0]
+        spacing = given.get(axis) or spacings[0]
+        if line.size > 1:
+            spacing = (line[-1] - line[0]) / (line.size - 1)
         first = round(line[0] / spacing)
         near = abs(first * spacing - line[0]) <= max(TINY, abs(first) * TINY / line.size)
         length = max(header.n[AXES[axis]], header.m[AXES[axis]])

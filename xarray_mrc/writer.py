@@ -14,10 +14,11 @@ from numpy.typing import DTypeLike
 
 from xarray_mrc.blocks import Destination, blocks_of, write_block
 from xarray_mrc.codec.containers import named_container
-from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.header import IMOD_STAMP, Header
 from xarray_mrc.codec.layout import Kind
+from xarray_mrc.codec.samples import find_sample
 from xarray_mrc.codec.statistics import UNKNOWN, Statistics
-from xarray_mrc.planning import Planned, VoxelSize, plan, the_array
+from xarray_mrc.planning import Planned, VoxelSize, choose_sample, plan, the_array
 from xarray_mrc.reader import OpenedFile, open_file
 from xarray_mrc.storage.encoders import Encoder, encoder_for
 from xarray_mrc.storage.local import LocalSource
@@ -87,7 +88,8 @@ def to_mrc(
     compute : bool
         False: lay down the header and the size only, and return the rest for later.
     region : mapping of str to slice, optional
-        Write into this part of a file that is there, in place.
+        Write into this part of a file that is there, in place. Of its header only the statistics
+        change; coordinates are not looked at.
 
     Returns
     -------
@@ -97,7 +99,8 @@ def to_mrc(
     Raises
     ------
     ValueError
-        MRC can't hold the object, or not in this mode. Nothing was touched.
+        MRC can't hold the object, or not in this mode. Nothing was touched; but of a region those
+        parts may be written whose values fit.
     FileExistsError
         The file is there.
     OSError
@@ -114,6 +117,11 @@ def to_mrc(
     """
     target = os.path.realpath(local_path(path))
     if region is not None:
+        if any(option is not None for option in (voxel_size, like, labels)):
+            raise ValueError(
+                "voxel_size=, like= or labels= was passed, but region= leaves the header as it is: "
+                "change it with xarray_mrc.edit_header"
+            )
         return write_region(obj, target, region, dtype, mode, kind, compute=compute)
     if os.path.exists(target) and not overwrite:
         raise already_there(target)
@@ -244,12 +252,19 @@ def write_region(
         )
     if mode not in (None, header.mode):
         raise ValueError(f"mode={mode} was asked for, but {target} has mode {header.mode}")
+    if find_sample(header.replace(**UNKNOWN)) != layout.sample:
+        raise ValueError(
+            f"that the bytes of {target} are unsigned is known by its statistics alone, which "
+            f"would not be right any more: say so first, with xarray_mrc.edit_header(path, "
+            f"imod_stamp={IMOD_STAMP}, imod_flags=4)"
+        )
     array = the_array(obj)
     if (array.dtype if dtype is None else np.dtype(dtype)) != layout.dtype:
         raise ValueError(
             f"the data type is {array.dtype}, but {target} holds {layout.dtype}: cast it with "
             f".astype({str(layout.dtype)!r}), or pass dtype={str(layout.dtype)!r}"
         )
+    choose_sample(array, dtype, header.mode)  # refuses what no cast makes numbers of the file
     if set(array.dims) != set(layout.dims) or not set(region) <= set(layout.dims):
         raise ValueError(
             f"the dimensions are {tuple(array.dims)}, and {tuple(region)} in region=, but "
@@ -279,11 +294,11 @@ def write_region(
     return None
 
 
-def range_of(dim: str, part: slice | None, length: int) -> range:
+def range_of(dim: str, part: object, length: int) -> range:
     """Give the positions of a part along a dimension."""
     if part is None:
         return range(length)
-    if part.step not in (None, 1):
+    if not isinstance(part, slice) or part.step not in (None, 1):
         raise ValueError(f"region= has {part!r} along {dim}, expected a slice without a step")
     found = range(*part.indices(length))
     if not found or (part.stop is not None and part.stop > length):

@@ -32,6 +32,13 @@ def test_it_appears_at_the_end(tmp_path):
     assert os.listdir(tmp_path) == ["a.mrc"]
 
 
+@pytest.mark.parametrize("name", ["a" * 255, "\u00e9" * 127, "\u4e2d" * 85], ids=len)
+def test_a_name_of_the_greatest_length(tmp_path, name):
+    with new_file(str(tmp_path / name)) as sink:
+        fill(sink)
+    assert os.listdir(tmp_path) == [name]
+
+
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.mrc"
     path.write_bytes(b"old")

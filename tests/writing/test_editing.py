@@ -31,6 +31,10 @@ def path(tmp_path):
         ({"nxstart": -4}, {"nxstart": -4}),
         ({"kind": "image_stack"}, {"ispg": 0, "mz": 1, "cella": (9.449999809265137, 12.5, 0.875)}),
         ({"kind": "volume_stack", "mz": 2, "cella": (9.45, 12.5, 1.75)}, {"ispg": 401, "mz": 2}),
+        (
+            {"kind": "volume_stack", "mz": 2},
+            {"ispg": 401, "mz": 2, "cella": (9.449999809265137, 12.5, 1.75)},
+        ),
         ({"dmin": -1.5, "dmax": 2.5, "dmean": 0.5, "rms": 1.0}, {"dmin": -1.5, "rms": 1.0}),
         ({"lskflg": 0, "exttyp": b"MRCO"}, {"exttyp": b"MRCO"}),
     ],
@@ -98,12 +102,68 @@ def test_imods_sign(tmp_path):
     edit_header(tmp_path / "a.mrc", origin=(1, 2, 3))
     assert read_header(tmp_path / "a.mrc").origin == (-1, -2, -3)
     assert open_mrc(tmp_path / "a.mrc").x[0] == 1
+    for asked in ({"nversion": 20141}, {"imod_flags": 4}, {"imod_stamp": 0}):
+        with pytest.raises(ValueError, match="other sign"):
+            edit_header(tmp_path / "a.mrc", **asked)
+    edit_header(tmp_path / "a.mrc", nversion=20141, origin=(1, 2, 3))
+    assert read_header(tmp_path / "a.mrc").origin == (1, 2, 3)
+
+
+def test_kind_of_permuted_axes(path):
+    raw = lay(lengths=(7, 5, 6), axes=(3, 1, 2), ispg=0, labels=(b"old",)).raw
+    path.write_bytes(raw)
+    edit_header(path, kind="volume")
+    assert path.read_bytes() == put(raw, "<", ispg=1)
+
+
+def test_no_place_for_a_place(path):
+    raw = put(LAID.raw, "<", nxstart=3)
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match="nxstart=0"):
+        edit_header(path, origin=(0, 0, 0))
+    assert path.read_bytes() == raw
+    edit_header(path, origin=(0, 0, 0), nxstart=0)
+    assert open_mrc(path).x[0] == 0
+    path.write_bytes(put(LAID.raw, "<", mx=0))
+    with pytest.raises(ValueError, match="mx="):
+        edit_header(path, voxel_size=2)
+    edit_header(path, voxel_size={"y": 2})
+    edit_header(path, voxel_size=2, mx=7)
+    assert read_header(path).voxel_size == (2, 2, 2)
 
 
 def test_fix(path):
     path.write_bytes(put(LAID.raw, "<", map_id=b"MAP\0", nlabl=7))
     edit_header(path, fix=True)
     assert path.read_bytes() == LAID.raw
+    path.write_bytes(put(LAID.raw, "<", nsymbt=-4))
+    edit_header(path, fix=True)
+    assert path.read_bytes() == LAID.raw
+    symmetry = lay(extended=b"X,Y,Z".ljust(80)).raw
+    path.write_bytes(symmetry)
+    edit_header(path, fix=True)
+    assert path.read_bytes() == put(symmetry, "<", exttyp=b"CCP4")
+    assert mrcfile.validate(path)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"kind": "volume"}, {"dmax": 100.0}, {"dmin": 0.0, "dmax": -1.0}, {"nversion": 20141}],
+    ids=str,
+)
+def test_bytes_keep_their_sign(tmp_path, asked):
+    raw = header(
+        nx=4, ny=3, nz=2, mx=4, my=3, mz=2, mode=0, ispg=0, nversion=0, dmin=0, dmax=255,
+        nsymbt=80,
+    )  # fmt: skip
+    raw += bytes(80) + bytes(range(200, 224))
+    (tmp_path / "a.mrc").write_bytes(raw)
+    with pytest.raises(ValueError, match="read as int8 instead of uint8"):
+        edit_header(tmp_path / "a.mrc", **asked)
+    assert (tmp_path / "a.mrc").read_bytes() == raw
+    edit_header(tmp_path / "a.mrc", imod_stamp=1146047817, imod_flags=4, **asked)
+    assert open_mrc(tmp_path / "a.mrc").values.tobytes() == raw[1104:]
+    assert open_mrc(tmp_path / "a.mrc").dtype == "u1"
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".zst"])
@@ -120,6 +180,13 @@ def test_compressed(tmp_path, suffix):
     assert read_header(path).voxel_size == (2, 2, 2)
     np.testing.assert_array_equal(open_mrc(path), array)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_bytes_behind_compressed_data_are_kept(tmp_path):
+    path = tmp_path / "a.mrc.gz"
+    path.write_bytes(gzip.compress(LAID.raw + b"and more"))
+    edit_header(path, nxstart=3, rewrite=True)
+    assert gzip.decompress(path.read_bytes()) == put(LAID.raw, "<", nxstart=3) + b"and more"
 
 
 def test_statistics(tmp_path):
@@ -141,3 +208,7 @@ def test_statistics(tmp_path):
         assert found.mean == pytest.approx(wide.mean(), rel=1e-14)
         assert found.rms == pytest.approx(wide.std(), rel=1e-11)
     assert statistics(da.from_array(np.array([1.0, np.nan]), chunks=1)).nans == 1
+    assert statistics([1, 2, 6]).mean == 3
+    masked = np.ma.masked_greater(np.arange(12.0), 5)
+    for data in (masked, da.from_array(masked, chunks=5)):
+        assert (statistics(data).mean, statistics(data).maximum) == (2.5, 5)

@@ -100,6 +100,13 @@ def test_matrix(tmp_path, name, kind, suffix):
         np.testing.assert_array_equal(grid.T, array.values.astype(grid.dtype))
 
 
+@pytest.mark.parametrize("start", [-10.9939995, 1.1067995, 102.130684])
+def test_a_start_of_more_decimals_than_positions_have(tmp_path, start):
+    array = array_of("float32", "volume", voxel=8.939, start=start)
+    to_mrc(array, tmp_path / "a.mrc")
+    assert_same(open_mrc(tmp_path / "a.mrc"), array)
+
+
 @pytest.mark.parametrize("name", MODES)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("lone", ["x", "y", "z", "volume"])

@@ -11,7 +11,7 @@ import xarray as xr
 from dask.diagnostics import ProgressBar
 from mrcbytes import FORMS, KINDS, get, header, lay
 
-from xarray_mrc import MrcChangedError, MrcWarning, open_mrc, read_header, to_mrc
+from xarray_mrc import MrcChangedError, MrcWarning, edit_header, open_mrc, read_header, to_mrc
 from xarray_mrc.codec.statistics import measure
 
 DIMS = ("z", "y", "x")
@@ -62,6 +62,23 @@ def test_voxel_size_is_passed(tmp_path):
     assert mrcfile.validate(path)
 
 
+def test_voxel_size_of_a_slice_whose_place_is_counted_in_voxels(tmp_path):
+    at = {dim: (dim, 1.5 * np.arange(4.0), {"units": "angstrom"}) for dim in ("y", "x")}
+    slab = xr.DataArray(np.zeros((1, 4, 4), "f4"), at, DIMS)
+    slab = slab.assign_coords(z=("z", [12.0], {"units": "angstrom"}))
+    slab.attrs["mrc_origin_source"] = "nstart"
+    to_mrc(slab, tmp_path / "a.mrc", voxel_size={"z": 3.0})
+    assert read_header(tmp_path / "a.mrc").nstart == (0, 0, 4)
+    assert open_mrc(tmp_path / "a.mrc").z.values.tolist() == [12]
+
+
+def test_another_voxel_size_leaves_the_place(tmp_path):
+    at = {dim: (dim, 10 + 2.0 * np.arange(5), {"units": "angstrom"}) for dim in DIMS}
+    array = xr.DataArray(np.zeros((5, 5, 5), "f4"), at, DIMS)
+    to_mrc(array, tmp_path / "a.mrc", voxel_size={"z": 3.0})
+    assert read_header(tmp_path / "a.mrc").origin == (10, 10, 10)
+
+
 def test_a_dataset(tmp_path):
     dataset = noise().to_dataset(name="density")
     dataset.mrc.to_mrc(tmp_path / "a.mrc")
@@ -90,6 +107,16 @@ def test_like_copies_what_is_not_carried(tmp_path):
     assert get((tmp_path / "b.mrc").read_bytes(), "<", "nsymbt") == 0
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_like_copies_symmetry_that_goes_without_a_type(tmp_path, order):
+    records = b"X,Y,Z".ljust(80) + b"-X,Y,-Z".ljust(80)
+    (tmp_path / "like.map").write_bytes(lay(extended=records, order=order).raw)
+    to_mrc(noise(), tmp_path / "a.mrc", like=tmp_path / "like.map")
+    assert open_mrc(tmp_path / "a.mrc").attrs["mrc_symmetry"] == "X,Y,Z\n-X,Y,-Z"
+    assert read_header(tmp_path / "a.mrc").exttyp == b"CCP4"
+    assert mrcfile.validate(tmp_path / "a.mrc")
+
+
 def test_symmetry_and_angles_are_kept(tmp_path):
     array = noise()
     for dim in DIMS:
@@ -108,12 +135,14 @@ def test_ten_labels_at_most(tmp_path):
     array.attrs["mrc_labels"] = "\n".join(f"label {i}" for i in range(10))
     to_mrc(array, tmp_path / "a.mrc")
     labels = read_header(tmp_path / "a.mrc").labels
-    assert len(labels) == 10
-    assert labels[:9] == tuple(f"label {i}" for i in range(9))
+    assert labels == tuple(f"label {i}" for i in range(10))
     to_mrc(open_mrc(tmp_path / "a.mrc"), tmp_path / "b.mrc")
     assert read_header(tmp_path / "b.mrc").labels == labels
     to_mrc(array, tmp_path / "c.mrc", labels=[f"mine {i}" for i in range(10)])
     assert read_header(tmp_path / "c.mrc").labels[-1] == "mine 9"
+    array.attrs["mrc_labels"] = ["one", "two"]
+    to_mrc(array, tmp_path / "d.mrc")
+    assert read_header(tmp_path / "d.mrc").labels[:2] == ("one", "two")
 
 
 def test_without_statistics(tmp_path):
@@ -183,6 +212,19 @@ def test_region(tmp_path, form, order, axes):
         assert get(raw, order, name) == get(laid.raw, order, name)
 
 
+def test_region_of_bytes_that_are_unsigned_by_their_range(tmp_path):
+    path = tmp_path / "a.mrc"
+    raw = header(nx=4, ny=3, nz=2, mz=2, mode=0, nversion=0, dmin=0, dmax=255)
+    path.write_bytes(raw + bytes(range(200, 224)))
+    part = open_mrc(path)[:1].drop_vars(DIMS).compute()
+    with pytest.raises(ValueError, match="unsigned is known by its statistics alone"):
+        to_mrc(part, path, region={"z": slice(1, 2)})
+    assert path.read_bytes() == raw + bytes(range(200, 224))
+    edit_header(path, imod_stamp=1146047817, imod_flags=4)
+    to_mrc(part, path, region={"z": slice(1, 2)})
+    np.testing.assert_array_equal(open_mrc(path)[1], part[0])
+
+
 def test_regions_by_and_by(tmp_path):
     path, array = tmp_path / "a.mrc", noise()
     to_mrc(array * 0, path, compute=False)
@@ -207,6 +249,9 @@ def test_a_region_that_does_not_fit(tmp_path):
         ({"region": {"z": slice(0, 4, 2)}}, "without a step"),
         ({"region": {"z": slice(0, 3)}}, "long, but"),
         ({"region": {"w": slice(0, 2)}}, "rename"),
+        ({"region": {"z": 0}}, "expected a slice"),
+        ({"region": {"z": slice(0, 2)}, "voxel_size": 2}, "edit_header"),
+        ({"region": {"z": slice(0, 2)}, "labels": "new"}, "edit_header"),
         ({"region": {"z": slice(0, 2)}, "mode": 1}, "has mode 2"),
         ({"region": {"z": slice(0, 2)}, "dtype": "i2"}, "astype.'float32'"),
     ):
@@ -219,4 +264,7 @@ def test_a_region_that_does_not_fit(tmp_path):
         to_mrc(nibbles, tmp_path / "b.mrc", region={"x": slice(1, 3)})
     to_mrc(nibbles + np.uint8(9), tmp_path / "b.mrc", region={"x": slice(2, 4)})
     assert (open_mrc(tmp_path / "b.mrc")[:, :, 2:4] == nibbles + 9).all()
+    for other, said in ((part.astype("c8"), "complex"), (part.astype("M8[s]"), "numbers")):
+        with pytest.raises(ValueError, match=said):
+            to_mrc(other, path, region={"z": slice(0, 2)}, dtype="f4")
     assert path.read_bytes() == raw

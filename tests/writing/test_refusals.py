@@ -2,6 +2,7 @@
 
 import time
 
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
@@ -35,6 +36,9 @@ REFUSED = [
     (zeros("c8") + 0.5j, {"mode": 3}, "0.5"),
     (zeros("f4") + 1e6, {"mode": 12}, "float16"),
     (zeros("u1") + np.uint8(200), {"dtype": "i1"}, "200"),
+    (zeros("f2") + np.float16(32768), {"mode": 1}, "32768"),
+    (zeros("f2") + np.float16(32768), {"mode": 3}, "32768"),
+    (zeros("f2") + np.float16(np.inf), {"mode": 6}, "inf"),
     (zeros(shape=(2, 3), dims=("z", "x")), {}, "expected one of"),
     (zeros(shape=(2,), dims=("x",)), {}, "expected one of"),
     (zeros(dims=("tilt", "y", "x")), {}, "kind='image_stack'"),
@@ -48,6 +52,12 @@ REFUSED = [
     (zeros(), {"voxel_size": (1, 2)}, "three of them"),
     (zeros(), {"voxel_size": -1.0}, "length in angstrom"),
     (zeros(), {"voxel_size": {"w": 1.0}}, "length in angstrom"),
+    (zeros(), {"voxel_size": 1.35e-10}, "length in angstrom"),
+    (zeros(), {"voxel_size": {"x": None}}, "length in angstrom"),
+    (zeros().assign_attrs(mrc_cell_angles=[0, 0, 0]), {}, "angles of a cell"),
+    (zeros().assign_attrs(mrc_cell_angles=[90, 90, 400]), {}, "angles of a cell"),
+    (zeros().assign_attrs(mrc_cell_angles=[]), {}, "mrc_cell_angles|cellb"),
+    (zeros().assign_attrs(mrc_labels="\n".join("abcdefghijk")), {}, "at most 10"),
     (zeros(), {"labels": ["a" * 81]}, "80"),
     (zeros(), {"labels": ["a"] * 11}, "at most 10"),
     (zeros(), {"labels": "\u4e2d"}, "Latin-1"),
@@ -85,6 +95,14 @@ def test_an_existing_file(tmp_path):
         to_mrc(zeros(), tmp_path / "b.mrc.gz", compute=False)
     assert (tmp_path / "a.mrc").read_bytes() == raw
     assert [p.name for p in tmp_path.iterdir()] == ["a.mrc"]
+
+
+def test_chunks_of_unknown_length(tmp_path):
+    values = da.zeros((4, 3), chunks=2, dtype="f4")
+    array = xr.DataArray(values[values[:, 0] == 0], dims=("y", "x"))
+    with pytest.raises(ValueError, match="compute_chunk_sizes"):
+        to_mrc(array, tmp_path / "a.mrc")
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_such_folder(tmp_path):

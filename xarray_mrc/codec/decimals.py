@@ -8,7 +8,16 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DECIMALS", "FARTHEST", "Triple", "shortest", "step_of", "voxel_size"]
+__all__ = [
+    "DECIMALS",
+    "FARTHEST",
+    "SHORTEST_VOXEL",
+    "Triple",
+    "shortest",
+    "start_of",
+    "step_of",
+    "voxel_size",
+]
 
 Triple = tuple[float, float, float]
 
@@ -102,3 +111,34 @@ def step_of(positions: NDArray[np.float64], intervals: int, first: int | None = 
         if nearly == mean and away < 2.1 * 10.0**-DECIMALS:
             nearly = candidate
     return nearly
+
+
+def start_of(positions: NDArray[np.float64], voxel: float) -> float:
+    """Give the start with which a header gives back positions.
+
+    Parameters
+    ----------
+    positions : ndarray of float64
+        Evenly spaced positions, known to 6 decimals.
+    voxel : float
+        Voxel size that will be read.
+
+    Returns
+    -------
+    float
+        The first position; or half a unit of the last decimal beside it, from where it was rounded
+        to one side and others to the other, if only that gives every position.
+
+    Examples
+    --------
+    >>> start_of(np.array([-10.994, -9.494, -7.993999]), 1.5)
+    -10.9939995
+    """
+    half = 0.5 * 10.0**-DECIMALS
+    first = float(positions[0])
+    grid = np.arange(len(positions)) * voxel
+    for start in (first, round(first - half, 7), round(first + half, 7)):
+        read = np.round(shortest(start) + grid, DECIMALS)
+        if np.abs(read - positions).max() < 0.1 * 10.0**-DECIMALS:
+            return start
+    return first

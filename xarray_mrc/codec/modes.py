@@ -130,7 +130,9 @@ class Sample:
         if stored.kind in "iu" and (self.packed or not np.can_cast(pixels.dtype, stored)):
             limits = np.iinfo(stored)
             low, high = (0, 15) if self.packed else (int(limits.min), int(limits.max))
-            wide = np.ascontiguousarray(pixels)
+            # float16 has no 32767 nor 65535: it would take the limits for 32768 and infinity.
+            short = pixels.dtype == np.float16
+            wide = np.ascontiguousarray(pixels, np.float32 if short else None)
             parts = wide.view(wide.real.dtype) if wide.dtype.kind == "c" else wide
             inside = np.logical_and(parts >= low, parts <= high)
             if parts.dtype.kind == "f":

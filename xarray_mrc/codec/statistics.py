@@ -143,7 +143,7 @@ def measure(values: NDArray[np.generic]) -> Statistics:
     Parameters
     ----------
     values : ndarray
-        Real or complex numbers of any shape, strides and byte order.
+        Real or complex numbers of any shape, strides and byte order. Masked ones do not count.
 
     Returns
     -------
@@ -154,6 +154,8 @@ def measure(values: NDArray[np.generic]) -> Statistics:
     >>> measure(np.array([[1, 2], [3, 6]], np.int16)).rms ** 2
     3.5
     """
+    if isinstance(values, np.ma.MaskedArray):
+        values = values.compressed()
     found = Statistics()
     with np.errstate(invalid="ignore"):  # a nan that signals, as junk may be one, is a nan
         for block in blocks(values):

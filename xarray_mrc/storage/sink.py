@@ -215,7 +215,8 @@ def already_there(path: str) -> FileExistsError:
 def prefix_of(path: str) -> str:
     """How the temporary names of a file begin: hidden, and in the same folder."""
     folder, name = os.path.split(path)
-    return os.path.join(folder, f".{name[:200]}.")
+    short = os.fsencode(name)[:200].decode(errors="ignore")  # systems count bytes
+    return os.path.join(folder, f".{short}.")
 
 
 def begin_part(path: str) -> tuple[str, int]:
