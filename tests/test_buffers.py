@@ -1,7 +1,10 @@
 """Memory that is used again: never while any array over it lives, never without bound."""
 
 import gc
+import os
 import pickle
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -65,7 +68,7 @@ def test_small_and_huge_ones_are_numpys(nbytes):
 def test_no_more_is_kept_than_the_bound():
     arrays = [buffers.empty((40 * MIB + i,), np.dtype("u1")) for i in range(6)]
     del arrays
-    assert sum(block.nbytes for block in buffers._free) <= buffers.MOST_FREE_NBYTES
+    assert sum(block.nbytes for block in buffers._free.values()) <= buffers.MOST_FREE_NBYTES
     assert len(buffers._free) == 3
 
 
@@ -90,3 +93,99 @@ def test_threads():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def bytes_of(mib):
+    return buffers.empty((mib * MIB,), np.dtype("u1"))
+
+
+def test_a_block_comes_back_at_any_step_of_a_search():
+    def count_steps(last):
+        """Get an array, and let another go just before a step of the search for its block."""
+        buffers._free.clear()
+        late = [bytes_of(35)]
+        free = [bytes_of(size) for size in (10, 35, 40, 40)]
+        free.clear()
+        steps = 0
+
+        def trace(frame, event, _):
+            nonlocal steps
+            if frame.f_code is buffers.take.__code__:
+                frame.f_trace_opcodes = True
+                steps += event == "opcode"
+                if steps == last:
+                    late.clear()
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            arrays = [bytes_of(40)]
+        finally:
+            sys.settrace(before)
+        arrays += [bytes_of(size) for size in (40, 40, 35, 35, 10)]
+        assert len({address(array) for array in arrays}) == len(arrays)
+        return steps
+
+    count_steps(0)  # Python 3.12 tells single steps from the second time on only
+    every = count_steps(0)
+    assert every > 10
+    for step in range(1, every + 1):
+        count_steps(step)
+
+
+PROGRAM = """
+import os, signal, threading
+import numpy as np
+from xarray_mrc import buffers
+
+def get():
+    return buffers.empty((2**21,), np.dtype("u1"))
+"""
+FORK = """
+started, done = threading.Event(), threading.Event()
+def get_for_long():
+    class Size(int):
+        def __eq__(self, other):
+            started.set()
+            done.wait(20)
+            return False
+        __hash__ = int.__hash__
+    buffers.take(Size(2**21))
+first = get()
+del first
+threading.Thread(target=get_for_long).start()
+started.wait()
+child = os.fork()
+if not child:
+    signal.alarm(10)
+    get()
+    os._exit(0)
+status = os.waitpid(child, 0)[1]
+done.set()
+print(status)
+"""
+END = """
+import codecs
+class Last:
+    def __init__(self):
+        self.me, self.write = self, os.write
+        self.array = buffers.empty((2**25,), np.dtype("u1"))
+        self.array[:] = ord("7")
+    def __del__(self):
+        self.write(1, self.array[:1])
+codecs.register_error("last", Last().__del__)  # these are let go last of all
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "printed"),
+    [
+        pytest.param(FORK, "0", marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")),
+        (END, "7"),
+    ],
+)
+def test_a_fork_and_the_end_of_the_process(program, printed):
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAM + program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, printed, "")

@@ -7,9 +7,7 @@ over the sections of a stack that takes longer than the reading.
 from __future__ import annotations
 
 import math
-import threading
 import weakref
-from collections import deque
 from typing import Any
 
 import numpy as np
@@ -21,16 +19,21 @@ __all__ = ["empty"]
 LEAST_NBYTES, MOST_NBYTES = 2**20, 64 * 2**20
 MOST_FREE_NBYTES = 128 * 2**20
 
-_free: deque[NDArray[np.uint8]] = deque()
-_lock = threading.RLock()  # a block may come back in the middle of anything, on the same thread
+# By identity, in the order in which they came back. Without a lock: a block may come back in the
+# middle of anything, on the same thread too, so each change is one step of the dict.
+_free: dict[int, NDArray[np.uint8]] = {}
 
 
 class Lease:
-    """What the arrays over a block hold on to: it dies with the last of them."""
+    """What the arrays over a block hold on to: it dies with the last of them.
 
-    __slots__ = ("__array_interface__", "__weakref__")
+    It holds the block itself, because at the end of the process arrays may outlive all else.
+    """
+
+    __slots__ = ("__array_interface__", "__weakref__", "block")
 
     def __init__(self, block: NDArray[np.uint8]) -> None:
+        self.block = block
         self.__array_interface__ = block.__array_interface__
 
 
@@ -65,18 +68,19 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def take(nbytes: int) -> NDArray[np.uint8]:
     """Give a block of just this size, the one that was used last if there is one."""
-    with _lock:
-        for i in range(len(_free) - 1, -1, -1):
-            if _free[i].nbytes == nbytes:
-                block = _free[i]
-                del _free[i]
-                return block
+    for block in reversed(list(_free.values())):
+        if block.nbytes == nbytes and _free.pop(id(block), None) is not None:
+            return block
     return np.empty(nbytes, np.uint8)
 
 
 def give_back(block: NDArray[np.uint8]) -> None:
     """Keep a block for the next one, and let go of those that were not used for longest."""
-    with _lock:
-        _free.append(block)
-        while sum(b.nbytes for b in _free) > MOST_FREE_NBYTES:
-            _free.popleft()
+    _free[id(block)] = block
+    blocks = list(_free.values())
+    surplus = sum(b.nbytes for b in blocks) - MOST_FREE_NBYTES
+    for old in blocks:
+        if surplus <= 0:
+            break
+        _free.pop(id(old), None)
+        surplus -= old.nbytes

@@ -58,6 +58,11 @@ def build(
     xarray.Dataset
         One data variable; everything else is a coordinate or an attribute.
 
+    Raises
+    ------
+    ValueError
+        The name is that of a dimension or coordinate.
+
     Examples
     --------
     >>> from xarray_mrc.reader import open_file
@@ -85,6 +90,11 @@ def build(
                 length = layout.shape[layout.dims.index(dim)]
                 found[dim] = position(geometry, dim, length, physical=coords == "physical")
     found |= section_coords(opened, extended_header)
+    if name in (*layout.dims, *found):
+        raise ValueError(
+            f"the data can't be named {name!r}, as a dimension or coordinate of theirs is: give "
+            f"another default_name"
+        )
     dataset = bare_dataset({name: variable}, found)
     if opened.is_local:
         dataset.encoding["source"] = encoding["source"]

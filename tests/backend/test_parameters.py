@@ -58,6 +58,14 @@ def test_default_name(path):
     assert xarray_mrc.open_mrc(path, default_name="density").name == "density"
 
 
+@pytest.mark.parametrize(
+    ("name", "options"), [("x", {}), ("z", {"coords": "none"}), ("image", {"kind": "image_stack"})]
+)
+def test_default_name_of_a_coordinate_or_dimension(path, name, options):
+    with pytest.raises(ValueError, match=f"named '{name}'.*give another default_name"):
+        open_file(path, default_name=name, **options)
+
+
 def test_open_dataarray(path):
     data = xr.open_dataarray(path, engine="mrc")
     assert_identical(data, open_file(path)["data"])

@@ -25,7 +25,7 @@ def cases(path: Path) -> Iterator[Iterator[Case]]:
         client.upload_file(str(Path(__file__).with_name("peers.py")))
         yield make_cases(client, path)
         after = set(client.scheduler_info(n_workers=-1)["workers"])
-        print(f"  workers restarted: {len(after - before)}")
+        print(f"  workers lost or restarted: {len(before - after)}")
 
 
 def make_cases(client: Client, path: Path) -> Iterator[Case]:

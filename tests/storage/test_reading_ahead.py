@@ -47,3 +47,24 @@ def test_nothing_is_announced_of_a_run(announced):
     monkeypatch.setattr(local, "is_cached", lambda *_: False)
     assert np.array_equal(data[3:9].values, LAID.pixels[3:9])
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "lengths", "index"),
+    [
+        ("image", (20000, 20, 1), np.s_[::2, 50]),
+        ("volume_stack", (100, 50, 50), np.s_[:, :, 7, 50:60]),
+    ],
+)
+def test_bytes_are_looked_for_far_behind_the_first(tmp_path, monkeypatch, kind, lengths, index):
+    laid = lay("float32", kind, lengths=lengths)
+    path = tmp_path / "a.mrc"
+    path.write_bytes(laid.raw)
+    found = []
+    monkeypatch.setattr(local.os, "posix_fadvise", lambda _, *band: found.append(band[:2]))
+    # Opening a file brings its beginning into the page cache; so does reading the first volume.
+    half = len(laid.raw) // 2
+    monkeypatch.setattr(local, "is_cached", lambda _, offset: offset < half)
+    read = xarray_mrc.open_mrc(path, chunks=None)[index].values
+    assert np.array_equal(read, laid.pixels[index])
+    assert any(offset > half for offset, _ in found)

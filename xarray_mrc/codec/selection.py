@@ -7,6 +7,7 @@ span, each with the bands of bytes that it really needs.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -312,12 +313,13 @@ class Plan:
     @property
     def probes(self) -> list[int]:
         """Offsets of a few of the bytes that are needed, from all over the selection."""
-        volumes, sections, rows, columns = (pick.positions for pick in self.picks[:4])
-        layout, left = self.layout, int(columns[0])
-        within = int(rows[0]) * layout.row_nbytes + layout.sample.row_nbytes(left)
-        first = layout.offset + int(volumes[0]) * layout.stored[1] * layout.section_nbytes + within
-        some = sections[:: max(1, len(sections) // MOST_PROBES)]
-        return [first + n * layout.section_nbytes for n in some.tolist()]
+        counts = [pick.count for pick in self.picks[:3]]
+        rows = math.prod(counts)
+        some = np.unravel_index(range(0, rows, max(1, rows // MOST_PROBES)), counts)
+        places = [pick.positions[at] for pick, at in zip(self.picks[:3], some, strict=True)]
+        places.append(np.array(self.picks[3].bounds[0]))
+        offsets: list[int] = sum(map(operator.mul, places, self.layout.strides)).tolist()
+        return [self.layout.offset + offset for offset in offsets]
 
     @property
     def reaches_end(self) -> bool:

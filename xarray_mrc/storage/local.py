@@ -263,12 +263,22 @@ def generation_of(descriptor: int) -> int:
 def may_keep_maps() -> bool:
     """Whether maps may be kept: not where they hinder others, or count against a memory limit.
 
-    On Windows a mapped file can't be replaced; a worker of dask that a nanny watches is restarted
-    when its pages, those of maps among them, are too many.
+    On Windows a mapped file can't be replaced; a worker of dask whose pages, those of maps among
+    them, are too many is restarted by its nanny, or pauses for as long as they stay.
     """
-    return sys.platform != "win32" and not multiprocessing.current_process().name.startswith(
-        "Dask Worker process"
+    name = multiprocessing.current_process().name  # also where a task has started threads
+    return not (
+        sys.platform == "win32" or name.startswith("Dask Worker process") or is_task_of_worker()
     )
+
+
+def is_task_of_worker() -> bool:
+    """Whether this is called by a task on a worker of dask, with a nanny or without one."""
+    try:
+        sys.modules["distributed"].get_worker()
+    except (KeyError, AttributeError, ValueError):  # not loaded, being loaded, no worker
+        return False
+    return True
 
 
 def forget_maps() -> None:
