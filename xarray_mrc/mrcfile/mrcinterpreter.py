@@ -205,11 +205,16 @@ class MrcInterpreter(MrcObject):
         if 0 < max_bytes < nbytes:
             self._complain(f"Expected {nbytes} bytes in data block but limit is {max_bytes}")
             return
-        raw = self._read_bytes(nbytes)
-        if raw.nbytes < nbytes:
-            self._complain_of_end(nbytes, raw.nbytes)
-            return
-        self._data = raw.view(dtype).reshape(shape)
+        found = self._take_data(shape, dtype)
+        if found < nbytes:
+            self._complain_of_end(nbytes, found)
+
+    def _take_data(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+        """Read data from the stream's position on; give how many bytes of them are there."""
+        raw = self._read_bytes(utils.data_nbytes(shape, dtype))
+        if raw.nbytes == utils.data_nbytes(shape, dtype):
+            self._data = raw.view(dtype).reshape(shape)
+        return raw.nbytes
 
     def _complain_of_end(self, nbytes: int, found: int) -> None:
         """Complain that there are fewer bytes than the data take."""

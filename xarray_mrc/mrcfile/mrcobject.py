@@ -338,7 +338,11 @@ class MrcObject:
         header, data = self._header, self._data
         order = utils.normalise_byte_order(header.mode.dtype.byteorder)
         has_data = data is not None and len(data) > 0
-        return Held(Header(header.tobytes(), order), Plain.of(data) if has_data else None)
+        return Held(Header(header.tobytes(), order), self._measured() if has_data else None)
+
+    def _measured(self) -> Plain:
+        """Give the statistics of the data."""
+        return Plain.of(self._data)
 
     def get_labels(self) -> list[str]:
         """Give the labels that the header counts, as printable ASCII."""
