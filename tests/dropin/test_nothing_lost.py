@@ -278,6 +278,22 @@ mrc._read_only = True
 
 
 @every_container
+def test_a_disk_that_is_full_for_a_new_file(tmp_path, suffix):
+    path = tmp_path / f"new.mrc{suffix}"
+    program = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    mrcfile.write(path, np.random.default_rng(0).normal(size=(100, 100)).astype("f4"))
+except OSError:
+    print("full")
+"""
+    assert run(program, path) == "full\n"
+    assert os.listdir(tmp_path) == []
+
+
+@every_container
 def test_nothing_is_written_where_nothing_changed(tmp_path, suffix):
     path = place(tmp_path, VOLUME.raw, suffix)
     before = path.stat()

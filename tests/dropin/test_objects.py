@@ -173,7 +173,7 @@ def test_indexed_extended_header_of_something_else(mrc, raw, sections, exttyp):
     mrc.header.exttyp = exttyp
     mrc.header.nz = sections
     text = (
-        f"^The header has exttyp '{exttyp.decode()}' but the extended header cannot be interpreted "
+        f"^The header has exttyp '{exttyp}' but the extended header cannot be interpreted "
         f"as that type$"
     )
     with pytest.warns(RuntimeWarning, match=text):
@@ -468,6 +468,30 @@ def test_validate_is_told_of_what_cannot_be_read(tmp_path, capsys):
     Path(tmp_path, "short.mrc").write_bytes(b"too short")
     assert not mrcfile.validate(tmp_path / "short.mrc")
     assert "ValueError: Couldn't read enough bytes for MRC header" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "bzip2"])
+def test_validating_what_is_not_written_yet(tmp_path, compression):
+    path = tmp_path / "a.mrc"
+    mrcfile.write(path, np.zeros((9, 9), "f4"))
+    with mrcfile.new(path, np.zeros((2, 3), "i2"), compression, overwrite=True) as mrc:
+        text = io.StringIO()
+        assert not mrc.validate(text)
+        assert "Actual size: 0 bytes; expected size: 1036 bytes" in text.getvalue()
+        mrc.flush()
+        assert mrc.validate()
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_an_extended_header_that_is_cut_off_and_no_data(tmp_path, suffix):
+    path = tmp_path / f"a.mrc{suffix}"
+    raw = put(lay("int16").raw, "<", nsymbt=100_000, nx=0)
+    path.write_bytes(gzip.compress(raw) if suffix else raw)
+    with pytest.warns(RuntimeWarning, match="100000 bytes in extended header"):
+        mrc = mrcfile.open(path, "r+", permissive=True)
+    assert mrc.extended_header is None
+    mrc.close()
+    assert (gzip.decompress(path.read_bytes()) if suffix else path.read_bytes()) == raw
 
 
 def test_a_changed_header_is_where_it_belongs(tmp_path):

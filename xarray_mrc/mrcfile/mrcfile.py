@@ -99,9 +99,12 @@ class MrcFile(MrcInterpreter):
         self._iostream = builtins.open(name, FILE_MODES[self._mode])  # noqa: SIM115 - it is kept
 
     def _close_file(self) -> None:
-        """Close the stream."""
+        """Close the stream; a new file that never got any content goes."""
         if self._iostream is not None:
             self._iostream.close()
+        if self._is_placeholder:
+            os.unlink(self._path)
+            self._is_placeholder = False
 
     def _get_file_size(self) -> int:
         """Count the bytes of the file, unpacked."""
@@ -115,7 +118,7 @@ class MrcFile(MrcInterpreter):
         """Read the file from its beginning, and look whether it ends with the data."""
         self._iostream.seek(0)
         super()._read(header_only)
-        if self._data is not None:
+        if self._data is not None and self._extended_header is not None:
             self._check_surplus()
 
     def _check_surplus(self) -> None:
@@ -169,9 +172,6 @@ class MrcFile(MrcInterpreter):
             super().close()
         finally:
             self._close_file()
-            if self._is_refused and self._is_placeholder:
-                os.unlink(self._path)
-                self._is_placeholder = False
 
     def flush(self) -> None:
         """Write what has changed; the stream is left at its end."""
@@ -183,8 +183,8 @@ class MrcFile(MrcInterpreter):
         """Make the file anew, with what of the old one stays, and put it in the old one's place."""
         with new_file(self._path, nbytes=self._least_nbytes(), overwrite=True) as sink:
             write_through(sink, self._pieces())
-        self._close_file()
         self._is_placeholder = False
+        self._close_file()
         self._open_file(self._path)
 
     def _least_nbytes(self) -> int:
@@ -211,7 +211,8 @@ class MrcFile(MrcInterpreter):
         expected = None
         if self._data is not None and self._extended_header is not None:
             expected = HEADER_SIZE + self._extended_header.nbytes + self._data.nbytes
-        return replace(super()._held(), size=self._get_file_size(), expected=expected)
+        size = self._get_file_size() if self._extent is not None else 0  # not there yet
+        return replace(super()._held(), size=size, expected=expected)
 
 
 def write_through(sink: Sink, pieces: Iterable[Bytes | bytes]) -> None:

@@ -111,7 +111,7 @@ class MrcObject:
             if raw[: dtype.itemsize].view(dtype)["Metadata size"][0] == dtype.itemsize:
                 return records
         warnings.warn(
-            f"The header has exttyp '{exttyp.decode()}' but the extended header cannot be "
+            f"The header has exttyp '{exttyp}' but the extended header cannot be "
             f"interpreted as that type",
             RuntimeWarning,
             stacklevel=2,
