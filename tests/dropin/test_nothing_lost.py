@@ -293,6 +293,23 @@ except OSError:
     assert os.listdir(tmp_path) == []
 
 
+@every_way
+def test_a_file_that_was_replaced_meanwhile(tmp_path, suffix, opener):
+    path = place(tmp_path, VOLUME.raw, suffix)
+    program = f"""
+first = mrcfile.{opener}(path, "r+")
+mrcfile.write(path, np.ones((5, 6), "f4"), overwrite=True)
+first.header.nxstart = 7
+try:
+    first.close()
+except ValueError as error:
+    print(str(error).rpartition("opened")[0])
+"""
+    assert run(program, path) == f"{path} was replaced by another file after it was \n"
+    assert (mrcfile.read(path) == np.ones((5, 6))).all()
+    assert not debris(path)
+
+
 @every_container
 def test_nothing_is_written_where_nothing_changed(tmp_path, suffix):
     path = place(tmp_path, VOLUME.raw, suffix)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -82,6 +83,16 @@ def test_statistics_are_right(data):
         exact.mean(), rel=1e-5, abs=1e-6 * scale + 1e-44
     )
     assert float(mrc.header.rms) == pytest.approx(exact.std(), rel=1e-5, abs=1e-6 * scale + 1e-44)
+
+
+def test_data_that_are_no_plain_array(mrc):
+    values = np.array([[1, 2], [3, 6]], "f4")
+    masked = np.ma.masked_array(values, [[1, 0], [0, 0]])
+    for data in (masked, xr.DataArray(values), np.matrix(values), np.asfortranarray(masked)):
+        mrc.set_data(data)
+        assert type(mrc.data) is np.ndarray
+        assert mrc.data.tolist() == values.tolist()
+        assert (mrc.header.dmin, mrc.header.dmean) == (1, 3)
 
 
 def test_statistics_beyond_float32s_squares(mrc):

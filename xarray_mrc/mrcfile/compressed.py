@@ -16,7 +16,7 @@ import numpy as np
 from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.errors import MrcChangedError, MrcError, MrcTruncatedError
 from xarray_mrc.mrcfile.mrcfile import FILE_MODES, MrcFile
-from xarray_mrc.mrcfile.mrcinterpreter import BLOCK, Bytes, MrcInterpreter, blocks_of, read_fully
+from xarray_mrc.mrcfile.mrcinterpreter import Bytes, MrcInterpreter
 from xarray_mrc.reader import DOUBTFUL_NBYTES, DOUBTFUL_RATIO
 from xarray_mrc.storage.compressed import CompressedSource
 from xarray_mrc.storage.decoders import MAGICS
@@ -206,19 +206,6 @@ class CompressedMrcFile(MrcFile):
         """Make the file anew if anything has changed."""
         if not self._is_unchanged():
             self._replace()
-
-    def _is_unchanged(self) -> bool:
-        """Whether the file begins with what is here; all behind it would stay anyway."""
-        self._iostream.seek(0)
-        found = np.empty(BLOCK, np.uint8)
-        for part in self._parts():
-            for _, block in blocks_of(part):
-                there = found[: block.nbytes]
-                if read_fully(self._iostream, there) < block.nbytes:
-                    return False
-                if not np.array_equal(there, block):
-                    return False
-        return True
 
     def _replace(self) -> None:
         """Make the file anew, with what of the old one stays, and put it in the old one's place."""

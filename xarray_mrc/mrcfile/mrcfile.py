@@ -6,6 +6,7 @@ import builtins
 import os
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_mrc.codec.header import HEADER_SIZE
+from xarray_mrc.errors import MrcChangedError
 from xarray_mrc.mrcfile.mrcinterpreter import (
     BLOCK,
     Bytes,
     MrcInterpreter,
+    blocks_of,
     read_fully,
 )
 from xarray_mrc.storage.sink import NONCE_SIZE, Sink, new_file
@@ -178,6 +181,35 @@ class MrcFile(MrcInterpreter):
         if self._extent is None and self._is_refused and self._mode == "w+":
             return
         super().flush()
+
+    def _patch(self) -> None:
+        """Write the blocks that have changed, if the file still is the one that has this name."""
+        if self._is_replaced() and not self._is_unchanged():
+            raise MrcChangedError(
+                f"{self._path} was replaced by another file after it was opened, so that nothing "
+                f"was written: open it again"
+            )
+        super()._patch()
+
+    def _is_replaced(self) -> bool:
+        """Whether there is another file of this name by now."""
+        with suppress(FileNotFoundError):
+            here = os.fstat(self._iostream.fileno())
+            return not os.path.samestat(here, os.stat(self._path))
+        return False
+
+    def _is_unchanged(self) -> bool:
+        """Whether the file begins with what is here; all behind it would stay anyway."""
+        self._iostream.seek(0)
+        found = np.empty(BLOCK, np.uint8)
+        for part in self._parts():
+            for _, block in blocks_of(part):
+                there = found[: block.nbytes]
+                if read_fully(self._iostream, there) < block.nbytes:
+                    return False
+                if not np.array_equal(there, block):
+                    return False
+        return True
 
     def _replace(self) -> None:
         """Make the file anew, with what of the old one stays, and put it in the old one's place."""

@@ -160,8 +160,9 @@ class MrcObject:
         mode = utils.mode_from_dtype(data.dtype)
         check_shape(data.shape, "data array")
         dtype = utils.dtype_from_mode(mode).newbyteorder(data.dtype.byteorder)
-        is_kept = data.dtype == dtype and data.flags.c_contiguous
-        new = data if is_kept else np.asanyarray(data, dtype, order="C")
+        is_plain = type(data) in (np.ndarray, np.memmap)
+        is_kept = is_plain and data.dtype == dtype and data.flags.c_contiguous
+        new = data if is_kept else np.asarray(data, dtype, order="C")
         if self._extended_header is None:  # could not be read, and goes with the data behind it
             self.set_extended_header(np.empty(0, "V1"))
         self._set_new_data(new)
