@@ -215,6 +215,19 @@ def test_interpreter_keeps_what_it_did_not_read(step):
     assert raw[1024:] == (b"extended" if step == "data" else bytes(2)) + behind
 
 
+class Pipe(io.RawIOBase):
+    """A stream without places to go to, which gives little at a time."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.rest = io.BytesIO(raw)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer):
+        return self.rest.readinto(memoryview(buffer)[:10_000])
+
+
 def test_interpreter_of_what_can_only_be_read(tmp_path):
     path = tmp_path / "a.mrc"
     path.write_bytes(lay("int16").raw)
@@ -223,18 +236,26 @@ def test_interpreter_of_what_can_only_be_read(tmp_path):
         with pytest.raises(ValueError, match="MRC object is read-only"):
             mrc.set_data(np.zeros((2, 2), "i2"))
 
-    class Pipe(io.RawIOBase):
-        def __init__(self, raw: bytes) -> None:
-            self.rest = io.BytesIO(raw)
+    laid = lay("float32", lengths=(600, 500, 3))  # more than is set aside at first
+    assert MrcInterpreter(Pipe(laid.raw)).data.tobytes() == laid.pixels.tobytes()
+    huge = put(laid.raw, "<", nx=30_000, ny=30_000, nz=30_000)
+    with pytest.raises(ValueError, match=f"could only read {laid.pixels.nbytes}"):
+        MrcInterpreter(Pipe(huge))
 
-        def readable(self) -> bool:
-            return True
 
-        def readinto(self, buffer):
-            return self.rest.readinto(memoryview(buffer)[:100])
-
-    laid = lay("float32")
-    assert (MrcInterpreter(Pipe(laid.raw)).data == laid.pixels).sum() > 0
+def test_interpreter_of_what_can_only_be_written(tmp_path):
+    path = tmp_path / "a.mrc"
+    with path.open("wb") as file, MrcInterpreter() as mrc:
+        mrc._iostream = file
+        mrc._create_default_attributes()
+        mrc.set_data(np.ones((2, 3), "i2"))
+        mrc.flush()
+        mrc.header.nxstart = 7
+        mrc.data[:] = 5
+        mrc.flush()
+    with mrcfile.open(path) as mrc:
+        assert mrc.header.nxstart == 7
+        assert (mrc.data == 5).all()
 
 
 def test_hooks_of_subclasses(tmp_path):
