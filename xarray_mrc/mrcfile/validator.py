@@ -93,11 +93,11 @@ def validate(name: str | os.PathLike[str], print_file: TextIO | None = None) -> 
 
     Examples
     --------
-    >>> import tempfile
+    >>> import contextlib, tempfile
     >>> import numpy as np
-    >>> os.chdir(tempfile.mkdtemp())
-    >>> load_functions.write("new.mrc", np.zeros((2, 3), np.int8))
-    >>> validate("new.mrc")
+    >>> with contextlib.chdir(tempfile.mkdtemp()):
+    ...     load_functions.write("new.mrc", np.zeros((2, 3), np.int8))
+    ...     validate("new.mrc")
     Checking if new.mrc is a valid MRC2014 file...
     File appears to be valid.
     True
