@@ -310,6 +310,22 @@ except ValueError as error:
     assert not debris(path)
 
 
+@pytest.mark.parametrize("suffix", [".gz", ".bz2"])
+def test_a_compressed_file_that_is_cut_off_is_not_made_to_seem_whole(tmp_path, suffix):
+    path = place(tmp_path, VOLUME.raw, suffix)
+    cut_off = path.read_bytes()[:-9]
+    path.write_bytes(cut_off)
+    program = """
+try:
+    with mrcfile.open(path, "r+", header_only=True) as mrc: mrc.header.ispg = 5
+except EOFError:
+    print("cut off")
+"""
+    assert run(program, path) == "cut off\n"
+    assert path.read_bytes() == cut_off
+    assert not debris(path)
+
+
 @every_container
 def test_nothing_is_written_where_nothing_changed(tmp_path, suffix):
     path = place(tmp_path, VOLUME.raw, suffix)

@@ -226,6 +226,12 @@ class CompressedMrcFile(MrcFile):
             yield from encoder.encode_parallel(block, block.nbytes)
         yield encoder.end()
 
+    def _old_blocks(self) -> Iterator[Bytes]:
+        """Unpack what of the old file goes behind the parts, which should be all there was."""
+        yield from super()._old_blocks()
+        if self._kept() is not None and self._is_cut_off():
+            self._complain_of_damage(f"{CUT_OFF}: a file made anew from it seems whole, but is not")
+
     def _unit(self, part: Bytes) -> int:
         """Bytes of a section in one of the parts, so that each section is packed alone."""
         data = self._data
