@@ -278,6 +278,55 @@ mrc._read_only = True
 
 
 @every_container
+def test_a_disk_that_is_full_for_a_new_file(tmp_path, suffix):
+    path = tmp_path / f"new.mrc{suffix}"
+    program = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    mrcfile.write(path, np.random.default_rng(0).normal(size=(100, 100)).astype("f4"))
+except OSError:
+    print("full")
+"""
+    assert run(program, path) == "full\n"
+    assert os.listdir(tmp_path) == []
+
+
+@every_way
+def test_a_file_that_was_replaced_meanwhile(tmp_path, suffix, opener):
+    path = place(tmp_path, VOLUME.raw, suffix)
+    program = f"""
+first = mrcfile.{opener}(path, "r+")
+mrcfile.write(path, np.ones((5, 6), "f4"), overwrite=True)
+first.header.nxstart = 7
+try:
+    first.close()
+except ValueError as error:
+    print(str(error).rpartition("opened")[0])
+"""
+    assert run(program, path) == f"{path} was replaced by another file after it was \n"
+    assert (mrcfile.read(path) == np.ones((5, 6))).all()
+    assert not debris(path)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2"])
+def test_a_compressed_file_that_is_cut_off_is_not_made_to_seem_whole(tmp_path, suffix):
+    path = place(tmp_path, VOLUME.raw, suffix)
+    cut_off = path.read_bytes()[:-9]
+    path.write_bytes(cut_off)
+    program = """
+try:
+    with mrcfile.open(path, "r+", header_only=True) as mrc: mrc.header.ispg = 5
+except EOFError:
+    print("cut off")
+"""
+    assert run(program, path) == "cut off\n"
+    assert path.read_bytes() == cut_off
+    assert not debris(path)
+
+
+@every_container
 def test_nothing_is_written_where_nothing_changed(tmp_path, suffix):
     path = place(tmp_path, VOLUME.raw, suffix)
     before = path.stat()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -82,6 +83,16 @@ def test_statistics_are_right(data):
         exact.mean(), rel=1e-5, abs=1e-6 * scale + 1e-44
     )
     assert float(mrc.header.rms) == pytest.approx(exact.std(), rel=1e-5, abs=1e-6 * scale + 1e-44)
+
+
+def test_data_that_are_no_plain_array(mrc):
+    values = np.array([[1, 2], [3, 6]], "f4")
+    masked = np.ma.masked_array(values, [[1, 0], [0, 0]])
+    for data in (masked, xr.DataArray(values), np.matrix(values), np.asfortranarray(masked)):
+        mrc.set_data(data)
+        assert type(mrc.data) is np.ndarray
+        assert mrc.data.tolist() == values.tolist()
+        assert (mrc.header.dmin, mrc.header.dmean) == (1, 3)
 
 
 def test_statistics_beyond_float32s_squares(mrc):
@@ -173,7 +184,7 @@ def test_indexed_extended_header_of_something_else(mrc, raw, sections, exttyp):
     mrc.header.exttyp = exttyp
     mrc.header.nz = sections
     text = (
-        f"^The header has exttyp '{exttyp.decode()}' but the extended header cannot be interpreted "
+        f"^The header has exttyp '{exttyp}' but the extended header cannot be interpreted "
         f"as that type$"
     )
     with pytest.warns(RuntimeWarning, match=text):
@@ -204,6 +215,19 @@ def test_interpreter_keeps_what_it_did_not_read(step):
     assert raw[1024:] == (b"extended" if step == "data" else bytes(2)) + behind
 
 
+class Pipe(io.RawIOBase):
+    """A stream without places to go to, which gives little at a time."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.rest = io.BytesIO(raw)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer):
+        return self.rest.readinto(memoryview(buffer)[:10_000])
+
+
 def test_interpreter_of_what_can_only_be_read(tmp_path):
     path = tmp_path / "a.mrc"
     path.write_bytes(lay("int16").raw)
@@ -212,18 +236,26 @@ def test_interpreter_of_what_can_only_be_read(tmp_path):
         with pytest.raises(ValueError, match="MRC object is read-only"):
             mrc.set_data(np.zeros((2, 2), "i2"))
 
-    class Pipe(io.RawIOBase):
-        def __init__(self, raw: bytes) -> None:
-            self.rest = io.BytesIO(raw)
+    laid = lay("float32", lengths=(600, 500, 3))  # more than is set aside at first
+    assert MrcInterpreter(Pipe(laid.raw)).data.tobytes() == laid.pixels.tobytes()
+    huge = put(laid.raw, "<", nx=30_000, ny=30_000, nz=30_000)
+    with pytest.raises(ValueError, match=f"could only read {laid.pixels.nbytes}"):
+        MrcInterpreter(Pipe(huge))
 
-        def readable(self) -> bool:
-            return True
 
-        def readinto(self, buffer):
-            return self.rest.readinto(memoryview(buffer)[:100])
-
-    laid = lay("float32")
-    assert (MrcInterpreter(Pipe(laid.raw)).data == laid.pixels).sum() > 0
+def test_interpreter_of_what_can_only_be_written(tmp_path):
+    path = tmp_path / "a.mrc"
+    with path.open("wb") as file, MrcInterpreter() as mrc:
+        mrc._iostream = file
+        mrc._create_default_attributes()
+        mrc.set_data(np.ones((2, 3), "i2"))
+        mrc.flush()
+        mrc.header.nxstart = 7
+        mrc.data[:] = 5
+        mrc.flush()
+    with mrcfile.open(path) as mrc:
+        assert mrc.header.nxstart == 7
+        assert (mrc.data == 5).all()
 
 
 def test_hooks_of_subclasses(tmp_path):
@@ -468,6 +500,30 @@ def test_validate_is_told_of_what_cannot_be_read(tmp_path, capsys):
     Path(tmp_path, "short.mrc").write_bytes(b"too short")
     assert not mrcfile.validate(tmp_path / "short.mrc")
     assert "ValueError: Couldn't read enough bytes for MRC header" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "bzip2"])
+def test_validating_what_is_not_written_yet(tmp_path, compression):
+    path = tmp_path / "a.mrc"
+    mrcfile.write(path, np.zeros((9, 9), "f4"))
+    with mrcfile.new(path, np.zeros((2, 3), "i2"), compression, overwrite=True) as mrc:
+        text = io.StringIO()
+        assert not mrc.validate(text)
+        assert "Actual size: 0 bytes; expected size: 1036 bytes" in text.getvalue()
+        mrc.flush()
+        assert mrc.validate()
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_an_extended_header_that_is_cut_off_and_no_data(tmp_path, suffix):
+    path = tmp_path / f"a.mrc{suffix}"
+    raw = put(lay("int16").raw, "<", nsymbt=100_000, nx=0)
+    path.write_bytes(gzip.compress(raw) if suffix else raw)
+    with pytest.warns(RuntimeWarning, match="100000 bytes in extended header"):
+        mrc = mrcfile.open(path, "r+", permissive=True)
+    assert mrc.extended_header is None
+    mrc.close()
+    assert (gzip.decompress(path.read_bytes()) if suffix else path.read_bytes()) == raw
 
 
 def test_a_changed_header_is_where_it_belongs(tmp_path):

@@ -10,6 +10,7 @@ import bz2
 import gzip
 import io
 import os
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -324,6 +325,28 @@ def test_methods_have_the_same_parameters():
                 continue
             found = inspect.signature(getattr(mine, method)).parameters
             assert list(found) == list(inspect.signature(function).parameters), method
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])
+def test_validating_takes_no_memory_for_the_data(tmp_path, pack):
+    values = np.arange(-(2**20), 2**20, dtype="f4").reshape(2, 1024, 1024)
+    path = tmp_path / "large.mrc"
+    peer.write(path, values)
+    path.write_bytes(pack(path.read_bytes()))
+    for value in ("", "wrong"):
+        if value:
+            with peer.open(path, "r+") as mrc:
+                mrc.header.rms = mrc.header.dmean = mrc.header.dmin = 3
+        texts = [io.StringIO(), io.StringIO()]
+        verdicts = [peer.validate(path, texts[0])]
+        tracemalloc.start()
+        try:
+            verdicts.append(ours.validate(path, texts[1]))
+            assert tracemalloc.get_traced_memory()[1] < values.nbytes / 2
+        finally:
+            tracemalloc.stop()
+        assert verdicts == [not value] * 2
+        assert texts[1].getvalue() == texts[0].getvalue()
 
 
 @pytest.mark.corpus

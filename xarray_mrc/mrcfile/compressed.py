@@ -16,7 +16,7 @@ import numpy as np
 from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.errors import MrcChangedError, MrcError, MrcTruncatedError
 from xarray_mrc.mrcfile.mrcfile import FILE_MODES, MrcFile
-from xarray_mrc.mrcfile.mrcinterpreter import BLOCK, Bytes, MrcInterpreter, blocks_of, read_fully
+from xarray_mrc.mrcfile.mrcinterpreter import Bytes, MrcInterpreter
 from xarray_mrc.reader import DOUBTFUL_NBYTES, DOUBTFUL_RATIO
 from xarray_mrc.storage.compressed import CompressedSource
 from xarray_mrc.storage.decoders import MAGICS
@@ -207,19 +207,6 @@ class CompressedMrcFile(MrcFile):
         if not self._is_unchanged():
             self._replace()
 
-    def _is_unchanged(self) -> bool:
-        """Whether the file begins with what is here; all behind it would stay anyway."""
-        self._iostream.seek(0)
-        found = np.empty(BLOCK, np.uint8)
-        for part in self._parts():
-            for _, block in blocks_of(part):
-                there = found[: block.nbytes]
-                if read_fully(self._iostream, there) < block.nbytes:
-                    return False
-                if not np.array_equal(there, block):
-                    return False
-        return True
-
     def _replace(self) -> None:
         """Make the file anew, with what of the old one stays, and put it in the old one's place."""
         nbytes = sum(part.nbytes for part in self._parts()) if self._kept() is None else None
@@ -238,6 +225,12 @@ class CompressedMrcFile(MrcFile):
         for block in self._old_blocks():
             yield from encoder.encode_parallel(block, block.nbytes)
         yield encoder.end()
+
+    def _old_blocks(self) -> Iterator[Bytes]:
+        """Unpack what of the old file goes behind the parts, which should be all there was."""
+        yield from super()._old_blocks()
+        if self._kept() is not None and self._is_cut_off():
+            self._complain_of_damage(f"{CUT_OFF}: a file made anew from it seems whole, but is not")
 
     def _unit(self, part: Bytes) -> int:
         """Bytes of a section in one of the parts, so that each section is packed alone."""

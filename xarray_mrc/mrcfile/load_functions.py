@@ -115,12 +115,14 @@ def open(
             f"File '{os.fsdecode(name)}' already exists; use a different name, or delete it first "
             f"or call 'mrcfile.new()' with 'overwrite=True' to overwrite it"
         )
-    container = None
-    if exists:
-        with builtins.open(name, "rb") as file:
-            container = container_of(file.read(HEADER_SIZE))
-    opener = CLASSES.get(container, MrcFile)
+    opener = CLASSES.get(sniff(name) if exists else None, MrcFile)
     return opener(name, mode=mode, permissive=permissive, header_only=header_only)
+
+
+def sniff(name: Name) -> str | None:
+    """Tell by its first bytes in which container a file is; None for a plain one."""
+    with builtins.open(name, "rb") as file:
+        return container_of(file.read(HEADER_SIZE))
 
 
 def read(name: Name) -> NDArray[Any]:

@@ -6,6 +6,7 @@ import builtins
 import os
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_mrc.codec.header import HEADER_SIZE
+from xarray_mrc.errors import MrcChangedError
 from xarray_mrc.mrcfile.mrcinterpreter import (
     BLOCK,
     Bytes,
     MrcInterpreter,
+    blocks_of,
     read_fully,
 )
 from xarray_mrc.storage.sink import NONCE_SIZE, Sink, new_file
@@ -99,9 +102,12 @@ class MrcFile(MrcInterpreter):
         self._iostream = builtins.open(name, FILE_MODES[self._mode])  # noqa: SIM115 - it is kept
 
     def _close_file(self) -> None:
-        """Close the stream."""
+        """Close the stream; a new file that never got any content goes."""
         if self._iostream is not None:
             self._iostream.close()
+        if self._is_placeholder:
+            os.unlink(self._path)
+            self._is_placeholder = False
 
     def _get_file_size(self) -> int:
         """Count the bytes of the file, unpacked."""
@@ -115,7 +121,7 @@ class MrcFile(MrcInterpreter):
         """Read the file from its beginning, and look whether it ends with the data."""
         self._iostream.seek(0)
         super()._read(header_only)
-        if self._data is not None:
+        if self._data is not None and self._extended_header is not None:
             self._check_surplus()
 
     def _check_surplus(self) -> None:
@@ -169,9 +175,6 @@ class MrcFile(MrcInterpreter):
             super().close()
         finally:
             self._close_file()
-            if self._is_refused and self._is_placeholder:
-                os.unlink(self._path)
-                self._is_placeholder = False
 
     def flush(self) -> None:
         """Write what has changed; the stream is left at its end."""
@@ -179,12 +182,41 @@ class MrcFile(MrcInterpreter):
             return
         super().flush()
 
+    def _patch(self) -> None:
+        """Write the blocks that have changed, if the file still is the one that has this name."""
+        if self._is_replaced() and not self._is_unchanged():
+            raise MrcChangedError(
+                f"{self._path} was replaced by another file after it was opened, so that nothing "
+                f"was written: open it again"
+            )
+        super()._patch()
+
+    def _is_replaced(self) -> bool:
+        """Whether there is another file of this name by now."""
+        with suppress(FileNotFoundError):
+            here = os.fstat(self._iostream.fileno())
+            return not os.path.samestat(here, os.stat(self._path))
+        return False
+
+    def _is_unchanged(self) -> bool:
+        """Whether the file begins with what is here; all behind it would stay anyway."""
+        self._iostream.seek(0)
+        found = np.empty(BLOCK, np.uint8)
+        for part in self._parts():
+            for _, block in blocks_of(part):
+                there = found[: block.nbytes]
+                if read_fully(self._iostream, there) < block.nbytes:
+                    return False
+                if not np.array_equal(there, block):
+                    return False
+        return True
+
     def _replace(self) -> None:
         """Make the file anew, with what of the old one stays, and put it in the old one's place."""
         with new_file(self._path, nbytes=self._least_nbytes(), overwrite=True) as sink:
             write_through(sink, self._pieces())
-        self._close_file()
         self._is_placeholder = False
+        self._close_file()
         self._open_file(self._path)
 
     def _least_nbytes(self) -> int:
@@ -211,7 +243,8 @@ class MrcFile(MrcInterpreter):
         expected = None
         if self._data is not None and self._extended_header is not None:
             expected = HEADER_SIZE + self._extended_header.nbytes + self._data.nbytes
-        return replace(super()._held(), size=self._get_file_size(), expected=expected)
+        size = self._get_file_size() if self._extent is not None else 0  # not there yet
+        return replace(super()._held(), size=size, expected=expected)
 
 
 def write_through(sink: Sink, pieces: Iterable[Bytes | bytes]) -> None:

@@ -205,11 +205,16 @@ class MrcInterpreter(MrcObject):
         if 0 < max_bytes < nbytes:
             self._complain(f"Expected {nbytes} bytes in data block but limit is {max_bytes}")
             return
-        raw = self._read_bytes(nbytes)
-        if raw.nbytes < nbytes:
-            self._complain_of_end(nbytes, raw.nbytes)
-            return
-        self._data = raw.view(dtype).reshape(shape)
+        found = self._take_data(shape, dtype)
+        if found < nbytes:
+            self._complain_of_end(nbytes, found)
+
+    def _take_data(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+        """Read data from the stream's position on; give how many bytes of them are there."""
+        raw = self._read_bytes(utils.data_nbytes(shape, dtype))
+        if raw.nbytes == utils.data_nbytes(shape, dtype):
+            self._data = raw.view(dtype).reshape(shape)
+        return raw.nbytes
 
     def _complain_of_end(self, nbytes: int, found: int) -> None:
         """Complain that there are fewer bytes than the data take."""
@@ -242,15 +247,16 @@ class MrcInterpreter(MrcObject):
     def _read_bytes(self, nbytes: int) -> Bytes:
         """Read from the stream's position on, and give what is there of so many bytes."""
         out = np.empty(self._room(nbytes), np.uint8)
-        done = 0
-        while done < out.size and (count := self._iostream.readinto(out[done:].data)):
-            done += count
+        done = read_fully(self._iostream, out)
+        while done == out.size < nbytes and not is_seekable(self._iostream):
+            out.resize(min(nbytes, 2 * done), refcheck=False)
+            done += read_fully(self._iostream, out[done:])
         return out[:done] if done < out.size else out
 
     def _room(self, nbytes: int) -> int:
         """Bound a claim by the bytes that are there, before memory is set aside for it."""
         if not is_seekable(self._iostream):
-            return nbytes
+            return min(nbytes, BLOCK)
         here = self._iostream.tell()
         there = self._iostream.seek(0, io.SEEK_END) - here
         self._iostream.seek(here)
@@ -355,9 +361,10 @@ def blocks_of(part: Bytes) -> Iterator[tuple[int, Bytes]]:
 def patch(stream: Any, offset: int, part: Bytes) -> None:
     """Write the blocks of a part that differ from what a stream has there."""
     found = np.empty(min(BLOCK, part.nbytes), np.uint8)
+    is_readable = not hasattr(stream, "readable") or stream.readable()
     for start, block in blocks_of(part):
         stream.seek(offset + start)
-        there = found[: block.nbytes]
+        there = found[: block.nbytes if is_readable else 0]
         if read_fully(stream, there) < block.nbytes or not np.array_equal(there, block):
             stream.seek(offset + start)
             stream.write(block.data)

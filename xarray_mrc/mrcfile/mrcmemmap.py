@@ -165,6 +165,10 @@ class MrcMemmap(MrcFile):
             with suppress(InterruptedError), pending:
                 raise InterruptedError
 
+    def _is_replaced(self) -> bool:
+        """Whether there is another file of this name that is not waiting for this one's."""
+        return self._pending is None and super()._is_replaced()
+
     def _parts(self) -> list[Bytes]:
         """Give header and extended header: the data are in the file."""
         arrays = (self._header, self._extended_header)

@@ -111,7 +111,7 @@ class MrcObject:
             if raw[: dtype.itemsize].view(dtype)["Metadata size"][0] == dtype.itemsize:
                 return records
         warnings.warn(
-            f"The header has exttyp '{exttyp.decode()}' but the extended header cannot be "
+            f"The header has exttyp '{exttyp}' but the extended header cannot be "
             f"interpreted as that type",
             RuntimeWarning,
             stacklevel=2,
@@ -160,8 +160,9 @@ class MrcObject:
         mode = utils.mode_from_dtype(data.dtype)
         check_shape(data.shape, "data array")
         dtype = utils.dtype_from_mode(mode).newbyteorder(data.dtype.byteorder)
-        is_kept = data.dtype == dtype and data.flags.c_contiguous
-        new = data if is_kept else np.asanyarray(data, dtype, order="C")
+        is_plain = type(data) in (np.ndarray, np.memmap)
+        is_kept = is_plain and data.dtype == dtype and data.flags.c_contiguous
+        new = data if is_kept else np.asarray(data, dtype, order="C")
         if self._extended_header is None:  # could not be read, and goes with the data behind it
             self.set_extended_header(np.empty(0, "V1"))
         self._set_new_data(new)
@@ -338,7 +339,11 @@ class MrcObject:
         header, data = self._header, self._data
         order = utils.normalise_byte_order(header.mode.dtype.byteorder)
         has_data = data is not None and len(data) > 0
-        return Held(Header(header.tobytes(), order), Plain.of(data) if has_data else None)
+        return Held(Header(header.tobytes(), order), self._measured() if has_data else None)
+
+    def _measured(self) -> Plain:
+        """Give the statistics of the data."""
+        return Plain.of(self._data)
 
     def get_labels(self) -> list[str]:
         """Give the labels that the header counts, as printable ASCII."""

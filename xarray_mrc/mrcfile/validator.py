@@ -7,9 +7,16 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
-from xarray_mrc.mrcfile import load_functions
+import numpy as np
+
+from xarray_mrc.mrcfile import load_functions, utils
+from xarray_mrc.mrcfile.bzip2mrcfile import Bzip2MrcFile
+from xarray_mrc.mrcfile.gzipmrcfile import GzipMrcFile
+from xarray_mrc.mrcfile.mrcfile import MrcFile
+from xarray_mrc.mrcfile.mrcinterpreter import BLOCK, read_fully
+from xarray_mrc.validator import Plain
 
 __all__ = ["main", "validate", "validate_all"]
 
@@ -80,20 +87,25 @@ def validate(name: str | os.PathLike[str], print_file: TextIO | None = None) -> 
     RuntimeWarning
         Of what is so wrong that the file can be read in permissive mode only.
 
+    Notes
+    -----
+    Data are measured as they are read: memory stays the same whatever their size.
+
     Examples
     --------
-    >>> import tempfile
+    >>> import contextlib, tempfile
     >>> import numpy as np
-    >>> os.chdir(tempfile.mkdtemp())
-    >>> load_functions.write("new.mrc", np.zeros((2, 3), np.int8))
-    >>> validate("new.mrc")
+    >>> with contextlib.chdir(tempfile.mkdtemp()):
+    ...     load_functions.write("new.mrc", np.zeros((2, 3), np.int8))
+    ...     validate("new.mrc")
     Checking if new.mrc is a valid MRC2014 file...
     File appears to be valid.
     True
     """
     print(f"Checking if {os.fsdecode(name)} is a valid MRC2014 file...", file=print_file)
     try:
-        with load_functions.open(name, permissive=True) as mrc:
+        opener = MEASURING.get(load_functions.sniff(name), MeasuringFile)
+        with opener(name, permissive=True) as mrc:
             is_valid = mrc.validate(print_file=print_file)
     except Exception:  # whatever it is, the user is told, and the next file checked
         print(traceback.format_exc(), file=print_file)
@@ -102,6 +114,42 @@ def validate(name: str | os.PathLike[str], print_file: TextIO | None = None) -> 
         print("File appears to be valid.", file=print_file)
     return is_valid
 
+
+class MeasuringFile(MrcFile):
+    """A file whose data are measured as they are read, and not kept."""
+
+    _found: Plain
+
+    def _take_data(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+        """Measure data from the stream's position on; in their place are zeros without memory."""
+        nbytes, done = utils.data_nbytes(shape, dtype), 0
+        self._found = Plain.of(np.empty(0, dtype))
+        block = np.empty(min(BLOCK, nbytes), np.uint8)
+        while count := read_fully(self._iostream, block[: nbytes - done]):
+            values = block[: count - count % dtype.itemsize].view(dtype)
+            self._found = self._found.merge(Plain.of(values))
+            done += count
+        if done == nbytes:
+            self._data = np.broadcast_to(np.zeros((), dtype), shape)
+        return done
+
+    def _measured(self) -> Plain:
+        """Give the statistics of what was read."""
+        return self._found
+
+
+class MeasuringGzipFile(MeasuringFile, GzipMrcFile):
+    """The same within gzip."""
+
+
+class MeasuringBzip2File(MeasuringFile, Bzip2MrcFile):
+    """The same within bzip2."""
+
+
+MEASURING: dict[str | None, type[MrcFile]] = {
+    "gzip": MeasuringGzipFile,
+    "bzip2": MeasuringBzip2File,
+}
 
 if __name__ == "__main__":
     sys.exit(main())
