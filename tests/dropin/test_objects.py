@@ -88,7 +88,7 @@ def test_statistics_are_right(data):
 def test_data_that_are_no_plain_array(mrc):
     values = np.array([[1, 2], [3, 6]], "f4")
     masked = np.ma.masked_array(values, [[1, 0], [0, 0]])
-    for data in (masked, xr.DataArray(values), np.matrix(values), np.asfortranarray(masked)):
+    for data in (masked, xr.DataArray(values), values.view(np.matrix), np.asfortranarray(masked)):
         mrc.set_data(data)
         assert type(mrc.data) is np.ndarray
         assert mrc.data.tolist() == values.tolist()
