@@ -382,6 +382,26 @@ def test_unclosed_objects_are_written(tmp_path):
     assert (mrcfile.read(mapped) == 2).all()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes of this kind")
+def test_a_forked_process_does_not_write_what_it_inherited(tmp_path):
+    path = place(tmp_path, lay("int16", lengths=(600, 500, 1)).raw)
+    program = """
+import os
+mrc = mrcfile.open(path, "r+")
+reader, writer = os.pipe()
+child = os.fork()
+if not child:
+    os.read(reader, 1)
+    sys.exit()
+mrc.data[:] = 5
+mrc.close()
+os.write(writer, b"x")
+os.waitpid(child, 0)
+"""
+    run_program(START + program, path)
+    assert (mrcfile.read(path) == 5).all()
+
+
 def test_data_given_before_refused_data_are_kept(tmp_path):
     path = tmp_path / "new.mrc"
     with mrcfile.new(path) as mrc:

@@ -39,7 +39,7 @@ def new(
     compression: Compression = None,
     overwrite: bool = False,
 ) -> MrcFile:
-    """Make a new file, which appears on disk when it is flushed or closed.
+    """Make a new file; on disk it is empty, or still the old one, until it is flushed or closed.
 
     Parameters
     ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import io
+import os
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -34,8 +35,7 @@ _open: weakref.WeakSet[MrcInterpreter] = weakref.WeakSet()
 def close_all() -> None:
     """Close what is still open."""
     for mrc in list(_open):
-        with suppress(Exception):
-            mrc.close()
+        mrc.__del__()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,7 @@ class MrcInterpreter(MrcObject):
         self._permissive = permissive
         self._start = 0
         self._extent: Extent | None = None
+        self._process = os.getpid()
         _open.add(self)
         if iostream is not None:
             self._start = iostream.tell() if is_seekable(iostream) else 0
@@ -110,7 +111,8 @@ class MrcInterpreter(MrcObject):
 
     def __del__(self) -> None:
         with suppress(Exception):
-            self.close()
+            if self._process == os.getpid():  # what a forked process inherited may be out of date
+                self.close()
 
     def _complain(self, text: str) -> None:
         """Raise ValueError, or in permissive mode warn."""
