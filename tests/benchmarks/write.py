@@ -38,6 +38,8 @@ def cases(folder: Path, mib: int) -> Iterator[Case]:
     def by_mrcfile() -> int:
         path = fresh(folder, "mrcfile.mrc")
         mrcfile.write(path, lazy.values)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
         return path.stat().st_size
 
     yield Case(
