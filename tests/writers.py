@@ -11,6 +11,7 @@ import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
+from programs import PEAK_MEMORY
 
 import xarray_mrc
 
@@ -42,7 +43,9 @@ def limited(path, sections, limit):
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     with dask.config.set(num_workers=2):
         xarray_mrc.to_mrc(ramp((sections, 1024, 1024), (16, 1024, 1024)), path)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    scope = {}
+    exec(PEAK_MEMORY, scope)
+    print(scope["peak_nbytes"]())
 
 
 def overwrite(path):
