@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ class Destination:
         for first, lengths in zip(begin, chunks, strict=True):
             stop = first + sum(lengths)
             even = range(first, stop, lengths[0])
-            exact = tuple(first + sum(lengths[:i]) for i in range(len(lengths)))
+            exact = tuple(accumulate(lengths[:-1], initial=first))
             found.append(even if tuple(even) == exact else exact)
         return tuple(found)
 

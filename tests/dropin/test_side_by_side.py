@@ -67,6 +67,8 @@ def outcome(call: Callable[[], Any]) -> tuple[Any, list[tuple[str, str]]]:
     """Say what a call gives or raises, and of what it warns."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        # Numpy 2.5 says so of mrcfile's own code.
+        warnings.filterwarnings("ignore", "Setting the dtype", DeprecationWarning)
         try:
             result = call()
         except Exception as error:
