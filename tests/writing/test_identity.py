@@ -100,6 +100,36 @@ def test_matrix(tmp_path, name, kind, suffix):
         np.testing.assert_array_equal(grid.T, array.values.astype(grid.dtype))
 
 
+def as_it_lies(values):
+    """Give the same values as they may lie in memory."""
+    backwards = (slice(None, None, -1),) * values.ndim
+    yield np.asfortranarray(values)
+    yield np.ascontiguousarray(values[backwards])[backwards]
+    yield np.repeat(values, 2, axis=-1)[..., ::2]
+    yield values.astype(values.dtype.newbyteorder(">"))
+
+
+@pytest.mark.parametrize("kind", ["image", "volume"])
+@pytest.mark.parametrize("name", MODES)
+@pytest.mark.parametrize("chunks", [None, 2])
+def test_however_it_lies_in_memory(tmp_path, name, kind, chunks):
+    array = array_of(name, kind)
+    for i, values in enumerate(as_it_lies(array.values)):
+        path = tmp_path / f"{i}.mrc"
+        moved = array.copy(data=values)
+        to_mrc(moved.chunk(chunks) if chunks else moved, path, mode=MODES[name][0])
+        assert_same(open_mrc(path), array)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_chunks_without_a_length(tmp_path, suffix):
+    path = tmp_path / f"a.mrc{suffix}"
+    array = array_of("float32", "volume")
+    chunks = ((0, 1, 0, 2), (5, 0), (0, 4, 3))
+    to_mrc(array.copy(data=da.from_array(array.values, chunks=chunks)), path)
+    assert_same(open_mrc(path), array)
+
+
 @pytest.mark.parametrize("start", [-10.9939995, 1.1067995, 102.130684])
 def test_a_start_of_more_decimals_than_positions_have(tmp_path, start):
     array = array_of("float32", "volume", voxel=8.939, start=start)
