@@ -105,6 +105,28 @@ def test_chunks_of_unknown_length(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda block: block[:, :2], "2, 4"),
+        (lambda block: np.concatenate([block, block]), "expected .1, 3, 4"),
+        (lambda block: block[0], "the shape .3, 4"),
+        (lambda block: block + 1j, "complex64, expected .* real"),
+        (lambda block: block.astype("O"), "object"),
+        (lambda block: np.ma.masked_equal(block, 0), "masked"),
+    ],
+)
+def test_blocks_that_are_not_what_was_announced(tmp_path, made, said, suffix):
+    """dask believes it; what is missing would be zeros, and what is too much lie over others."""
+    values = da.zeros((2, 3, 4), chunks=(1, 3, 4), dtype="f4")
+    meta = np.empty((0, 0, 0), "f4")
+    array = xr.DataArray(da.map_blocks(made, values, dtype="f4", meta=meta), dims=DIMS)
+    with pytest.raises(ValueError, match=said):
+        to_mrc(array, tmp_path / f"a.mrc{suffix}")
+    assert not (tmp_path / f"a.mrc{suffix}").exists()
+
+
 def test_no_such_folder(tmp_path):
     with pytest.raises(FileNotFoundError):
         to_mrc(zeros(), tmp_path / "none" / "a.mrc")
