@@ -11,7 +11,15 @@ import xarray as xr
 from dask.diagnostics import ProgressBar
 from mrcbytes import FORMS, KINDS, get, header, lay
 
-from xarray_mrc import MrcChangedError, MrcWarning, edit_header, open_mrc, read_header, to_mrc
+from xarray_mrc import (
+    MrcChangedError,
+    MrcError,
+    MrcWarning,
+    edit_header,
+    open_mrc,
+    read_header,
+    to_mrc,
+)
 from xarray_mrc.codec.statistics import measure
 
 DIMS = ("z", "y", "x")
@@ -179,8 +187,13 @@ def test_later(tmp_path, kind):
         assert later.compute() is None
     np.testing.assert_array_equal(before, array)
     assert stated(path) == expected(array)
+    edit_header(path, nxstart=3, mx=9, labels="edited")
     later.compute()
     assert stated(path) == expected(array)
+    assert read_header(path).labels == ("edited",)
+    path.rename(tmp_path / "b.mrc")
+    with pytest.raises(MrcError, match="removed or replaced"):
+        later.compute()
 
 
 def test_progress_is_seen(tmp_path, capsys):
@@ -204,7 +217,9 @@ def test_region(tmp_path, form, order, axes):
     np.testing.assert_array_equal(open_mrc(path), whole)
     assert stated(path) == UNKNOWN
     np.testing.assert_array_equal(opened, whole)
-    to_mrc(opened.compute()[::-1], path, region={"z": slice(0, 6)})
+    to_mrc(opened.compute()[::-1], path, region={}, stats=False)
+    assert stated(path) == UNKNOWN
+    to_mrc(opened.compute(), path, region={"z": slice(0, 6)})
     np.testing.assert_array_equal(open_mrc(path), whole[::-1])
     assert stated(path) == expected(whole[::-1])
     raw = path.read_bytes()
@@ -252,6 +267,7 @@ def test_a_region_that_does_not_fit(tmp_path):
         ({"region": {"z": 0}}, "expected a slice"),
         ({"region": {"z": slice(0, 2)}, "voxel_size": 2}, "edit_header"),
         ({"region": {"z": slice(0, 2)}, "labels": "new"}, "edit_header"),
+        ({"region": {"z": slice(0, 2)}, "compression": "gzip"}, "plain file"),
         ({"region": {"z": slice(0, 2)}, "mode": 1}, "has mode 2"),
         ({"region": {"z": slice(0, 2)}, "dtype": "i2"}, "astype.'float32'"),
     ):
