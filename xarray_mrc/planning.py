@@ -5,6 +5,7 @@ The other direction of `dataset`: what is planned here reads back there as it wa
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from xarray_mrc.codec.geometry import (
     cell_matrix,
 )
 from xarray_mrc.codec.header import HEADER_SIZE, IMOD_STAMP, Header
-from xarray_mrc.codec.labels import LABEL_COUNT, encode_labels
+from xarray_mrc.codec.labels import LABEL_COUNT, encode_labels, split_labels
 from xarray_mrc.codec.layout import DIMS, STACK_SPACE_GROUPS, Kind, Layout
 from xarray_mrc.codec.modes import MODE_OF_DTYPE, MODES, UNSIGNED_BYTE, Sample
 from xarray_mrc.codec.samples import IMOD_FOUR_BITS, IMOD_SIGNED_BYTES
@@ -127,7 +128,7 @@ def plan(
     )  # fmt: skip
     extended = b""
     if like is not None:
-        carried, extended = carry(like, header)
+        carried, extended = carry(like, header, array)
         header = header.replace(**carried)
     if number == 0:
         header = header.replace(**imod_fields(header, sample))
@@ -163,9 +164,11 @@ def arrange(array: xr.DataArray, kind: Kind | None) -> tuple[Kind, dict[str, Any
         raise ValueError(f"kind={kind!r}, expected one of {', '.join(get_args(Kind))}")
     wanted = DIMS[kind]
     if len(found) != len(wanted):
+        more = len(found) > len(wanted)
+        hint = "take one image with obj.isel(...)" if more else "add one with obj.expand_dims(...)"
         raise ValueError(
             f"the dimensions are {tuple(found)}, but kind={kind!r} has {len(wanted)}: "
-            f"{wanted}; add one with obj.expand_dims(...), or pass another kind="
+            f"{wanted}; {hint}, or pass another kind="
         )
     others = iter([dim for dim in found if dim not in wanted])
     dims = {dim: dim if dim in found else next(others) for dim in wanted}
@@ -182,8 +185,9 @@ def kind_by_dims(array: xr.DataArray, found: list[Any]) -> Kind:
     named = {dim for dim in found if dim in ("x", "y", "z", "volume", "image")}
     unnamed = all(dim in UNNAMED for dim in found if dim not in named)
     for guess in (array.attrs.get("mrc_kind"), VOLUMES.get(len(found)) if unnamed else None):
-        if guess in DIMS and len(DIMS[guess]) == len(found) and named <= set(DIMS[guess]):
-            return guess
+        wanted = DIMS[guess] if isinstance(guess, str) and guess in DIMS else ()
+        if len(wanted) == len(found) and named <= set(wanted):
+            return cast("Kind", guess)
     expected = ", ".join(f"({', '.join(dims)})" for dims in DIMS.values())
     raise ValueError(
         f"the dimensions are {tuple(found)}, expected one of {expected}: rename them, or say what "
@@ -251,11 +255,11 @@ def space_group(array: xr.DataArray, kind: Kind) -> int:
         "volume": (1, CRYSTALS),
         "volume_stack": (STACK_SPACE_GROUPS[0], STACK_SPACE_GROUPS),
     }.get(kind, (0, range(1)))
-    noted = array.attrs.get("mrc_space_group", usual)
-    return int(noted) if noted in allowed else usual
+    noted = np.ravel(array.attrs.get("mrc_space_group", usual))
+    return int(noted[0]) if noted.size == 1 and noted[0] in allowed else usual
 
 
-def carry(like: OpenedFile, header: Header) -> tuple[dict[str, Any], bytes]:
+def carry(like: OpenedFile, header: Header, array: xr.DataArray) -> tuple[dict[str, Any], bytes]:
     """Give the fields and the extended header of another file that fit this one."""
     other = like.header
     fields: dict[str, Any] = {}
@@ -269,6 +273,8 @@ def carry(like: OpenedFile, header: Header) -> tuple[dict[str, Any], bytes]:
     exttyp = b"CCP4" if like.extended.symmetry else other.exttyp  # which often goes without saying
     if per_section(other.exttyp) and other.nz != header.nz:
         problem = f"it has records of {other.nz} sections, and {header.nz} are written"
+    elif has_other_tilts(like, array):
+        problem = "its tilt angles are not those of the data, or in another order"
     elif other.byteorder != header.byteorder and exttyp not in (b"CCP4", b"JSON"):
         problem = "its numbers are big endian, and little endian is written"
     if problem:
@@ -283,6 +289,16 @@ def carry(like: OpenedFile, header: Header) -> tuple[dict[str, Any], bytes]:
     if other.is_standard_version:  # in images of EPU it tells which row is the top one
         fields["nversion"] = other.nversion
     return fields, extended
+
+
+def has_other_tilts(like: OpenedFile, array: xr.DataArray) -> bool:
+    """Whether the images were sorted or chosen after they were read, so that records do not fit."""
+    tilts = next((f.values for f in like.extended.common if f.name == "tilt_angle"), None)
+    if tilts is None or "tilt_angle" not in array.coords:
+        return False
+    ours = array.tilt_angle.values
+    # Those of an .mdoc have more decimals.
+    return ours.size != tilts.size or not np.allclose(ours, tilts, atol=0.1, equal_nan=True)
 
 
 def imod_fields(header: Header, sample: Sample) -> dict[str, int]:
@@ -301,9 +317,10 @@ def choose_labels(
 ) -> list[str]:
     """Give the labels: those that were passed, of the attributes or of the other file, and ours."""
     if labels is None:
-        labels = array.attrs.get("mrc_labels") or (like.header.labels if like else ())
-    texts = labels.split("\n") if isinstance(labels, str) else labels
-    texts = [text for text in texts if text and not text.startswith(OURS)]
+        noted = array.attrs.get("mrc_labels")
+        labels = split_labels("" if noted is None else noted)
+        labels = labels or (like.header.labels if like else ())
+    texts = [text for text in split_labels(labels) if not text.startswith(OURS)]
     if len(texts) < LABEL_COUNT:
         texts.append(f"{OURS} {own_version()}"[:80])
     return texts
@@ -349,6 +366,12 @@ def place(
     fields: dict[str, Any] = {
         "cella": tuple(size * m for size, m in zip(sizes, header.m, strict=True))
     }
+    for axis, size, read in zip(AXES, sizes, header.replace(**fields).voxel_size, strict=True):
+        if size and math.isnan(read):
+            raise ValueError(
+                f"the voxel size along {axis} is {size:g} angstrom, expected more than "
+                f"{SHORTEST_VOXEL:g}, and at most {FARTHEST:g} in all: look at the units"
+            )
     angles = fields["cellb"] = angles_noted(array, header)
     if firsts:
         return fields | dict(zip(("nxstart", "nystart", "nzstart"), firsts, strict=True))
@@ -381,13 +404,15 @@ def positions(array: xr.DataArray, dim: Any, axis: str) -> NDArray[np.float64] |
         if units is not None or (coord.ndim and not is_index):
             warnings.warn(
                 f"the coordinate {dim} has the units {units!r}, expected 'angstrom', so that its "
-                f"voxel size is not known: set obj.{dim}.attrs['units'], or pass voxel_size=",
+                f"positions are not written: set obj.{dim}.attrs['units'], or pass voxel_size= and "
+                f"obj.drop_vars({dim!r})",
                 MrcWarning,
                 stacklevel=user_level(),
             )
         return None
-    values = np.atleast_1d(np.asarray(coord.values, np.float64))
-    if not (np.isfinite(values).all() and np.abs(values).max() <= FARTHEST):
+    is_number = coord.dtype.kind in "iuf"
+    values = np.atleast_1d(np.asarray(coord.values, np.float64 if is_number else None))
+    if not (is_number and (np.abs(values) <= FARTHEST).all()):
         raise ValueError(f"the coordinate {dim} has values that are no positions in angstrom")
     if values.size == 1:
         return values
@@ -418,13 +443,20 @@ def sizes_given(voxel_size: VoxelSize | None) -> dict[str, float]:
         given = dict(zip(AXES, voxel_size, strict=True)) if len(voxel_size) == 3 else {"": 0.0}
     else:
         given = dict.fromkeys(AXES, cast("float", voxel_size))
-    known = (v == 0 or SHORTEST_VOXEL <= v <= FARTHEST for v in map(np.float64, given.values()))
-    if not set(given) <= set(AXES) or not all(known):
+    if not set(given) <= set(AXES) or not all(map(is_length, given.values())):
         raise ValueError(
             f"voxel_size={voxel_size!r}, expected a length in angstrom, three of them for x, y and "
             f"z, or a dict of them by axis"
         )
     return {axis: float(size) for axis, size in given.items()}
+
+
+def is_length(size: Any) -> bool:
+    """Whether a number is a voxel size, or 0 for one that is not known."""
+    try:
+        return size == 0 or SHORTEST_VOXEL <= float(size) <= FARTHEST
+    except (TypeError, ValueError):
+        return False
 
 
 def grid_points(
@@ -434,7 +466,7 @@ def grid_points(
     given: Mapping[str, float],
 ) -> tuple[int, int, int] | None:
     """Give the first grid points, if the place came from NSTART and is a whole number of voxels."""
-    if array.attrs.get("mrc_origin_source") != "nstart":
+    if str(array.attrs.get("mrc_origin_source")) != "nstart":
         return None
     spacings = [
         (v[-1] - v[0]) / (v.size - 1) for v in lines.values() if v is not None and v.size > 1

@@ -115,6 +115,42 @@ def test_like_copies_what_is_not_carried(tmp_path):
     assert get((tmp_path / "b.mrc").read_bytes(), "<", "nsymbt") == 0
 
 
+def test_like_of_images_in_another_order(tmp_path):
+    path = tmp_path / "like.mrc"
+    records = b"".join(struct.pack("<2i6f", 1, 1, angle, *[0] * 5) for angle in (-3, 3, 0))
+    raw = header(nx=2, ny=1, nz=3, mz=1, mode=2, ispg=0, exttyp=b"AGAR", nsymbt=96, nint=2, nreal=6)
+    path.write_bytes(raw + records + np.arange(6, dtype="<f4").tobytes())
+    array = open_mrc(path).load()
+    assert array.tilt_angle.values.tolist() == [-3, 3, 0]
+    to_mrc(array + 1, tmp_path / "a.mrc", like=path)
+    assert open_mrc(tmp_path / "a.mrc").tilt_angle.equals(array.tilt_angle)
+    for other in (array.sortby("tilt_angle"), array[::-1]):
+        with pytest.warns(MrcWarning, match="tilt angles"):
+            to_mrc(other, tmp_path / "b.mrc", like=path, overwrite=True)
+        assert "tilt_angle" not in open_mrc(tmp_path / "b.mrc").coords
+    to_mrc(array[::-1].drop_vars("tilt_angle"), tmp_path / "c.mrc", like=path)
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"mrc_space_group": np.array([146]), "mrc_cell_angles": np.array([90.0, 90.0, 120.0])},
+        {"mrc_space_group": np.array([146, 146]), "mrc_kind": ["volume"]},
+        {"mrc_space_group": "cubic", "mrc_origin_source": np.array(["nstart", "none"])},
+        {"mrc_space_group": None, "mrc_origin_source": None, "mrc_labels": None},
+        {"mrc_labels": np.array(["one", "two"])},
+    ],
+)
+def test_attributes_as_other_programs_leave_them(tmp_path, attrs):
+    path = tmp_path / "a.mrc"
+    to_mrc(noise().assign_attrs(attrs), path)
+    to_mrc(noise().rename(z="dim_0").assign_attrs(attrs), path, overwrite=True)
+    found = read_header(path)
+    one = isinstance(attrs.get("mrc_space_group"), np.ndarray) and "mrc_kind" not in attrs
+    assert found.ispg == (146 if one else 1)
+    assert found.labels[:-1] == (("one", "two") if attrs.get("mrc_labels") is not None else ())
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_like_copies_symmetry_that_goes_without_a_type(tmp_path, order):
     records = b"X,Y,Z".ljust(80) + b"-X,Y,-Z".ljust(80)
