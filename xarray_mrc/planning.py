@@ -366,8 +366,8 @@ def place(
     fields: dict[str, Any] = {
         "cella": tuple(size * m for size, m in zip(sizes, header.m, strict=True))
     }
-    for axis, size, read in zip(AXES, sizes, header.replace(**fields).voxel_size, strict=True):
-        if size and math.isnan(read):
+    for axis, size, found in zip(AXES, sizes, header.replace(**fields).voxel_size, strict=True):
+        if size and math.isnan(found):
             raise ValueError(
                 f"the voxel size along {axis} is {size:g} angstrom, expected more than "
                 f"{SHORTEST_VOXEL:g}, and at most {FARTHEST:g} in all: look at the units"

@@ -61,6 +61,17 @@ def asked_fields(asked):
     return {name: value for name, value in asked.items() if name in FIELDS and name != "origin"}
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("imod_flags", 16), ("idtype", 1), ("creatid", 7), ("skew_translation", (1, 2, 3))],
+)
+def test_what_is_not_shown_of_a_file_is_shown_of_an_edit(path, name, value):
+    """The difference is empty only if no byte changes."""
+    shown = edit_header(path, **{name: value})
+    assert path.read_bytes() == put(LAID.raw, "<", **{name: value})
+    assert shown[name][1] == value
+
+
 def test_mrcfile_would_have_destroyed_it(path):
     edit_header(path, voxel_size=2)
     assert path.read_bytes()[1024:] == LAID.raw[1024:]
@@ -82,6 +93,19 @@ def test_mrcfile_would_have_destroyed_it(path):
         ({"labels": ["a"] * 11}, ValueError, "at most 10"),
         ({"voxel_size": (1, 2)}, ValueError, "three"),
         ({"machst": bytes(4), "map_id": b"no  "}, ValueError, "valid"),
+        ({"nx": 0}, MrcError, "with these values.*nx is 0"),
+        ({"nx": 5}, ValueError, "more than the header"),
+        ({"mode": 0}, ValueError, "more than the header"),
+        ({"nz": 5, "mz": 5}, ValueError, "more than the header"),
+        ({"cellb": (90, 90, float("nan"))}, ValueError, "make no cell"),
+        ({"cellb": (0.1, 0.1, 170)}, ValueError, "make no cell"),
+        ({"nzstart": -(2**31)}, ValueError, "10 times"),
+        ({"ispg": -1}, ValueError, "space group"),
+        ({"origin": 5}, ValueError, "origin"),
+        ({"origin": (1, 2)}, ValueError, "origin"),
+        ({"origin": "abc"}, ValueError, "origin"),
+        ({"origin": (float("inf"), 0, 0)}, ValueError, "no place"),
+        ({"labels": [b"bytes"]}, TypeError, "expected a str"),
     ],
 )
 def test_refused(path, asked, error, said):
