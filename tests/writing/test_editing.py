@@ -236,3 +236,17 @@ def test_statistics(tmp_path):
     masked = np.ma.masked_greater(np.arange(12.0), 5)
     for data in (masked, da.from_array(masked, chunks=5)):
         assert (statistics(data).mean, statistics(data).maximum) == (2.5, 5)
+
+
+def test_statistics_of_lazy_data_are_measured_in_parts(tmp_path, monkeypatch):
+    values = np.random.default_rng(0).normal(size=(2, 3, 40, 50)).astype("f4")
+    to_mrc(xr.DataArray(values, dims=("volume", "z", "y", "x")), tmp_path / "a.mrc")
+    lazy = open_mrc(tmp_path / "a.mrc", chunks=None)
+    read = []
+    loaded = xr.Variable.to_numpy
+    monkeypatch.setattr("xarray_mrc.measuring.PREFERRED_NBYTES", 7 * 200)
+    monkeypatch.setattr(xr.Variable, "to_numpy", lambda v: read.append(v.nbytes) or loaded(v))
+    found = statistics(lazy)
+    assert (found.count, found.maximum) == (values.size, values.max())
+    assert found.rms == pytest.approx(values.astype("f8").std())
+    assert max(read) == 7 * 200
