@@ -22,6 +22,7 @@ from xarray_mrc.codec.geometry import (
     IMOD_ORIGIN_SIGN,
     NSTART_LIMIT,
     RIGHT_ANGLES,
+    axis_order,
     cell_angles,
     cell_matrix,
 )
@@ -133,6 +134,8 @@ def plan(
     if number == 0:
         header = header.replace(**imod_fields(header, sample))
     header = header.replace(**place(array, dims, header, voxel_size))
+    if like is not None and voxel_size is None and kind == like.array.layout.kind == "volume":
+        header = header.replace(**cell_of(like.header, header))
     texts = choose_labels(array, labels, like)
     header = header.replace(nlabl=len(texts), label_bytes=encode_labels(texts))
     offset = HEADER_SIZE + len(extended)
@@ -164,11 +167,10 @@ def arrange(array: xr.DataArray, kind: Kind | None) -> tuple[Kind, dict[str, Any
         raise ValueError(f"kind={kind!r}, expected one of {', '.join(get_args(Kind))}")
     wanted = DIMS[kind]
     if len(found) != len(wanted):
-        more = len(found) > len(wanted)
-        hint = "take one image with obj.isel(...)" if more else "add one with obj.expand_dims(...)"
         raise ValueError(
             f"the dimensions are {tuple(found)}, but kind={kind!r} has {len(wanted)}: "
-            f"{wanted}; {hint}, or pass another kind="
+            f"{wanted}; add one with obj.expand_dims(...), pick one with obj.isel(...), or pass "
+            f"another kind="
         )
     others = iter([dim for dim in found if dim not in wanted])
     dims = {dim: dim if dim in found else next(others) for dim in wanted}
@@ -289,6 +291,20 @@ def carry(like: OpenedFile, header: Header, array: xr.DataArray) -> tuple[dict[s
     if other.is_standard_version:  # in images of EPU it tells which row is the top one
         fields["nversion"] = other.nversion
     return fields, extended
+
+
+def cell_of(other: Header, header: Header) -> dict[str, Any]:
+    """Give the unit cell of another map of the same grid, where it is more than the data.
+
+    The symmetry of a crystal is that of its cell, of which neither coordinates nor attributes tell.
+    """
+    lengths = [n for _, n in sorted(zip(axis_order(other), other.n, strict=True))]
+    if header.ispg < 2 and list(other.m) == lengths:
+        return {}
+    # At the last position; both are known to the decimals of positions.
+    away = np.abs(np.subtract(other.voxel_size, header.voxel_size)) * (np.array(header.n) - 1)
+    same = cell_angles(other) == cell_angles(header) and (away <= 2 * TINY).all()
+    return {"mx": other.mx, "my": other.my, "mz": other.mz, "cella": other.cella} if same else {}
 
 
 def has_other_tilts(like: OpenedFile, array: xr.DataArray) -> bool:

@@ -4,12 +4,13 @@ import struct
 
 import dask
 import dask.array as da
+import gemmi
 import mrcfile
 import numpy as np
 import pytest
 import xarray as xr
 from dask.diagnostics import ProgressBar
-from mrcbytes import FORMS, KINDS, get, header, lay
+from mrcbytes import FORMS, KINDS, get, header, lay, put
 
 from xarray_mrc import (
     MrcChangedError,
@@ -159,6 +160,29 @@ def test_like_copies_symmetry_that_goes_without_a_type(tmp_path, order):
     assert open_mrc(tmp_path / "a.mrc").attrs["mrc_symmetry"] == "X,Y,Z\n-X,Y,-Z"
     assert read_header(tmp_path / "a.mrc").exttyp == b"CCP4"
     assert mrcfile.validate(tmp_path / "a.mrc")
+
+
+@pytest.mark.parametrize("axes", [(1, 2, 3), (3, 1, 2)])
+def test_like_copies_the_cell_that_the_symmetry_is_of(tmp_path, axes):
+    """A cut-out is no crystal of its own."""
+    path, out = tmp_path / "like.map", tmp_path / "a.mrc"
+    cell = {"mx": 50, "my": 40, "mz": 60, "cella": (41.23, 38.79, 52.31), "ispg": 19}
+    path.write_bytes(lay(lengths=(7, 5, 6), axes=axes, nxstart=-3, nystart=4, **cell).raw)
+    array = open_mrc(path).load()
+    for data in (array, array[1:3], array[:, :1, 2:4]):
+        to_mrc(data * 2, out, like=path, overwrite=True)
+        found = gemmi.read_ccp4_map(str(out))
+        assert found.grid.unit_cell.parameters[:3] == pytest.approx(cell["cella"])
+        assert found.grid.spacegroup.number == 19
+        assert read_header(out).m == (50, 40, 60)
+        for dim in DIMS:
+            np.testing.assert_array_equal(open_mrc(out)[dim], data[dim])
+    binned = array.coarsen(dict.fromkeys(DIMS, 2), boundary="trim").mean()
+    to_mrc(binned, out, like=path, overwrite=True)
+    assert read_header(out).m == tuple(reversed(binned.shape))
+    path.write_bytes(put(path.read_bytes(), "<", ispg=1, mx=7, my=5, mz=6))
+    to_mrc(open_mrc(path)[:2], out, like=path, overwrite=True)
+    assert axes != (1, 2, 3) or read_header(out).m == (7, 5, 2)
 
 
 def test_symmetry_and_angles_are_kept(tmp_path):
