@@ -234,9 +234,11 @@ def prefix_of(path: str) -> str:
 
 def begin_part(path: str) -> tuple[str, int]:
     """Make and lock an empty temporary file; give its name and descriptor."""
+    # Who may not read the file that is replaced may not read this one either.
+    allowed = 0o666 & (os.stat(path).st_mode | 0o600) if os.path.exists(path) else 0o666
     while True:
         part = f"{prefix_of(path)}{secrets.token_hex(4)}{PART_SUFFIX}"
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, allowed)
         lock(descriptor)
         # Another process may have taken it for a remnant before it was locked.
         with suppress(FileNotFoundError):
