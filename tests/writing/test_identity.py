@@ -227,6 +227,27 @@ def test_cut_outs_and_bins_coincide_with_their_parent(tmp_path, voxel, source):
     xr.testing.assert_equal(open_mrc(tmp_path / "0.mrc") - parent, part - parent)
 
 
+@pytest.mark.parametrize("voxel", [0.4007, 0.82215, 1.0825, 13.3291])
+@pytest.mark.parametrize("centred", [False, True])
+def test_positions_of_cut_outs_that_have_more_digits_than_float32(tmp_path, voxel, centred):
+    values = np.zeros((2, 11521), "i1")
+    x = np.round((np.arange(11521) - (5760 if centred else 0)) * voxel, 6)
+    array = xr.DataArray(values, {"x": ("x", x, {"units": "angstrom"})}, ("y", "x"))
+    to_mrc(array, tmp_path / "a.mrc")
+    parent = open_mrc(tmp_path / "a.mrc")
+    np.testing.assert_array_equal(parent.x, x)
+    for begin in (3001, 7002, 11123):
+        for step in (1, 2, 3):
+            part = parent[:, begin : begin + 120 : step]
+            to_mrc(part, tmp_path / "b.mrc", overwrite=True)
+            assert open_mrc(tmp_path / "b.mrc").x.equals(part.x)
+        bins = parent[:, begin : begin + 120].coarsen(x=3).mean().astype("f4")
+        to_mrc(bins, tmp_path / "b.mrc", overwrite=True)
+        np.testing.assert_array_equal(
+            open_mrc(tmp_path / "b.mrc").x, parent.x[begin + 1 : begin + 120 : 3]
+        )
+
+
 def test_the_header(tmp_path):
     to_mrc(array_of("float32", "volume_stack", chunks=2), tmp_path / "a.mrc", labels="mine")
     raw = (tmp_path / "a.mrc").read_bytes()
