@@ -134,11 +134,13 @@ def edit_header(
     """
     target = os.path.realpath(local_path(path))
     source, head = open_head(target)
-    if isinstance(source, CompressedSource) and not (rewrite or dry_run):
-        raise ValueError(
-            f"{target} is compressed, so that its header can't be changed in place: pass "
-            f"rewrite=True to write the whole file anew"
-        )
+    if isinstance(source, CompressedSource) and not dry_run:
+        encoder_for(source.container)  # says so if there is none
+        if not rewrite:
+            raise ValueError(
+                f"{target} is compressed, so that its header can't be changed in place: pass "
+                f"rewrite=True to write the whole file anew"
+            )
     with named(source):
         old = decode_header(source, head)
         new = old
@@ -250,16 +252,18 @@ def check(source: Source, old: Header, new: Header, asked: Mapping[str, Any]) ->
     """
     size = source.size
     try:
-        read = Header.decode(new.raw, size)
-        after = facts_of(source, new)
-    except MrcError as error:
-        raise type(error)(f"with these values nobody could read it: {error}") from None
-    if read.byteorder != new.byteorder:
-        raise ValueError("with these values the byte order of the header could not be told")
-    try:
         before: Facts | None = facts_of(source, old)
     except MrcError:
         before = None
+    try:
+        read = Header.decode(new.raw, size)
+        after = facts_of(source, new)
+    except MrcError as error:
+        if before is None:
+            raise
+        raise type(error)(f"with these values nobody could read it: {error}") from None
+    if read.byteorder != new.byteorder:
+        raise ValueError("with these values the byte order of the header could not be told")
     was, is_ = (facts and facts.layout for facts in (before, after))
     if was and is_ and was.sample != is_.sample and not any(f in asked for f in SAMPLE_FIELDS):
         raise ValueError(

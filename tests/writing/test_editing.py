@@ -1,6 +1,7 @@
 """edit_header changes what it was asked to, and nothing else; statistics say what data are."""
 
 import gzip
+import lzma
 
 import dask.array as da
 import mrcfile
@@ -204,6 +205,21 @@ def test_compressed(tmp_path, suffix):
     assert read_header(path).voxel_size == (2, 2, 2)
     np.testing.assert_array_equal(open_mrc(path), array)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_container_that_can_not_be_written(tmp_path):
+    path = tmp_path / "a.mrc.xz"
+    path.write_bytes(lzma.compress(LAID.raw))
+    for options in ({}, {"rewrite": True}):
+        with pytest.raises(ValueError, match="'xz' can't be written"):
+            edit_header(path, voxel_size=2, **options)
+    assert edit_header(path, voxel_size=2, dry_run=True)
+
+
+def test_a_file_that_was_cut_off_before(path):
+    path.write_bytes(LAID.raw[:-1])
+    with pytest.raises(MrcError, match=r"^(?!.*with these values).*cut off"):
+        edit_header(path, voxel_size=2)
 
 
 def test_bytes_behind_compressed_data_are_kept(tmp_path):
