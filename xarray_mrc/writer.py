@@ -75,7 +75,7 @@ def to_mrc(
         1 has that of x by default.
     like : str, os.PathLike, Dataset or DataArray, optional
         A file, or an object opened from one, to copy from what coordinates and attributes do not
-        carry: extended header, labels, fields of IMOD.
+        carry: extended header, labels, fields of IMOD, the unit cell of a crystal.
     kind : {"image", "image_stack", "volume", "volume_stack"}, optional
         What the data are; by default the dimensions say it.
     compression : {"infer", "gzip", "bzip2", "zstd"} or None
