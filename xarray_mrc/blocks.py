@@ -41,29 +41,33 @@ class Destination:
         Whether they are measured.
     encoder : Encoder or None
         What packs them.
-    begin : tuple of int
-        Position of the array in the data of the file; empty at the beginning.
+    region : tuple of range
+        Positions of the array along the axes of the file; empty if it is all of the data.
     """
 
     sink: Sink
     layout: Layout
     stats: bool = True
     encoder: Encoder | None = None
-    begin: tuple[int, ...] = ()
+    region: tuple[range, ...] = ()
 
     @property
     def axes(self) -> list[int]:
         """Axes of the file (volumes, sections, rows, columns) that those of the array are."""
         return [axis for axis in sorted(self.layout.axes) if axis < 4]
 
+    @property
+    def ranges(self) -> tuple[range, ...]:
+        """Positions of the array along each of its axes."""
+        lengths = [self.layout.stored[axis] for axis in self.axes]
+        return self.region or tuple(map(range, (*lengths, *self.layout.sample.trailing)))
+
     def starts(self, chunks: tuple[tuple[int, ...], ...]) -> Starts:
         """Give the first position of each block along each axis, in few bytes if they are even."""
         found: list[Sequence[int]] = []
-        begin = self.begin or (0,) * len(chunks)
-        for first, lengths in zip(begin, chunks, strict=True):
-            stop = first + sum(lengths)
-            even = range(first, stop, lengths[0])
-            exact = tuple(accumulate(lengths[:-1], initial=first))
+        for whole, lengths in zip(self.ranges, chunks, strict=True):
+            even = range(whole.start, whole.stop, lengths[0])
+            exact = tuple(accumulate(lengths[:-1], initial=whole.start))
             found.append(even if tuple(even) == exact else exact)
         return tuple(found)
 
@@ -123,7 +127,8 @@ def blocks_of(data: xr.Variable, place: Destination) -> Any:
         name = f"mrc-data-{secrets.token_hex(8)}"  # nothing is read for a name
         blocks = da.from_array(Unread(data), chunks=tuple(chunks), name=name, meta=meta)
     else:
-        blocks = data.data
+        # Blocks without a length would be taken for those that begin where they do.
+        blocks = data.data.rechunk(tuple(tuple(filter(None, c)) for c in data.data.chunks))
     whole = dict.fromkeys(range(len(axes), data.ndim), -1)
     columns = len(axes) - 1
     if layout.sample.packed and any(length % 2 for length in blocks.chunks[columns][:-1]):
@@ -168,14 +173,23 @@ def write_block(
     -------
     ndarray of object
         One `Statistics`, of as many dimensions as the block.
+
+    Raises
+    ------
+    ValueError
+        It is not the block that the chunks announced, or holds values that do not fit.
     """
+    if np.ma.is_masked(block):
+        raise ValueError("the data have masked values, which MRC has not: fill them first")
+    values = np.asarray(block)
     position = tuple(which[i] for which, i in zip(starts, block_id, strict=True))
+    check_block(values, place, starts, block_id)
     found = [Statistics()]
 
     def stored() -> Iterator[tuple[int, Bytes]]:
         sample = place.layout.sample
-        for offset, values in place.bands(np.asarray(block), position):
-            pixels = sample.fit(values)
+        for offset, band in place.bands(values, position):
+            pixels = sample.fit(band)
             if place.stats:
                 found.append(measure(pixels))
             yield offset, sample.encode(pixels, place.layout.byteorder)
@@ -193,3 +207,24 @@ def write_block(
     result = np.empty((1,) * len(block_id), object)
     result[...] = merged
     return result
+
+
+def check_block(
+    block: NDArray[Any], place: Destination, starts: Starts, block_id: tuple[int, ...]
+) -> None:
+    """Raise ValueError if a block would leave a gap, lie over others, or be cut to its real part.
+
+    dask believes what it is told of the blocks that a function will make.
+    """
+    wanted = tuple(
+        (which[i + 1] if i + 1 < len(which) else whole.stop) - which[i]
+        for which, i, whole in zip(starts, block_id, place.ranges, strict=True)
+    )
+    kinds = "biufc" if place.layout.dtype.kind == "c" else "biuf"
+    if block.shape != wanted or block.dtype.kind not in kinds:
+        kind = "complex or real" if "c" in kinds else "real"
+        raise ValueError(
+            f"block {block_id} of the data has the shape {block.shape} and the data type "
+            f"{block.dtype}, expected {wanted} and {kind} numbers, as the chunks and the data type "
+            f"of the array say: correct these where it is made, as in dask's map_blocks"
+        )

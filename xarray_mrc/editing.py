@@ -20,7 +20,7 @@ from xarray_mrc.codec.header import (
     Field,
     Header,
 )
-from xarray_mrc.codec.labels import encode_labels
+from xarray_mrc.codec.labels import encode_labels, split_labels
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Kind, Layout
 from xarray_mrc.errors import MrcChangedError, MrcError
 from xarray_mrc.planning import CRYSTALS, VoxelSize, sizes_given
@@ -37,6 +37,9 @@ __all__ = ["HeaderDifference", "edit_header"]
 # What says on purpose how a number is stored.
 SAMPLE_FIELDS = ("mode", "imod_stamp", "imod_flags")
 ALIASES = ("creatid", "scale_top")
+# Of a file that is found so a warning will do: angles that make no cell, an unknown space group, a
+# grid point far off, data that do not fill the file.
+NEVER_MEANT = ("H10", "H13", "H18", "S03")
 COPIED = 16 * 2**20
 
 
@@ -131,11 +134,13 @@ def edit_header(
     """
     target = os.path.realpath(local_path(path))
     source, head = open_head(target)
-    if isinstance(source, CompressedSource) and not (rewrite or dry_run):
-        raise ValueError(
-            f"{target} is compressed, so that its header can't be changed in place: pass "
-            f"rewrite=True to write the whole file anew"
-        )
+    if isinstance(source, CompressedSource) and not dry_run:
+        encoder_for(source.container)  # says so if there is none
+        if not rewrite:
+            raise ValueError(
+                f"{target} is compressed, so that its header can't be changed in place: pass "
+                f"rewrite=True to write the whole file anew"
+            )
     with named(source):
         old = decode_header(source, head)
         new = old
@@ -155,8 +160,9 @@ def edit_header(
             lengths = zip("xyz", new.cella, new.m, strict=True)
             new = new.replace(cella=tuple(sizes[a] * m if a in sizes else c for a, c, m in lengths))
         if origin is not None:
-            sign = -1 if has_opposite_origin(new) else 1
-            new = new.replace(origin=tuple(sign * v for v in origin))
+            new = new.replace(origin=origin)
+            if has_opposite_origin(new):
+                new = new.replace(origin=tuple(-v for v in new.origin))
             if Geometry.from_header(new).origin_source == "nstart":
                 raise ValueError(
                     f"an origin of zero leaves the place to NSTART, which is {new.nstart}: pass "
@@ -168,10 +174,9 @@ def edit_header(
                 f"NVERSION say which it has: pass origin= as well"
             )
         if labels is not None:
-            texts = labels.split("\n") if isinstance(labels, str) else list(labels)
-            texts = [text for text in texts if text]
+            texts = split_labels(labels)
             new = new.replace(nlabl=len(texts), label_bytes=encode_labels(texts))
-        difference = HeaderDifference(target, dict(changes(old, new)))
+        difference = HeaderDifference(target, dict(changes(old, new, asked=fields)))
         if new == old:
             return difference
         check(source, old, new, asked=fields)
@@ -218,8 +223,10 @@ def kind_fields(header: Header, kind: Kind, intervals: int) -> dict[str, Any]:
     return {"ispg": group, "mz": depth, "cella": (x, y, z * depth / intervals if intervals else z)}
 
 
-def changes(old: Header, new: Header) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Give the fields that differ, each once."""
+def changes(
+    old: Header, new: Header, asked: Mapping[str, Any]
+) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Give the fields that differ: where several share bytes, the valid and those asked for."""
     if old.labels != new.labels:
         yield "labels", (old.labels, new.labels)
     hidden = {"label_bytes"} if old.labels != new.labels else set()
@@ -228,9 +235,8 @@ def changes(old: Header, new: Header) -> Iterator[tuple[str, tuple[Any, Any]]]:
         skew = name in SKEW_FIELDS and 1 not in (old.lskflg, new.lskflg)
         imod = name in IMOD_FIELDS and not (old.has_imod_stamp or new.has_imod_stamp)
         before, after = getattr(old, name), getattr(new, name)
-        if not (skew or imod or name in hidden or name in ALIASES) and bits(field, old) != bits(
-            field, new
-        ):
+        other = (skew or imod or name in ALIASES) and name not in asked
+        if not (other or name in hidden) and bits(field, old) != bits(field, new):
             yield name, (before, after)
 
 
@@ -244,13 +250,20 @@ def check(source: Source, old: Header, new: Header, asked: Mapping[str, Any]) ->
 
     Many fields of old files tell whether bytes are signed, none of which was made for it.
     """
-    if Header.decode(new.raw, source.size).byteorder != new.byteorder:
-        raise ValueError("with these values the byte order of the header could not be told")
-    after = facts_of(source, new)
+    size = source.size
     try:
         before: Facts | None = facts_of(source, old)
     except MrcError:
         before = None
+    try:
+        read = Header.decode(new.raw, size)
+        after = facts_of(source, new)
+    except MrcError as error:
+        if before is None:
+            raise
+        raise type(error)(f"with these values nobody could read it: {error}") from None
+    if read.byteorder != new.byteorder:
+        raise ValueError("with these values the byte order of the header could not be told")
     was, is_ = (facts and facts.layout for facts in (before, after))
     if was and is_ and was.sample != is_.sample and not any(f in asked for f in SAMPLE_FIELDS):
         raise ValueError(
@@ -258,7 +271,8 @@ def check(source: Source, old: Header, new: Header, asked: Mapping[str, Any]) ->
             f"imod_stamp={IMOD_STAMP} and imod_flags=4 (unsigned bytes) or 5 (signed) as well"
         )
     for rule in CHECKS:
-        found = rule.test(after) if rule.severity == "error" else None
+        is_hard = rule.severity == "error" or (before and rule.id in NEVER_MEANT)
+        found = rule.test(after) if is_hard else None
         if found and (before is None or not rule.test(before)):
             raise ValueError(f"the header would not be valid: {found}; nothing was written")
 

@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xarray_mrc.array import MrcArray
+from xarray_mrc.codec.layout import PREFERRED_NBYTES
 from xarray_mrc.codec.statistics import Statistics, measure
 from xarray_mrc.planning import the_array
 from xarray_mrc.reader import open_file
@@ -81,11 +82,13 @@ def of_file(array: MrcArray) -> Statistics:
 
 
 def of_variable(variable: xr.Variable) -> Statistics:
-    """Measure data that xarray holds or reads, one position of the slowest axis at a time."""
-    if variable.ndim < 2:
+    """Measure data that xarray holds or reads, part by part along the slowest axes."""
+    if variable.nbytes <= PREFERRED_NBYTES or variable.ndim < 1:
         return measure(variable.to_numpy())
-    parts = (measure(variable[i].to_numpy()) for i in range(variable.shape[0]))
-    return reduce(Statistics.merge, parts, Statistics())
+    count = variable.shape[0]
+    step = PREFERRED_NBYTES * count // variable.nbytes
+    keys = [slice(i, i + step) for i in range(0, count, step)] if step else range(count)
+    return reduce(Statistics.merge, (of_variable(variable[key]) for key in keys), Statistics())
 
 
 def of_blocks(values: Any) -> Statistics:

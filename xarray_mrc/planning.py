@@ -5,6 +5,7 @@ The other direction of `dataset`: what is planned here reads back there as it wa
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ from xarray_mrc.codec.geometry import (
     IMOD_ORIGIN_SIGN,
     NSTART_LIMIT,
     RIGHT_ANGLES,
+    axis_order,
     cell_angles,
     cell_matrix,
 )
 from xarray_mrc.codec.header import HEADER_SIZE, IMOD_STAMP, Header
-from xarray_mrc.codec.labels import LABEL_COUNT, encode_labels
+from xarray_mrc.codec.labels import LABEL_COUNT, encode_labels, split_labels
 from xarray_mrc.codec.layout import DIMS, STACK_SPACE_GROUPS, Kind, Layout
 from xarray_mrc.codec.modes import MODE_OF_DTYPE, MODES, UNSIGNED_BYTE, Sample
 from xarray_mrc.codec.samples import IMOD_FOUR_BITS, IMOD_SIGNED_BYTES
@@ -127,11 +129,13 @@ def plan(
     )  # fmt: skip
     extended = b""
     if like is not None:
-        carried, extended = carry(like, header)
+        carried, extended = carry(like, header, array)
         header = header.replace(**carried)
     if number == 0:
         header = header.replace(**imod_fields(header, sample))
     header = header.replace(**place(array, dims, header, voxel_size))
+    if like is not None and voxel_size is None and kind == like.array.layout.kind == "volume":
+        header = header.replace(**cell_of(like.header, header))
     texts = choose_labels(array, labels, like)
     header = header.replace(nlabl=len(texts), label_bytes=encode_labels(texts))
     offset = HEADER_SIZE + len(extended)
@@ -165,7 +169,8 @@ def arrange(array: xr.DataArray, kind: Kind | None) -> tuple[Kind, dict[str, Any
     if len(found) != len(wanted):
         raise ValueError(
             f"the dimensions are {tuple(found)}, but kind={kind!r} has {len(wanted)}: "
-            f"{wanted}; add one with obj.expand_dims(...), or pass another kind="
+            f"{wanted}; add one with obj.expand_dims(...), pick one with obj.isel(...), or pass "
+            f"another kind="
         )
     others = iter([dim for dim in found if dim not in wanted])
     dims = {dim: dim if dim in found else next(others) for dim in wanted}
@@ -182,8 +187,9 @@ def kind_by_dims(array: xr.DataArray, found: list[Any]) -> Kind:
     named = {dim for dim in found if dim in ("x", "y", "z", "volume", "image")}
     unnamed = all(dim in UNNAMED for dim in found if dim not in named)
     for guess in (array.attrs.get("mrc_kind"), VOLUMES.get(len(found)) if unnamed else None):
-        if guess in DIMS and len(DIMS[guess]) == len(found) and named <= set(DIMS[guess]):
-            return guess
+        wanted = DIMS[guess] if isinstance(guess, str) and guess in DIMS else ()
+        if len(wanted) == len(found) and named <= set(wanted):
+            return cast("Kind", guess)
     expected = ", ".join(f"({', '.join(dims)})" for dims in DIMS.values())
     raise ValueError(
         f"the dimensions are {tuple(found)}, expected one of {expected}: rename them, or say what "
@@ -251,11 +257,11 @@ def space_group(array: xr.DataArray, kind: Kind) -> int:
         "volume": (1, CRYSTALS),
         "volume_stack": (STACK_SPACE_GROUPS[0], STACK_SPACE_GROUPS),
     }.get(kind, (0, range(1)))
-    noted = array.attrs.get("mrc_space_group", usual)
-    return int(noted) if noted in allowed else usual
+    noted = np.ravel(array.attrs.get("mrc_space_group", usual))
+    return int(noted[0]) if noted.size == 1 and noted[0] in allowed else usual
 
 
-def carry(like: OpenedFile, header: Header) -> tuple[dict[str, Any], bytes]:
+def carry(like: OpenedFile, header: Header, array: xr.DataArray) -> tuple[dict[str, Any], bytes]:
     """Give the fields and the extended header of another file that fit this one."""
     other = like.header
     fields: dict[str, Any] = {}
@@ -269,6 +275,8 @@ def carry(like: OpenedFile, header: Header) -> tuple[dict[str, Any], bytes]:
     exttyp = b"CCP4" if like.extended.symmetry else other.exttyp  # which often goes without saying
     if per_section(other.exttyp) and other.nz != header.nz:
         problem = f"it has records of {other.nz} sections, and {header.nz} are written"
+    elif has_other_tilts(like, array):
+        problem = "its tilt angles are not those of the data, or in another order"
     elif other.byteorder != header.byteorder and exttyp not in (b"CCP4", b"JSON"):
         problem = "its numbers are big endian, and little endian is written"
     if problem:
@@ -283,6 +291,30 @@ def carry(like: OpenedFile, header: Header) -> tuple[dict[str, Any], bytes]:
     if other.is_standard_version:  # in images of EPU it tells which row is the top one
         fields["nversion"] = other.nversion
     return fields, extended
+
+
+def cell_of(other: Header, header: Header) -> dict[str, Any]:
+    """Give the unit cell of another map of the same grid, where it is more than the data.
+
+    The symmetry of a crystal is that of its cell, of which neither coordinates nor attributes tell.
+    """
+    lengths = [n for _, n in sorted(zip(axis_order(other), other.n, strict=True))]
+    if header.ispg < 2 and list(other.m) == lengths:
+        return {}
+    # At the last position; both are known to the decimals of positions.
+    away = np.abs(np.subtract(other.voxel_size, header.voxel_size)) * (np.array(header.n) - 1)
+    same = cell_angles(other) == cell_angles(header) and (away <= 2 * TINY).all()
+    return {"mx": other.mx, "my": other.my, "mz": other.mz, "cella": other.cella} if same else {}
+
+
+def has_other_tilts(like: OpenedFile, array: xr.DataArray) -> bool:
+    """Whether the images were sorted or chosen after they were read, so that records do not fit."""
+    tilts = next((f.values for f in like.extended.common if f.name == "tilt_angle"), None)
+    if tilts is None or "tilt_angle" not in array.coords:
+        return False
+    ours = array.tilt_angle.values
+    # Those of an .mdoc have more decimals.
+    return ours.size != tilts.size or not np.allclose(ours, tilts, atol=0.1, equal_nan=True)
 
 
 def imod_fields(header: Header, sample: Sample) -> dict[str, int]:
@@ -301,9 +333,10 @@ def choose_labels(
 ) -> list[str]:
     """Give the labels: those that were passed, of the attributes or of the other file, and ours."""
     if labels is None:
-        labels = array.attrs.get("mrc_labels") or (like.header.labels if like else ())
-    texts = labels.split("\n") if isinstance(labels, str) else labels
-    texts = [text for text in texts if text and not text.startswith(OURS)]
+        noted = array.attrs.get("mrc_labels")
+        labels = split_labels("" if noted is None else noted)
+        labels = labels or (like.header.labels if like else ())
+    texts = [text for text in split_labels(labels) if not text.startswith(OURS)]
     if len(texts) < LABEL_COUNT:
         texts.append(f"{OURS} {own_version()}"[:80])
     return texts
@@ -349,6 +382,12 @@ def place(
     fields: dict[str, Any] = {
         "cella": tuple(size * m for size, m in zip(sizes, header.m, strict=True))
     }
+    for axis, size, found in zip(AXES, sizes, header.replace(**fields).voxel_size, strict=True):
+        if size and math.isnan(found):
+            raise ValueError(
+                f"the voxel size along {axis} is {size:g} angstrom, expected more than "
+                f"{SHORTEST_VOXEL:g}, and at most {FARTHEST:g} in all: look at the units"
+            )
     angles = fields["cellb"] = angles_noted(array, header)
     if firsts:
         return fields | dict(zip(("nxstart", "nystart", "nzstart"), firsts, strict=True))
@@ -381,13 +420,15 @@ def positions(array: xr.DataArray, dim: Any, axis: str) -> NDArray[np.float64] |
         if units is not None or (coord.ndim and not is_index):
             warnings.warn(
                 f"the coordinate {dim} has the units {units!r}, expected 'angstrom', so that its "
-                f"voxel size is not known: set obj.{dim}.attrs['units'], or pass voxel_size=",
+                f"positions are not written: set obj.{dim}.attrs['units'], or pass voxel_size= and "
+                f"obj.drop_vars({dim!r})",
                 MrcWarning,
                 stacklevel=user_level(),
             )
         return None
-    values = np.atleast_1d(np.asarray(coord.values, np.float64))
-    if not (np.isfinite(values).all() and np.abs(values).max() <= FARTHEST):
+    is_number = coord.dtype.kind in "iuf"
+    values = np.atleast_1d(np.asarray(coord.values, np.float64 if is_number else None))
+    if not (is_number and (np.abs(values) <= FARTHEST).all()):
         raise ValueError(f"the coordinate {dim} has values that are no positions in angstrom")
     if values.size == 1:
         return values
@@ -418,13 +459,20 @@ def sizes_given(voxel_size: VoxelSize | None) -> dict[str, float]:
         given = dict(zip(AXES, voxel_size, strict=True)) if len(voxel_size) == 3 else {"": 0.0}
     else:
         given = dict.fromkeys(AXES, cast("float", voxel_size))
-    known = (v == 0 or SHORTEST_VOXEL <= v <= FARTHEST for v in map(np.float64, given.values()))
-    if not set(given) <= set(AXES) or not all(known):
+    if not set(given) <= set(AXES) or not all(map(is_length, given.values())):
         raise ValueError(
             f"voxel_size={voxel_size!r}, expected a length in angstrom, three of them for x, y and "
             f"z, or a dict of them by axis"
         )
     return {axis: float(size) for axis, size in given.items()}
+
+
+def is_length(size: Any) -> bool:
+    """Whether a number is a voxel size, or 0 for one that is not known."""
+    try:
+        return size == 0 or SHORTEST_VOXEL <= float(size) <= FARTHEST
+    except (TypeError, ValueError):
+        return False
 
 
 def grid_points(
@@ -434,7 +482,7 @@ def grid_points(
     given: Mapping[str, float],
 ) -> tuple[int, int, int] | None:
     """Give the first grid points, if the place came from NSTART and is a whole number of voxels."""
-    if array.attrs.get("mrc_origin_source") != "nstart":
+    if str(array.attrs.get("mrc_origin_source")) != "nstart":
         return None
     spacings = [
         (v[-1] - v[0]) / (v.size - 1) for v in lines.values() if v is not None and v.size > 1

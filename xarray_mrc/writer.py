@@ -75,7 +75,7 @@ def to_mrc(
         1 has that of x by default.
     like : str, os.PathLike, Dataset or DataArray, optional
         A file, or an object opened from one, to copy from what coordinates and attributes do not
-        carry: extended header, labels, fields of IMOD.
+        carry: extended header, labels, fields of IMOD, the unit cell of a crystal.
     kind : {"image", "image_stack", "volume", "volume_stack"}, optional
         What the data are; by default the dimensions say it.
     compression : {"infer", "gzip", "bzip2", "zstd"} or None
@@ -89,7 +89,7 @@ def to_mrc(
         False: lay down the header and the size only, and return the rest for later.
     region : mapping of str to slice, optional
         Write into this part of a file that is there, in place. Of its header only the statistics
-        change; coordinates are not looked at.
+        change; coordinates are not looked at, nor `overwrite`.
 
     Returns
     -------
@@ -122,7 +122,11 @@ def to_mrc(
                 "voxel_size=, like= or labels= was passed, but region= leaves the header as it is: "
                 "change it with xarray_mrc.edit_header"
             )
-        return write_region(obj, target, region, dtype, mode, kind, compute=compute)
+        if compression not in ("infer", None):
+            raise ValueError(
+                f"compression={compression!r} was passed, but region= writes into a plain file"
+            )
+        return write_region(obj, target, region, dtype, mode, kind, stats=stats, compute=compute)
     if os.path.exists(target) and not overwrite:
         raise already_there(target)
     if os.path.exists(target) and not compute:
@@ -241,6 +245,7 @@ def write_region(
     mode: int | None,
     kind: Kind | None,
     *,
+    stats: bool,
     compute: bool,
 ) -> Delayed | None:
     """Write into a part of a file that is there; the parameters are those of `to_mrc`."""
@@ -281,10 +286,10 @@ def write_region(
     odd_end = columns.stop % 2 and columns.stop < layout.stored[3]
     if layout.sample.packed and (columns.start % 2 or odd_end):
         raise ValueError("two pixels share a byte: region= has to begin and end at even columns")
-    begin = tuple(ranges[dim].start for dim in dims)
-    whole = wanted == lengths
+    whole = stats and wanted == lengths
     data = array.variable.transpose(*dims)
-    place = Destination(existing_file(target), layout, stats=whole, begin=begin)
+    file = existing_file(target)
+    place = Destination(file, layout, stats=whole, region=tuple(ranges[dim] for dim in dims))
     # From here on until all is written, nobody knows them.
     state(place.sink, header, UNKNOWN)
     if not compute:

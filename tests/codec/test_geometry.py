@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mrcbytes import AXES, IMOD, ORDERS, decimals
 from mrcbytes import header as lay_header
 
-from xarray_mrc.codec.decimals import shortest
+from xarray_mrc.codec.decimals import place_of, shortest
 from xarray_mrc.codec.geometry import (
     RIGHT_ANGLES,
     Geometry,
@@ -164,6 +164,23 @@ def test_positions_from_origin(voxel: Decimal, first: Decimal, count: int) -> No
     positions = geometry.positions(1, count)
     assert positions is not None
     assert positions.tolist() == decimals(first, voxel, count)
+
+
+@pytest.mark.parametrize(
+    ("stored", "voxel", "expected"),
+    [
+        (2587 * 0.4007, 0.4007, 1036.6109),  # a whole number of voxels, 1036.6108 to float32
+        (-2587 * 0.4007 / 4, 0.4007, -259.152725),
+        (5000.01, 0.0012, 5000.01),  # a number that was meant, though 4166675 voxels are as near
+        (1234.5677, math.nan, 1234.5677),
+        (1036.6108, 0.0012, 1036.6108),  # of which any number would be a multiple
+        (1036.6108, 3.3, 1036.6108),
+        (0.0, 1.35, 0.0),
+    ],
+)
+def test_a_place_that_float32_can_not_hold(stored: float, voxel: float, expected: float) -> None:
+    for sign in (1, -1):
+        assert place_of(float(np.float32(sign * stored)), voxel) == sign * expected
 
 
 @UNTIMED

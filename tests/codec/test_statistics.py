@@ -37,6 +37,20 @@ def test_every_dtype(dtype):
     assert found.rms == pytest.approx(wide.std(), rel=1e-13)
 
 
+@pytest.mark.parametrize("dtype", ["<i8", ">i8", "<u8", ">u8", "?"])
+def test_extremes_beyond_float64_are_exact(dtype):
+    limits = (0, 1) if dtype == "?" else (2**53 + 1, 2**63 - 1)
+    found = measure(np.array([limits, limits[::-1]], dtype))
+    assert (found.minimum, found.maximum) == limits
+    assert found.merge(found).maximum == limits[1]
+
+
+@pytest.mark.parametrize("dtype", ["O", "U2", "M8[s]", "m8[s]", [("a", "f4")]], ids=str)
+def test_what_is_no_number(dtype):
+    with pytest.raises(TypeError, match="expected numbers"):
+        measure(np.zeros(3, dtype))
+
+
 @pytest.mark.parametrize("dtype", ["<c8", ">c8"])
 def test_complex(dtype):
     values = (sample("f4") + 1j * sample("f4")).astype(dtype)

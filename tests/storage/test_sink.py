@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from xarray_mrc.errors import MrcError
+from xarray_mrc.storage.pieces import write_piece
 from xarray_mrc.storage.sink import NONCE_SIZE, new_file
 
 CONTENT = bytes(range(256)) * 8
@@ -59,6 +60,21 @@ def test_an_existing_file(tmp_path):
         fill(sink)
     assert path.read_bytes() == CONTENT
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_what_is_private_stays_so_while_it_grows(tmp_path):
+    path = tmp_path / "a.mrc"
+    path.write_bytes(b"old")
+    path.chmod(0o400)
+    with new_file(str(path), overwrite=True) as sink:
+        write_piece(sink, 0, [CONTENT])
+        found = [stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()]
+        assert len(found) == 3
+        assert not any(mode & 0o077 for mode in found)
+        (tmp_path / f"{os.path.basename(sink.part)}.0").unlink()
+        fill(sink)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o400
 
 
 def test_a_file_that_came_in_between_is_not_replaced(tmp_path):

@@ -1,6 +1,7 @@
 """edit_header changes what it was asked to, and nothing else; statistics say what data are."""
 
 import gzip
+import lzma
 
 import dask.array as da
 import mrcfile
@@ -61,6 +62,17 @@ def asked_fields(asked):
     return {name: value for name, value in asked.items() if name in FIELDS and name != "origin"}
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("imod_flags", 16), ("idtype", 1), ("creatid", 7), ("skew_translation", (1, 2, 3))],
+)
+def test_what_is_not_shown_of_a_file_is_shown_of_an_edit(path, name, value):
+    """The difference is empty only if no byte changes."""
+    shown = edit_header(path, **{name: value})
+    assert path.read_bytes() == put(LAID.raw, "<", **{name: value})
+    assert shown[name][1] == value
+
+
 def test_mrcfile_would_have_destroyed_it(path):
     edit_header(path, voxel_size=2)
     assert path.read_bytes()[1024:] == LAID.raw[1024:]
@@ -82,6 +94,19 @@ def test_mrcfile_would_have_destroyed_it(path):
         ({"labels": ["a"] * 11}, ValueError, "at most 10"),
         ({"voxel_size": (1, 2)}, ValueError, "three"),
         ({"machst": bytes(4), "map_id": b"no  "}, ValueError, "valid"),
+        ({"nx": 0}, MrcError, "with these values.*nx is 0"),
+        ({"nx": 5}, ValueError, "more than the header"),
+        ({"mode": 0}, ValueError, "more than the header"),
+        ({"nz": 5, "mz": 5}, ValueError, "more than the header"),
+        ({"cellb": (90, 90, float("nan"))}, ValueError, "make no cell"),
+        ({"cellb": (0.1, 0.1, 170)}, ValueError, "make no cell"),
+        ({"nzstart": -(2**31)}, ValueError, "10 times"),
+        ({"ispg": -1}, ValueError, "space group"),
+        ({"origin": 5}, ValueError, "origin"),
+        ({"origin": (1, 2)}, ValueError, "origin"),
+        ({"origin": "abc"}, ValueError, "origin"),
+        ({"origin": (float("inf"), 0, 0)}, ValueError, "no place"),
+        ({"labels": [b"bytes"]}, TypeError, "expected a str"),
     ],
 )
 def test_refused(path, asked, error, said):
@@ -182,6 +207,21 @@ def test_compressed(tmp_path, suffix):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_container_that_can_not_be_written(tmp_path):
+    path = tmp_path / "a.mrc.xz"
+    path.write_bytes(lzma.compress(LAID.raw))
+    for options in ({}, {"rewrite": True}):
+        with pytest.raises(ValueError, match="'xz' can't be written"):
+            edit_header(path, voxel_size=2, **options)
+    assert edit_header(path, voxel_size=2, dry_run=True)
+
+
+def test_a_file_that_was_cut_off_before(path):
+    path.write_bytes(LAID.raw[:-1])
+    with pytest.raises(MrcError, match=r"^(?!.*with these values).*cut off"):
+        edit_header(path, voxel_size=2)
+
+
 def test_bytes_behind_compressed_data_are_kept(tmp_path):
     path = tmp_path / "a.mrc.gz"
     path.write_bytes(gzip.compress(LAID.raw + b"and more"))
@@ -212,3 +252,17 @@ def test_statistics(tmp_path):
     masked = np.ma.masked_greater(np.arange(12.0), 5)
     for data in (masked, da.from_array(masked, chunks=5)):
         assert (statistics(data).mean, statistics(data).maximum) == (2.5, 5)
+
+
+def test_statistics_of_lazy_data_are_measured_in_parts(tmp_path, monkeypatch):
+    values = np.random.default_rng(0).normal(size=(2, 3, 40, 50)).astype("f4")
+    to_mrc(xr.DataArray(values, dims=("volume", "z", "y", "x")), tmp_path / "a.mrc")
+    lazy = open_mrc(tmp_path / "a.mrc", chunks=None)
+    read = []
+    loaded = xr.Variable.to_numpy
+    monkeypatch.setattr("xarray_mrc.measuring.PREFERRED_NBYTES", 7 * 200)
+    monkeypatch.setattr(xr.Variable, "to_numpy", lambda v: read.append(v.nbytes) or loaded(v))
+    found = statistics(lazy)
+    assert (found.count, found.maximum) == (values.size, values.max())
+    assert found.rms == pytest.approx(values.astype("f8").std())
+    assert max(read) == 7 * 200

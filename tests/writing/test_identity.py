@@ -100,6 +100,36 @@ def test_matrix(tmp_path, name, kind, suffix):
         np.testing.assert_array_equal(grid.T, array.values.astype(grid.dtype))
 
 
+def as_it_lies(values):
+    """Give the same values as they may lie in memory."""
+    backwards = (slice(None, None, -1),) * values.ndim
+    yield np.asfortranarray(values)
+    yield np.ascontiguousarray(values[backwards])[backwards]
+    yield np.repeat(values, 2, axis=-1)[..., ::2]
+    yield values.astype(values.dtype.newbyteorder(">"))
+
+
+@pytest.mark.parametrize("kind", ["image", "volume"])
+@pytest.mark.parametrize("name", MODES)
+@pytest.mark.parametrize("chunks", [None, 2])
+def test_however_it_lies_in_memory(tmp_path, name, kind, chunks):
+    array = array_of(name, kind)
+    for i, values in enumerate(as_it_lies(array.values)):
+        path = tmp_path / f"{i}.mrc"
+        moved = array.copy(data=values)
+        to_mrc(moved.chunk(chunks) if chunks else moved, path, mode=MODES[name][0])
+        assert_same(open_mrc(path), array)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_chunks_without_a_length(tmp_path, suffix):
+    path = tmp_path / f"a.mrc{suffix}"
+    array = array_of("float32", "volume")
+    chunks = ((0, 1, 0, 2), (5, 0), (0, 4, 3))
+    to_mrc(array.copy(data=da.from_array(array.values, chunks=chunks)), path)
+    assert_same(open_mrc(path), array)
+
+
 @pytest.mark.parametrize("start", [-10.9939995, 1.1067995, 102.130684])
 def test_a_start_of_more_decimals_than_positions_have(tmp_path, start):
     array = array_of("float32", "volume", voxel=8.939, start=start)
@@ -195,6 +225,27 @@ def test_cut_outs_and_bins_coincide_with_their_parent(tmp_path, voxel, source):
         assert_same(again, child.assign_coords({k: child[k].round(6) for k in "xyz"}))
     np.testing.assert_array_equal(again.x.values, parent.x.values[1:-1:3])
     xr.testing.assert_equal(open_mrc(tmp_path / "0.mrc") - parent, part - parent)
+
+
+@pytest.mark.parametrize("voxel", [0.4007, 0.82215, 1.0825, 13.3291])
+@pytest.mark.parametrize("centred", [False, True])
+def test_positions_of_cut_outs_that_have_more_digits_than_float32(tmp_path, voxel, centred):
+    values = np.zeros((2, 11521), "i1")
+    x = np.round((np.arange(11521) - (5760 if centred else 0)) * voxel, 6)
+    array = xr.DataArray(values, {"x": ("x", x, {"units": "angstrom"})}, ("y", "x"))
+    to_mrc(array, tmp_path / "a.mrc")
+    parent = open_mrc(tmp_path / "a.mrc")
+    np.testing.assert_array_equal(parent.x, x)
+    for begin in (3001, 7002, 11123):
+        for step in (1, 2, 3):
+            part = parent[:, begin : begin + 120 : step]
+            to_mrc(part, tmp_path / "b.mrc", overwrite=True)
+            assert open_mrc(tmp_path / "b.mrc").x.equals(part.x)
+        bins = parent[:, begin : begin + 120].coarsen(x=3).mean().astype("f4")
+        to_mrc(bins, tmp_path / "b.mrc", overwrite=True)
+        np.testing.assert_array_equal(
+            open_mrc(tmp_path / "b.mrc").x, parent.x[begin + 1 : begin + 120 : 3]
+        )
 
 
 def test_the_header(tmp_path):

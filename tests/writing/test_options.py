@@ -4,14 +4,23 @@ import struct
 
 import dask
 import dask.array as da
+import gemmi
 import mrcfile
 import numpy as np
 import pytest
 import xarray as xr
 from dask.diagnostics import ProgressBar
-from mrcbytes import FORMS, KINDS, get, header, lay
+from mrcbytes import FORMS, KINDS, get, header, lay, put
 
-from xarray_mrc import MrcChangedError, MrcWarning, edit_header, open_mrc, read_header, to_mrc
+from xarray_mrc import (
+    MrcChangedError,
+    MrcError,
+    MrcWarning,
+    edit_header,
+    open_mrc,
+    read_header,
+    to_mrc,
+)
 from xarray_mrc.codec.statistics import measure
 
 DIMS = ("z", "y", "x")
@@ -107,6 +116,42 @@ def test_like_copies_what_is_not_carried(tmp_path):
     assert get((tmp_path / "b.mrc").read_bytes(), "<", "nsymbt") == 0
 
 
+def test_like_of_images_in_another_order(tmp_path):
+    path = tmp_path / "like.mrc"
+    records = b"".join(struct.pack("<2i6f", 1, 1, angle, *[0] * 5) for angle in (-3, 3, 0))
+    raw = header(nx=2, ny=1, nz=3, mz=1, mode=2, ispg=0, exttyp=b"AGAR", nsymbt=96, nint=2, nreal=6)
+    path.write_bytes(raw + records + np.arange(6, dtype="<f4").tobytes())
+    array = open_mrc(path).load()
+    assert array.tilt_angle.values.tolist() == [-3, 3, 0]
+    to_mrc(array + 1, tmp_path / "a.mrc", like=path)
+    assert open_mrc(tmp_path / "a.mrc").tilt_angle.equals(array.tilt_angle)
+    for other in (array.sortby("tilt_angle"), array[::-1]):
+        with pytest.warns(MrcWarning, match="tilt angles"):
+            to_mrc(other, tmp_path / "b.mrc", like=path, overwrite=True)
+        assert "tilt_angle" not in open_mrc(tmp_path / "b.mrc").coords
+    to_mrc(array[::-1].drop_vars("tilt_angle"), tmp_path / "c.mrc", like=path)
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"mrc_space_group": np.array([146]), "mrc_cell_angles": np.array([90.0, 90.0, 120.0])},
+        {"mrc_space_group": np.array([146, 146]), "mrc_kind": ["volume"]},
+        {"mrc_space_group": "cubic", "mrc_origin_source": np.array(["nstart", "none"])},
+        {"mrc_space_group": None, "mrc_origin_source": None, "mrc_labels": None},
+        {"mrc_labels": np.array(["one", "two"])},
+    ],
+)
+def test_attributes_as_other_programs_leave_them(tmp_path, attrs):
+    path = tmp_path / "a.mrc"
+    to_mrc(noise().assign_attrs(attrs), path)
+    to_mrc(noise().rename(z="dim_0").assign_attrs(attrs), path, overwrite=True)
+    found = read_header(path)
+    one = isinstance(attrs.get("mrc_space_group"), np.ndarray) and "mrc_kind" not in attrs
+    assert found.ispg == (146 if one else 1)
+    assert found.labels[:-1] == (("one", "two") if attrs.get("mrc_labels") is not None else ())
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_like_copies_symmetry_that_goes_without_a_type(tmp_path, order):
     records = b"X,Y,Z".ljust(80) + b"-X,Y,-Z".ljust(80)
@@ -115,6 +160,29 @@ def test_like_copies_symmetry_that_goes_without_a_type(tmp_path, order):
     assert open_mrc(tmp_path / "a.mrc").attrs["mrc_symmetry"] == "X,Y,Z\n-X,Y,-Z"
     assert read_header(tmp_path / "a.mrc").exttyp == b"CCP4"
     assert mrcfile.validate(tmp_path / "a.mrc")
+
+
+@pytest.mark.parametrize("axes", [(1, 2, 3), (3, 1, 2)])
+def test_like_copies_the_cell_that_the_symmetry_is_of(tmp_path, axes):
+    """A cut-out is no crystal of its own."""
+    path, out = tmp_path / "like.map", tmp_path / "a.mrc"
+    cell = {"mx": 50, "my": 40, "mz": 60, "cella": (41.23, 38.79, 52.31), "ispg": 19}
+    path.write_bytes(lay(lengths=(7, 5, 6), axes=axes, nxstart=-3, nystart=4, **cell).raw)
+    array = open_mrc(path).load()
+    for data in (array, array[1:3], array[:, :1, 2:4]):
+        to_mrc(data * 2, out, like=path, overwrite=True)
+        found = gemmi.read_ccp4_map(str(out))
+        assert found.grid.unit_cell.parameters[:3] == pytest.approx(cell["cella"])
+        assert found.grid.spacegroup.number == 19
+        assert read_header(out).m == (50, 40, 60)
+        for dim in DIMS:
+            np.testing.assert_array_equal(open_mrc(out)[dim], data[dim])
+    binned = array.coarsen(dict.fromkeys(DIMS, 2), boundary="trim").mean()
+    to_mrc(binned, out, like=path, overwrite=True)
+    assert read_header(out).m == tuple(reversed(binned.shape))
+    path.write_bytes(put(path.read_bytes(), "<", ispg=1, mx=7, my=5, mz=6))
+    to_mrc(open_mrc(path)[:2], out, like=path, overwrite=True)
+    assert axes != (1, 2, 3) or read_header(out).m == (7, 5, 2)
 
 
 def test_symmetry_and_angles_are_kept(tmp_path):
@@ -179,8 +247,13 @@ def test_later(tmp_path, kind):
         assert later.compute() is None
     np.testing.assert_array_equal(before, array)
     assert stated(path) == expected(array)
+    edit_header(path, nxstart=3, mx=9, labels="edited")
     later.compute()
     assert stated(path) == expected(array)
+    assert read_header(path).labels == ("edited",)
+    path.rename(tmp_path / "b.mrc")
+    with pytest.raises(MrcError, match="removed or replaced"):
+        later.compute()
 
 
 def test_progress_is_seen(tmp_path, capsys):
@@ -204,7 +277,9 @@ def test_region(tmp_path, form, order, axes):
     np.testing.assert_array_equal(open_mrc(path), whole)
     assert stated(path) == UNKNOWN
     np.testing.assert_array_equal(opened, whole)
-    to_mrc(opened.compute()[::-1], path, region={"z": slice(0, 6)})
+    to_mrc(opened.compute()[::-1], path, region={}, stats=False)
+    assert stated(path) == UNKNOWN
+    to_mrc(opened.compute(), path, region={"z": slice(0, 6)})
     np.testing.assert_array_equal(open_mrc(path), whole[::-1])
     assert stated(path) == expected(whole[::-1])
     raw = path.read_bytes()
@@ -252,6 +327,7 @@ def test_a_region_that_does_not_fit(tmp_path):
         ({"region": {"z": 0}}, "expected a slice"),
         ({"region": {"z": slice(0, 2)}, "voxel_size": 2}, "edit_header"),
         ({"region": {"z": slice(0, 2)}, "labels": "new"}, "edit_header"),
+        ({"region": {"z": slice(0, 2)}, "compression": "gzip"}, "plain file"),
         ({"region": {"z": slice(0, 2)}, "mode": 1}, "has mode 2"),
         ({"region": {"z": slice(0, 2)}, "dtype": "i2"}, "astype.'float32'"),
     ):

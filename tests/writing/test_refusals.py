@@ -42,13 +42,20 @@ REFUSED = [
     (zeros(shape=(2, 3), dims=("z", "x")), {}, "expected one of"),
     (zeros(shape=(2,), dims=("x",)), {}, "expected one of"),
     (zeros(dims=("tilt", "y", "x")), {}, "kind='image_stack'"),
-    (zeros(), {"kind": "image"}, "has 2"),
+    (zeros(), {"kind": "image"}, "has 2.*isel"),
+    (zeros(), {"kind": "volume_stack"}, "has 4.*expand_dims"),
     (zeros(), {"kind": "stack"}, "expected one of image"),
     (zeros(shape=(0, 3, 4)), {}, "length 0"),
     (zeros(x=[0, 1, 2, 4]), {}, "sortby"),
     (zeros(x=[3, 2, 1, 0]), {}, "sortby.'x'"),
     (zeros(x=[0, 0, 0, 0]), {}, "evenly"),
     (zeros(x=[0, 1, 2, np.nan]), {}, "no positions"),
+    (zeros(x=[0, 4e-6, 8e-6, 12e-6]), {}, "look at the units"),
+    (zeros(x=[-9e8, -3e8, 3e8, 9e8]), {}, "look at the units"),
+    (zeros(), {"voxel_size": 3e8}, "look at the units"),
+    (zeros().assign_coords(x=("x", list("abcd"), ANGSTROM)), {}, "no positions"),
+    (zeros(), {"voxel_size": "wide"}, "length in angstrom"),
+    (zeros(), {"voxel_size": 1j}, "length in angstrom"),
     (zeros(), {"voxel_size": (1, 2)}, "three of them"),
     (zeros(), {"voxel_size": -1.0}, "length in angstrom"),
     (zeros(), {"voxel_size": {"w": 1.0}}, "length in angstrom"),
@@ -84,6 +91,15 @@ def test_refused(tmp_path, array, options, said, chunked, suffix):
     raise AssertionError(list(tmp_path.iterdir()))
 
 
+@pytest.mark.parametrize("labels", [5, [1], b"text"])
+def test_labels_that_are_no_text(tmp_path, labels):
+    with pytest.raises(TypeError):
+        to_mrc(zeros(), tmp_path / "a.mrc", labels=labels)
+    with pytest.raises(TypeError):
+        to_mrc(zeros().assign_attrs(mrc_labels=labels), tmp_path / "a.mrc")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_existing_file(tmp_path):
     to_mrc(zeros(), tmp_path / "a.mrc")
     raw = (tmp_path / "a.mrc").read_bytes()
@@ -105,6 +121,28 @@ def test_chunks_of_unknown_length(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda block: block[:, :2], "2, 4"),
+        (lambda block: np.concatenate([block, block]), "expected .1, 3, 4"),
+        (lambda block: block[0], "the shape .3, 4"),
+        (lambda block: block + 1j, "complex64, expected .* real"),
+        (lambda block: block.astype("O"), "object"),
+        (lambda block: np.ma.masked_equal(block, 0), "masked"),
+    ],
+)
+def test_blocks_that_are_not_what_was_announced(tmp_path, made, said, suffix):
+    """dask believes it; what is missing would be zeros, and what is too much lie over others."""
+    values = da.zeros((2, 3, 4), chunks=(1, 3, 4), dtype="f4")
+    meta = np.empty((0, 0, 0), "f4")
+    array = xr.DataArray(da.map_blocks(made, values, dtype="f4", meta=meta), dims=DIMS)
+    with pytest.raises(ValueError, match=said):
+        to_mrc(array, tmp_path / f"a.mrc{suffix}")
+    assert not (tmp_path / f"a.mrc{suffix}").exists()
+
+
 def test_no_such_folder(tmp_path):
     with pytest.raises(FileNotFoundError):
         to_mrc(zeros(), tmp_path / "none" / "a.mrc")
@@ -116,6 +154,7 @@ def test_units_that_are_not_known_are_told(tmp_path):
     with pytest.warns(MrcWarning, match="'nm'"):
         to_mrc(array, tmp_path / "a.mrc")
     assert "units" not in open_mrc(tmp_path / "a.mrc").x.attrs
+    to_mrc(array.drop_vars("x"), tmp_path / "b.mrc", voxel_size=10)  # as the warning says
 
 
 def test_no_voxel_size_is_told(tmp_path):

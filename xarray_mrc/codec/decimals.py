@@ -13,6 +13,7 @@ __all__ = [
     "FARTHEST",
     "SHORTEST_VOXEL",
     "Triple",
+    "place_of",
     "shortest",
     "start_of",
     "step_of",
@@ -26,6 +27,11 @@ Triple = tuple[float, float, float]
 DECIMALS = 6
 SHORTEST_VOXEL = 1e-5
 FARTHEST = 1e9
+# A place that a float32 can't hold is sought in these parts of a voxel, as slices with a step and
+# bins need them; in none of which there are fewer than so many float32, or chance would find one.
+PARTS, FEWEST = (1, 2, 3, 4), 500
+CLEAN_DIGITS = 6  # every decimal of so many is its own float32
+PLACE_DECIMALS = 9  # more than positions have: these add whole voxels before they are rounded
 
 
 def shortest(value: float) -> float:
@@ -113,6 +119,40 @@ def step_of(positions: NDArray[np.float64], intervals: int, first: int | None = 
     return nearly
 
 
+@lru_cache(maxsize=256)
+def place_of(stored: float, voxel: float) -> float:
+    """Give the position of the first voxel that a float32 stands for.
+
+    Parameters
+    ----------
+    stored : float
+        The float32.
+    voxel : float
+        Voxel size; nan if it is not known.
+
+    Returns
+    -------
+    float
+        The shortest decimal if it has few digits, and so was meant. Else a whole number of voxels,
+        or of halves, thirds or quarters of one, if that is the same float32: so that a cut-out has
+        the positions of its parent, which may have more digits than a float32.
+
+    Examples
+    --------
+    >>> shortest(2587 * 0.4007), place_of(2587 * 0.4007, 0.4007)
+    (1036.6108, 1036.6109)
+    """
+    decimal = shortest(stored)
+    if decimal == float(f"{decimal:.{CLEAN_DIGITS}g}") or math.isnan(voxel):
+        return decimal
+    spacing = float(np.spacing(np.float32(abs(stored))))
+    for parts in PARTS:
+        place = round(round(decimal * parts / voxel) * voxel / parts, PLACE_DECIMALS)
+        if voxel / parts >= FEWEST * spacing and np.float32(place) == np.float32(stored):
+            return place
+    return decimal
+
+
 def start_of(positions: NDArray[np.float64], voxel: float) -> float:
     """Give the start with which a header gives back positions.
 
@@ -138,7 +178,7 @@ def start_of(positions: NDArray[np.float64], voxel: float) -> float:
     first = float(positions[0])
     grid = np.arange(len(positions)) * voxel
     for start in (first, round(first - half, 7), round(first + half, 7)):
-        read = np.round(shortest(start) + grid, DECIMALS)
+        read = np.round(place_of(start, voxel) + grid, DECIMALS)
         if np.abs(read - positions).max() < 0.1 * 10.0**-DECIMALS:
             return start
     return first

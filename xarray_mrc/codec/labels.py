@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-__all__ = ["LABEL_COUNT", "LABEL_SIZE", "decode_labels", "encode_labels", "label_slots"]
+__all__ = [
+    "LABEL_COUNT",
+    "LABEL_SIZE",
+    "decode_labels",
+    "encode_labels",
+    "label_slots",
+    "split_labels",
+]
 
 LABEL_COUNT = 10
 LABEL_SIZE = 80
@@ -79,3 +86,32 @@ def encode_labels(labels: Sequence[str]) -> bytes:
             )
         found += slot.ljust(LABEL_SIZE)
     return found.ljust(LABEL_SIZE * LABEL_COUNT)
+
+
+def split_labels(labels: str | Iterable[str]) -> list[str]:
+    """Give labels one by one, without empty ones.
+
+    Parameters
+    ----------
+    labels : str or iterable of str
+        A text that has one a line, or several.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    TypeError
+        One is no text.
+
+    Examples
+    --------
+    >>> split_labels(["first", "", "second"])
+    ['first', 'second']
+    """
+    texts = labels.split("\n") if isinstance(labels, str) else list(labels)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"the label {text!r} was found, expected a str")
+    return [text for text in texts if text]

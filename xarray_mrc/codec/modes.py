@@ -177,7 +177,7 @@ class Sample:
         """
         stored = np.dtype(byteorder + self.stored)
         if self.packed:
-            rows = np.array(pixels[..., ::2], np.uint8)
+            rows = np.array(pixels[..., ::2], np.uint8, order="C")
             odd = pixels[..., 1::2].astype(np.uint8, copy=False)
             rows[..., : odd.shape[-1]] |= odd << 4
             return rows

@@ -51,8 +51,9 @@ class Statistics:
     ----------
     count : int
         Finite values. Of RGB pixels each of the three numbers counts.
-    minimum, maximum : float
-        Least and greatest finite value, exactly; nan of complex values, or where there is none.
+    minimum, maximum : float or int
+        Least and greatest finite value, exactly, whole numbers as int; nan of complex values, or
+        where there is none.
     mean : float or complex
         Mean of the finite values, computed in float64; nan where there is none.
     squares : float
@@ -149,11 +150,18 @@ def measure(values: NDArray[np.generic]) -> Statistics:
     -------
     Statistics
 
+    Raises
+    ------
+    TypeError
+        They are no numbers.
+
     Examples
     --------
     >>> measure(np.array([[1, 2], [3, 6]], np.int16)).rms ** 2
     3.5
     """
+    if values.dtype.kind not in "biufc":
+        raise TypeError(f"the data type is {values.dtype}, expected numbers")
     if isinstance(values, np.ma.MaskedArray):
         values = values.compressed()
     found = Statistics()
@@ -186,15 +194,16 @@ def is_one_run(values: NDArray[np.generic]) -> bool:
 def measure_block(block: NDArray[np.generic]) -> Statistics:
     """Measure values of which a copy in float64 fits into the processor's cache."""
     is_complex = block.dtype.kind == "c"
-    # numpy has no fast way to compare what is not native or of 16 bits.
-    slow = not block.dtype.isnative or block.dtype == np.float16
+    exact = int if block.dtype.kind in "biu" else float
+    # numpy has no fast way to compare what is not native or of 16 bits, which float64 holds.
+    slow = block.itemsize < 8 and (not block.dtype.isnative or block.dtype == np.float16)
     wide = scratch(block.size, np.complex128 if is_complex else np.float64)
     np.copyto(wide, block)
     if is_complex:
         low = high = math.nan
     else:
         source = wide if slow else block
-        low, high = float(source.min()), float(source.max())
+        low, high = exact(source.min()), exact(source.max())
     nans = infinities = 0
     if block.dtype.kind in "fc" and (is_complex or not math.isfinite(high - low)):
         finite = np.isfinite(wide)

@@ -32,10 +32,14 @@ def write_piece(sink: Sink, number: int, packed: Iterable[bytes]) -> None:
     """
     name = f"{sink.part}.{number}"
     draft = f"{name}.{secrets.token_hex(4)}"
-    with sink.opened():  # refuses where the file is not the one that is being made
-        pass
+    with sink.opened() as part:  # refuses where the file is not the one that is being made
+        allowed = os.fstat(part).st_mode & 0o666
+
+    def as_part(name: str, flags: int) -> int:
+        return os.open(name, flags, allowed)
+
     try:
-        with open(draft, "xb", buffering=0) as file:
+        with open(draft, "xb", buffering=0, opener=as_part) as file:
             for data in packed:
                 write_at(file.fileno(), file.seek(0, os.SEEK_END), data)
         with sink.opened():  # it was given up meanwhile, and its pieces were removed

@@ -27,6 +27,8 @@ from xarray_mrc.storage.protocol import Bytes
 __all__ = ["Sink", "existing_file", "new_file"]
 
 NONCE_SIZE = 32
+# Of a file that is there: size and mode, which no edit of its header may change meanwhile.
+SHAPE_SIZE = 16
 PART_SUFFIX = ".part"
 MOST_WRITTEN = 2**30  # in one call: some systems take no 2 GiB
 LEAST_BEGUN = 2**18  # less would make the disk jump to and fro
@@ -105,8 +107,8 @@ def not_shared(part: str, what: str) -> MrcError:
     """Make the error for a worker on another file system."""
     host = socket.gethostname()
     return MrcError(
-        f"{part}, which is being written, {what} on {host}: the file system is not shared with the "
-        f"process that began it, or that process ended; write to a folder that all workers see"
+        f"{part}, which is being written, {what} on {host}: it was removed or replaced since its "
+        f"begin, or the file system is not shared; write to a folder that all workers see"
     )
 
 
@@ -145,7 +147,7 @@ def existing_file(path: str) -> Sink:
     Returns
     -------
     Sink
-        Its first `NONCE_SIZE` bytes must stay as they are.
+        Its first `SHAPE_SIZE` bytes must stay as they are.
 
     Raises
     ------
@@ -156,7 +158,7 @@ def existing_file(path: str) -> Sink:
     descriptor = os.open(path, os.O_RDWR | BINARY)
     try:
         inode = os.fstat(descriptor).st_ino
-        return Sink(path, path, os.read(descriptor, NONCE_SIZE), inode)
+        return Sink(path, path, os.read(descriptor, SHAPE_SIZE), inode)
     finally:
         os.close(descriptor)
 
@@ -232,9 +234,11 @@ def prefix_of(path: str) -> str:
 
 def begin_part(path: str) -> tuple[str, int]:
     """Make and lock an empty temporary file; give its name and descriptor."""
+    # Who may not read the file that is replaced may not read this one either.
+    allowed = 0o666 & (os.stat(path).st_mode | 0o600) if os.path.exists(path) else 0o666
     while True:
         part = f"{prefix_of(path)}{secrets.token_hex(4)}{PART_SUFFIX}"
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, allowed)
         lock(descriptor)
         # Another process may have taken it for a remnant before it was locked.
         with suppress(FileNotFoundError):
