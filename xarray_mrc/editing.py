@@ -23,7 +23,8 @@ from xarray_mrc.codec.header import (
 from xarray_mrc.codec.labels import encode_labels, split_labels
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Kind, Layout
 from xarray_mrc.errors import MrcChangedError, MrcError
-from xarray_mrc.planning import CRYSTALS, VoxelSize, sizes_given
+from xarray_mrc.placing import VoxelSize, sizes_given
+from xarray_mrc.planning import CRYSTALS
 from xarray_mrc.reader import decode_header, named, read_on, suffix_of
 from xarray_mrc.storage.compressed import CompressedSource
 from xarray_mrc.storage.encoders import encoder_for

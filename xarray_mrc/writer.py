@@ -18,7 +18,8 @@ from xarray_mrc.codec.header import IMOD_STAMP, Header
 from xarray_mrc.codec.layout import Kind
 from xarray_mrc.codec.samples import find_sample
 from xarray_mrc.codec.statistics import UNKNOWN, Statistics
-from xarray_mrc.planning import Planned, VoxelSize, choose_sample, plan, the_array
+from xarray_mrc.placing import VoxelSize
+from xarray_mrc.planning import Planned, choose_sample, plan, the_array
 from xarray_mrc.reader import OpenedFile, open_file
 from xarray_mrc.storage.encoders import Encoder, encoder_for
 from xarray_mrc.storage.local import LocalSource
