@@ -309,9 +309,9 @@ def mrcfile_problems(held: Held) -> list[str]:
     -----
     In two things it is right where mrcfile is wrong: the statistics of float16 (and of float32 near
     the end of its range, or of the same number everywhere) are computed in float64, and a machine
-    stamp that the numbers contradict is a problem. What makes mrcfile fail with an exception (a negative NSYMBT, a volume stack of
-    MZ 0, an EXTTYP that is not ASCII) has a text here. An RMS or a mean may differ from mrcfile's
-    in the last digits.
+    stamp that the numbers contradict is a problem. What makes mrcfile fail with an exception (a
+    negative NSYMBT, a volume stack of MZ 0, an EXTTYP that is not ASCII) has a text here. An RMS or
+    a mean may differ from mrcfile's in the last digits.
 
     Examples
     --------
