@@ -108,4 +108,9 @@ def local_path(path: str | os.PathLike[str]) -> str:
             f"{text}: a URL of the kind {parts.scheme}:// was found, expected a local path or "
             f"file://; download the file, or pass a binary file object such as fsspec.open gives"
         )
+    if parts.netloc not in ("", "localhost"):
+        raise MrcError(
+            f"{text}: a file on the computer {parts.netloc!r} was found, expected file:///, with "
+            f"three slashes, before the path from the root"
+        )
     return os.path.abspath(url2pathname(parts.path))
