@@ -199,7 +199,7 @@ def open_file(
     mdoc = Extended("none")
     if sidecar and is_local and layout.kind in ("image", "image_stack"):
         mdoc = read_sidecar(source.uri, header.nz, required=sidecar is True)
-    notes = reading_notes(Facts(header, layout, size, records.problem, signed is not None))
+    notes = reading_notes(Facts(header, layout, size, records, signed is not None))
     notes += [mdoc.problem] if mdoc.problem else []
     if notes:
         message = f"{source.uri}: " + "; ".join(notes)

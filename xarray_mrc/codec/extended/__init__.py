@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from xarray_mrc.codec.extended import agard, fei, seri, symmetry
+from xarray_mrc.codec.extended.symmetry import operator_counts
 from xarray_mrc.codec.extended.table import COMMON_UNITS, Extended, HeaderFacts, SectionField
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "HeaderFacts",
     "SectionField",
     "decode_extended",
+    "operator_counts",
     "per_section",
     "useful_nbytes",
 ]
