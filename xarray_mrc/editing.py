@@ -84,6 +84,7 @@ def edit_header(
     kind: Kind | None = None,
     dry_run: bool = False,
     fix: bool = False,
+    data: bool = False,
     rewrite: bool = False,
     **fields: Any,
 ) -> HeaderDifference:
@@ -106,6 +107,8 @@ def edit_header(
         Change nothing, and only give the difference.
     fix : bool
         Put right what the table of checks finds wrong in the header and knows how to mend.
+    data : bool
+        Whether `fix` reads the data too, all of them, and puts right the statistics.
     rewrite : bool
         Write a compressed file anew, as there is no editing it in place.
     **fields
@@ -129,6 +132,8 @@ def edit_header(
     --------
     >>> edit_header("tomo.mrc", voxel_size=1.35, dry_run=True)  # doctest: +SKIP
     """
+    if data and not fix:
+        raise ValueError("data=True was found without fix=True, which it is for: pass both")
     target = os.path.realpath(local_path(path))
     source, head = open_head(target)
     if isinstance(source, CompressedSource) and not (rewrite or dry_run):
@@ -140,7 +145,7 @@ def edit_header(
         old = decode_header(source, head)
         new = old
         if fix:
-            new = new.replace(**checks.fixes(examine(source, False, True)))
+            new = new.replace(**checks.fixes(examine(source, data, True)))
         new = new.replace(**fields)
         if kind is not None:
             intervals = new.mz if "cella" in fields else old.mz
