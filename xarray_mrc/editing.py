@@ -11,6 +11,7 @@ import numpy as np
 
 from xarray_mrc.codec import checks
 from xarray_mrc.codec.checks import CHECKS, Facts
+from xarray_mrc.codec.decimals import shortest
 from xarray_mrc.codec.geometry import Geometry, axis_order, has_opposite_origin
 from xarray_mrc.codec.header import (
     HEADER_SIZE,
@@ -53,9 +54,10 @@ class HeaderDifference(Mapping[str, tuple[Any, Any]]):
 
     Examples
     --------
-    >>> print(HeaderDifference("a.mrc", {"ispg": (1, 0)}))
+    >>> print(HeaderDifference("a.mrc", {"ispg": (1, 0), "rms": (-1.0, 43.20000076293945)}))
     a.mrc
       ispg: 1 -> 0
+      rms: -1.0 -> 43.2
     """
 
     path: str
@@ -71,8 +73,15 @@ class HeaderDifference(Mapping[str, tuple[Any, Any]]):
         return len(self.changes)
 
     def __str__(self) -> str:
-        lines = (f"  {name}: {old!r} -> {new!r}" for name, (old, new) in self.changes.items())
+        lines = (f"  {n}: {shown(old)} -> {shown(new)}" for n, (old, new) in self.changes.items())
         return "\n".join([self.path, *(lines if self.changes else ["  no change"])])
+
+
+def shown(value: Any) -> str:
+    """Write a value of a field, of floats the decimals that were meant."""
+    if isinstance(value, float):
+        return repr(shortest(value))
+    return f"({', '.join(map(shown, value))})" if isinstance(value, tuple) else repr(value)
 
 
 def edit_header(
