@@ -84,7 +84,8 @@ def open_head(path: Openable, *, memmap: MemMap = "auto") -> tuple[Source, bytes
             stored = FileObjectSource(path)
         else:
             raise TypeError(
-                f"{path!r} can't be opened: expected a path, a URL, bytes or a binary file object"
+                f"{type(path).__name__} was found, expected a path, a file URL, bytes or a binary "
+                f"file object: of many files open each one by itself"
             )
         first = np.empty(min(HEAD_SIZE, stored.size), np.uint8)
         stored.readinto(0, first)
