@@ -262,10 +262,10 @@ def check(source: Source, old: Header, new: Header, asked: Mapping[str, Any]) ->
         raise ValueError("with these values the byte order of the header could not be told")
     after = facts_of(source, new)
     try:
-        before: Facts | None = facts_of(source, old)
+        before = facts_of(source, old)
     except MrcError:
-        before = None
-    was, is_ = (facts and facts.layout for facts in (before, after))
+        before = Facts(old, size=source.size)
+    was, is_ = before.layout, after.layout
     if was and is_ and was.sample != is_.sample and not any(f in asked for f in SAMPLE_FIELDS):
         raise ValueError(
             f"the data would be read as {is_.dtype} instead of {was.dtype}: pass "
@@ -273,7 +273,7 @@ def check(source: Source, old: Header, new: Header, asked: Mapping[str, Any]) ->
         )
     for rule in CHECKS:
         found = rule.test(after) if rule.severity == "error" else None
-        if found and (before is None or not rule.test(before)):
+        if found and not rule.test(before):
             raise ValueError(f"the header would not be valid: {found}; nothing was written")
 
 

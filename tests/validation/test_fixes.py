@@ -215,3 +215,12 @@ def test_statistics_are_mended_where_the_data_may_be_read(tmp_path, dtype):
 def test_data_are_read_for_repairs_only(tmp_path):
     with pytest.raises(ValueError, match="without fix=True"):
         edit_header(tmp_path / "a.mrc", data=True)
+
+
+def test_a_damaged_size_is_mended_beside_faults_that_stay(tmp_path):
+    path = tmp_path / "a.mrc"
+    path.write_bytes(sound(nsymbt=-4, maps=2))
+    assert edit_header(path, fix=True).keys() == {"nsymbt"}
+    assert [finding.id for finding in validate(path).findings] == ["H11"]
+    with pytest.raises(ValueError, match="the header would not be valid: byte 208"):
+        edit_header(path, map_id=b"none")
