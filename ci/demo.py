@@ -6,7 +6,6 @@ Only the public API is used, as anybody would from a notebook.
 from __future__ import annotations
 
 import argparse
-import struct
 import sys
 import tempfile
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dask
+import dask.array
 import numpy as np
 import xarray as xr
 from dask.diagnostics import ProgressBar
@@ -28,30 +28,11 @@ MIB = 2**20
 
 
 def make_tomogram(path: Path, sections: int) -> None:
-    """Write noise in 32-bit floats, 4 MiB a section, under a header that is laid by hand.
-
-    By hand, because the package reads MRC and does not write it yet.
-    """
-    ny = nx = 1024
-    voxel = 7.84  # angstrom
-    header = bytearray(1024)
-    # Dimensions, mode 2, start 0 0 0, sampling; the cell and its angles; which axis is which.
-    struct.pack_into("<10i", header, 0, nx, ny, sections, 2, 0, 0, 0, nx, ny, sections)
-    cell = (nx * voxel, ny * voxel, sections * voxel)
-    struct.pack_into("<6f3i", header, 40, *cell, 90.0, 90.0, 90.0, 1, 2, 3)
-    # Minimum, maximum and mean in the order that says they are not known; space group 1, a volume.
-    struct.pack_into("<3fi", header, 76, 0.0, -1.0, -2.0, 1)
-    struct.pack_into("<i", header, 108, 20141)
-    # The magic word and the stamp of little-endian numbers; an rms that is not known; one label.
-    struct.pack_into("<4s4Bfi", header, 208, b"MAP ", 0x44, 0x44, 0, 0, -1.0, 1)
-    struct.pack_into("80s", header, 224, b"Noise, made up by the demo of xarray_mrc".ljust(80))
-
-    random = np.random.default_rng(0)
-    with path.open("xb") as file:
-        file.write(header)
-        for _ in range(sections):
-            section = 100 + 15 * random.standard_normal((ny, nx), dtype=np.float32)
-            file.write(section.astype("<f4", copy=False).tobytes())
+    """Write noise in 32-bit floats, 4 MiB a section, without ever holding it in memory."""
+    random = dask.array.random.default_rng(0)
+    noise = random.normal(100, 15, (sections, 1024, 1024), chunks=(8, -1, -1)).astype(np.float32)
+    label = "Noise, made up by the demo of xarray_mrc"
+    xr.DataArray(noise, dims=("z", "y", "x")).mrc.to_mrc(path, voxel_size=7.84, labels=label)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def test_readme_snippets(tmp_path, monkeypatch, capsys):
     assert names["binned"].z.values.tolist() == [0.75, 3.75, 6.75, 9.75]
     said = capsys.readouterr().out
     assert "exttyp" in said
-    assert "cella: (48.0, 48.0, 96.0) -> (43.2" in said
+    assert "cella: (48.0, 48.0, 96.0) -> (43.2, 43.2, 86.4)\n" in said
     assert "valid (mrc2014)" in said
     assert (tmp_path / "binned.zarr").is_dir()
     assert xarray_mrc.open_mrc("binned.mrc.gz").z.values.tolist() == [0.75, 3.75, 6.75, 9.75]

@@ -22,8 +22,9 @@ from xarray_mrc.storage.source import MemMap, Openable
 
 __all__ = ["MrcBackendEntrypoint"]
 
-CHOICES: dict[str, tuple[str | bool, ...]] = {
+CHOICES: dict[str, tuple[str | bool | None, ...]] = {
     "truncated": ("raise", "sections"),
+    "signed": (None, True, False),
     "origin": get_args(Origin),
     "coords": get_args(Coords),
     "extended_header": get_args(ExtendedHeader),
@@ -65,7 +66,7 @@ class MrcBackendEntrypoint(BackendEntrypoint):
     ) -> xr.Dataset:
         """Open a file as a lazy dataset; `xarray_mrc.open_mrc` describes the parameters."""
         for name, value in (
-            ("truncated", truncated), ("origin", origin), ("coords", coords),
+            ("truncated", truncated), ("signed", signed), ("origin", origin), ("coords", coords),
             ("extended_header", extended_header), ("memmap", memmap), ("sidecar", sidecar),
         ):  # fmt: skip
             if value not in CHOICES[name]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from xarray_mrc.codec import checks
 from xarray_mrc.codec.checks import CHECKS, Facts
+from xarray_mrc.codec.decimals import shortest
 from xarray_mrc.codec.geometry import Geometry, axis_order, has_opposite_origin
 from xarray_mrc.codec.header import (
     HEADER_SIZE,
@@ -57,9 +58,10 @@ class HeaderDifference(Mapping[str, tuple[Any, Any]]):
 
     Examples
     --------
-    >>> print(HeaderDifference("a.mrc", {"ispg": (1, 0)}))
+    >>> print(HeaderDifference("a.mrc", {"ispg": (1, 0), "rms": (-1.0, 43.20000076293945)}))
     a.mrc
       ispg: 1 -> 0
+      rms: -1.0 -> 43.2
     """
 
     path: str
@@ -75,8 +77,15 @@ class HeaderDifference(Mapping[str, tuple[Any, Any]]):
         return len(self.changes)
 
     def __str__(self) -> str:
-        lines = (f"  {name}: {old!r} -> {new!r}" for name, (old, new) in self.changes.items())
+        lines = (f"  {n}: {shown(old)} -> {shown(new)}" for n, (old, new) in self.changes.items())
         return "\n".join([self.path, *(lines if self.changes else ["  no change"])])
+
+
+def shown(value: Any) -> str:
+    """Write a value of a field, of floats the decimals that were meant."""
+    if isinstance(value, float):
+        return repr(shortest(value))
+    return f"({', '.join(map(shown, value))})" if isinstance(value, tuple) else repr(value)
 
 
 def edit_header(
@@ -88,6 +97,7 @@ def edit_header(
     kind: Kind | None = None,
     dry_run: bool = False,
     fix: bool = False,
+    data: bool = False,
     rewrite: bool = False,
     **fields: Any,
 ) -> HeaderDifference:
@@ -110,6 +120,8 @@ def edit_header(
         Change nothing, and only give the difference.
     fix : bool
         Put right what the table of checks finds wrong in the header and knows how to mend.
+    data : bool
+        Whether `fix` reads the data too, all of them, and puts right the statistics.
     rewrite : bool
         Write a compressed file anew, as there is no editing it in place.
     **fields
@@ -133,6 +145,8 @@ def edit_header(
     --------
     >>> edit_header("tomo.mrc", voxel_size=1.35, dry_run=True)  # doctest: +SKIP
     """
+    if data and not fix:
+        raise ValueError("data=True was found without fix=True, which it is for: pass both")
     target = os.path.realpath(local_path(path))
     source, head = open_head(target)
     if isinstance(source, CompressedSource) and not dry_run:
@@ -146,7 +160,7 @@ def edit_header(
         old = decode_header(source, head)
         new = old
         if fix:
-            new = new.replace(**checks.fixes(examine(source, False, True)))
+            new = new.replace(**checks.fixes(examine(source, data, True)))
         new = new.replace(**fields)
         if kind is not None:
             intervals = new.mz if "cella" in fields else old.mz
@@ -253,28 +267,28 @@ def check(source: Source, old: Header, new: Header, asked: Mapping[str, Any]) ->
     """
     size = source.size
     try:
-        before: Facts | None = facts_of(source, old)
+        before = facts_of(source, old)
     except MrcError:
-        before = None
+        before = Facts(old, size=size)
     try:
         read = Header.decode(new.raw, size)
         after = facts_of(source, new)
     except MrcError as error:
-        if before is None:
+        if before.layout is None:
             raise
         raise type(error)(f"with these values nobody could read it: {error}") from None
     if read.byteorder != new.byteorder:
         raise ValueError("with these values the byte order of the header could not be told")
-    was, is_ = (facts and facts.layout for facts in (before, after))
+    was, is_ = before.layout, after.layout
     if was and is_ and was.sample != is_.sample and not any(f in asked for f in SAMPLE_FIELDS):
         raise ValueError(
             f"the data would be read as {is_.dtype} instead of {was.dtype}: pass "
             f"imod_stamp={IMOD_STAMP} and imod_flags=4 (unsigned bytes) or 5 (signed) as well"
         )
     for rule in CHECKS:
-        is_hard = rule.severity == "error" or (before and rule.id in NEVER_MEANT)
+        is_hard = rule.severity == "error" or (before.layout and rule.id in NEVER_MEANT)
         found = rule.test(after) if is_hard else None
-        if found and (before is None or not rule.test(before)):
+        if found and not rule.test(before):
             raise ValueError(f"the header would not be valid: {found}; nothing was written")
 
 

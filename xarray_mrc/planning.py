@@ -134,7 +134,10 @@ def the_array(obj: xr.Dataset | xr.DataArray) -> xr.DataArray:
     if isinstance(obj, xr.DataArray):
         return obj
     if not isinstance(obj, xr.Dataset):
-        raise TypeError(f"{type(obj).__name__} was found, expected a Dataset or DataArray")
+        raise TypeError(
+            f"{type(obj).__name__} was found, expected a Dataset or DataArray: pass "
+            f"xr.DataArray(array, dims=('z', 'y', 'x')), or other dimensions"
+        )
     names = list(obj.data_vars)
     if "data" not in names and len(names) != 1:
         raise ValueError(

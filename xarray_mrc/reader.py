@@ -18,7 +18,7 @@ import numpy as np
 from xarray_mrc.array import MrcArray
 from xarray_mrc.codec.checks import Facts, reading_notes
 from xarray_mrc.codec.containers import plain_name
-from xarray_mrc.codec.extended import Extended, decode_extended, per_section
+from xarray_mrc.codec.extended import Extended, decode_extended, useful_nbytes
 from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.codec.layout import Kind, Layout, may_lack_symmetry
 from xarray_mrc.errors import MrcError, MrcWarning
@@ -32,9 +32,6 @@ ExtendedHeader = Literal["common", "all", "raw", "none"]
 
 DOUBTFUL_NBYTES = 16 * 2**20
 DOUBTFUL_RATIO = 100
-# A longer extended header, of no type with a record for each section, is read on demand only. It is
-# no list of symmetry operators: no space group has more than 192.
-MOST_OPAQUE_NBYTES = 2**20
 PACKAGES = ("xarray_mrc", "xarray")
 
 
@@ -51,7 +48,7 @@ class OpenedFile:
     extended : Extended
         The extended header, decoded.
     extended_bytes : bytes
-        The extended header as it is.
+        The bytes of the extended header that were read, all of them if "raw" was asked for.
     sidecar : Extended
         What the .mdoc beside the file says of its sections.
     array : MrcArray
@@ -202,7 +199,7 @@ def open_file(
     mdoc = Extended("none")
     if sidecar and is_local and layout.kind in ("image", "image_stack"):
         mdoc = read_sidecar(source.uri, header.nz, required=sidecar is True)
-    notes = reading_notes(Facts(header, layout, size, records.problem, signed is not None))
+    notes = reading_notes(Facts(header, layout, size, records, signed is not None))
     notes += [mdoc.problem] if mdoc.problem else []
     if notes:
         message = f"{source.uri}: " + "; ".join(notes)
@@ -213,11 +210,10 @@ def open_file(
 def read_extended(
     header: Header, source: Source, layout: Layout, extended: ExtendedHeader
 ) -> bytes:
-    """Read the bytes between header and data, unless they are too many to be of use."""
+    """Read the bytes between header and data, or as many of them as are of use."""
     nbytes = layout.offset - HEADER_SIZE
-    opaque = nbytes > MOST_OPAQUE_NBYTES and not per_section(header.exttyp)
-    if extended == "none" or (opaque and extended != "raw"):
-        return b""
+    if extended != "raw":
+        nbytes = min(nbytes, useful_nbytes(header, header.nz) if extended != "none" else 0)
     raw = np.empty(nbytes, np.uint8)
     source.readinto(HEADER_SIZE, raw)
     return raw.tobytes()

@@ -200,7 +200,7 @@ def look_at_extended(facts: Facts, source: Source) -> Facts:
     except MrcTruncatedError:
         return replace(facts, size=true_size(source))
     found = decode_extended(facts.header, raw, facts.header.nz) if raw else Extended("none")
-    return replace(facts, extended_problem=found.problem, has_symmetry=found.kind == "CCP4")
+    return replace(facts, extended=found)
 
 
 def look_at_data(facts: Facts, source: Source, is_local: bool) -> Facts:

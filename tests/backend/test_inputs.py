@@ -19,6 +19,7 @@ from programs import run_program
 from xarray.testing import assert_equal, assert_identical
 
 import xarray_mrc
+from xarray_mrc import MrcError
 from xarray_mrc.backend import MrcBackendEntrypoint
 
 
@@ -106,6 +107,17 @@ def test_paths(path, monkeypatch, tmp_path):
         assert_equal(dataset, expected())
         assert dataset.encoding["source"] in (str(path), str(odd))
         assert pickle.loads(pickle.dumps(dataset))["data"].sizes == {"z": 20, "y": 6, "x": 7}
+
+
+def test_what_is_no_file(path):
+    for thing in ([str(path)], expected(), None):
+        with pytest.raises(TypeError, match=f"^{type(thing).__name__} was found, expected a path"):
+            xarray_mrc.validate(thing)
+
+
+def test_a_file_url_with_two_slashes(path):
+    with pytest.raises(MrcError, match="computer 'data' was found, expected file:///"):
+        open_file(f"file://data{path}")
 
 
 def test_missing_file(tmp_path):

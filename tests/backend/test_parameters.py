@@ -45,6 +45,16 @@ def test_unknown_parameter(path):
         open_file(path, nonsense=1)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("truncated", True), ("signed", "no"), ("origin", "center"), ("coords", None),
+     ("extended_header", True), ("memmap", "r"), ("sidecar", "a.mdoc"), ("kind", "stack")],
+)  # fmt: skip
+def test_values_that_are_none_of_a_parameter(path, name, value):
+    with pytest.raises(ValueError, match=f"{name}={value!r}, expected "):
+        xr.open_dataset(path, engine="mrc", **{name: value})
+
+
 def test_drop_variables(path):
     assert open_file(path, drop_variables="z").coords.keys() == {"y", "x"}
     assert open_file(path, drop_variables=["z", "nothing"]).coords.keys() == {"y", "x"}

@@ -6,6 +6,7 @@ import pytest
 
 from xarray_mrc.codec import checks
 from xarray_mrc.codec.checks import Facts, reading_notes
+from xarray_mrc.codec.extended import Extended, operator_counts
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.codec.statistics import StatedStatistics, Statistics, stated_statistics
@@ -49,7 +50,8 @@ def test_a_sound_file_has_no_finding():
      (b"HDF5", "H38")],
 )  # fmt: skip
 def test_extended_headers(exttyp, check):
-    found = facts(header(nsymbt=80, exttyp=exttyp), extended_problem="it is none")
+    problem = Extended("unknown", problem="it is none")
+    found = facts(header(nsymbt=80, exttyp=exttyp, nint=1), extended=problem)
     assert findings(found) == {check}
     assert reading_notes(found) == ["it is none"]
 
@@ -86,3 +88,15 @@ def test_data(data, check):
 def test_stated_statistics(low, high, mean, rms, expected):
     stated = stated_statistics(header(dmin=low, dmax=high, dmean=mean, rms=rms))
     assert stated == StatedStatistics(*expected)
+
+
+def test_operators_of_all_space_groups():
+    gemmi = pytest.importorskip("gemmi")
+    for setting in gemmi.spacegroup_table():
+        count = len(list(setting.operations()))
+        if setting.number > 1 and not count % len(list(setting.operations().sym_ops)):
+            assert count in [*operator_counts(setting.number), 64]  # which no program writes
+    for number in range(1, 231):
+        standard = gemmi.find_spacegroup_by_number(number)
+        assert len(list(standard.operations())) in operator_counts(number)
+        assert len(standard.operations().sym_ops) == operator_counts(number)[0]

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import math
+import struct
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ NAN[0, 0, 1] = math.nan
 RGB = np.arange(72, dtype="u1").reshape(2, 3, 12)
 STACK = {"ispg": 0, "mz": 1, "cella": (6.0, 4.5, 1.5)}
 RECORDS = bytes(80)
+WARP = np.array([-3, 85, *(30 * [0]), 3, 85, *(30 * [0])], "<f4").tobytes()  # tilt, rotation
 
 # Id, the file, and what it can't help breaking too.
 FILES: list[tuple[str, bytes, set[str]]] = [
@@ -81,10 +83,17 @@ FILES: list[tuple[str, bytes, set[str]]] = [
     ("H24", sound(nsymbt=10**6 + 4, exttyp=b"CCP4"), set()),
     ("H25", sound(extended=bytes(84)), set()),
     ("H26", sound(extended=b"no operator".ljust(80), exttyp=b"CCP4"), set()),
+    ("H45", sound(extended=SYMMETRY, exttyp=b"CCP4", ispg=4), set()),
+    ("H45", sound(extended=SYMMETRY + SYMMETRY, exttyp=b"CCP4"), set()),
+    ("H45", sound(extended=SYMMETRY, exttyp=b"CCP4", ispg=404), set()),
     ("H27", sound(extended=RECORDS, exttyp=b"FEI1"), set()),
     ("H27", sound(extended=RECORDS, exttyp=b"FEI2"), set()),
+    ("H46", sound(extended=WARP, exttyp=b"FEI1"), set()),
+    ("H46", sound(extended=2 * (struct.pack("<i", 768) + bytes(764)), exttyp=b"FEI2"), set()),
     ("H28", sound(extended=b"\1" * 80, exttyp=b"SERI", nint=7, nreal=3), set()),
+    ("H47", sound(extended=WARP, exttyp=b"SERI", nreal=32), set()),
     ("H29", sound(extended=b"\1" * 80, exttyp=b"AGAR", nint=70, nreal=70), set()),
+    ("H48", sound(extended=RECORDS, exttyp=b"AGAR"), set()),
     ("H38", sound(extended=RECORDS, exttyp=b"HDF5"), set()),
     ("H30", sound(lskflg=1, exttyp=b"CCP4"), {"H42"}),
     ("H42", sound(lskflg=1, skew_translation=(1.0, 0.0, 0.0)), set()),

@@ -13,7 +13,7 @@ from mrcbytes import IMOD, get, lay, put
 from validation.files import LABEL, NUMBERS, sound, stated
 from validation.test_each_check import FILES
 
-from xarray_mrc import MrcError, MrcWarning, open_mrc, validate
+from xarray_mrc import MrcError, MrcWarning, edit_header, open_mrc, validate
 from xarray_mrc.codec.checks import CHECKS, Facts, fixes
 from xarray_mrc.codec.checks.table import findings
 from xarray_mrc.codec.header import Header
@@ -198,3 +198,29 @@ def test_every_repair_is_tried():
     assert tried | {"L01"} >= {check.id for check in CHECKS if check.fix}
     assert validate(mended(sound(nlabl=11)))
     assert Header(mended(sound(nlabl=11))[:1024], "<").nlabl == 1
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "u2", "f2", "f4"])
+def test_statistics_are_mended_where_the_data_may_be_read(tmp_path, dtype):
+    numbers = (10 * np.abs(NUMBERS)).astype(dtype)
+    path = tmp_path / "a.mrc"
+    path.write_bytes(sound(numbers, map_id=b"MAP\0", dmin=-9.0, dmean=7.0, rms=1e6))
+    assert edit_header(path, fix=True).keys() == {"map_id"}
+    assert [finding.id for finding in validate(path).findings] == ["D01", "D02", "D03"]
+    assert edit_header(path, fix=True, data=True).keys() == {"dmin", "dmean", "rms"}
+    assert path.read_bytes() == sound(numbers)
+    assert not edit_header(path, fix=True, data=True)
+
+
+def test_data_are_read_for_repairs_only(tmp_path):
+    with pytest.raises(ValueError, match="without fix=True"):
+        edit_header(tmp_path / "a.mrc", data=True)
+
+
+def test_a_damaged_size_is_mended_beside_faults_that_stay(tmp_path):
+    path = tmp_path / "a.mrc"
+    path.write_bytes(sound(nsymbt=-4, maps=2))
+    assert edit_header(path, fix=True).keys() == {"nsymbt"}
+    assert [finding.id for finding in validate(path).findings] == ["H11"]
+    with pytest.raises(ValueError, match="the header would not be valid: byte 208"):
+        edit_header(path, map_id=b"none")

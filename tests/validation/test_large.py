@@ -78,6 +78,42 @@ def test_data_of_a_gibibyte(tmp_path, profile):
     assert set(found.split()) == ({"D05"} if profile == "mrc2014" else {"D03"})
 
 
+OPEN = (
+    PEAK_MEMORY
+    + """
+import sys
+import xarray as xr
+from xarray_mrc import validate
+whole, large = sys.argv[1:]
+for path in whole, large:
+    before = peak_nbytes()
+    ds = xr.open_dataset(path, engine="mrc")
+    print(ds.tilt_angle.values.tolist(), bool(validate(path)))
+print(peak_nbytes() - before)
+"""
+)
+EXTENDED = {
+    b"SERI": ({"nint": 2, "nreal": 1}, np.array([-300, 300], "<i2").tobytes()),
+    b"AGAR": ({"nint": 1, "nreal": 2}, np.array([0, -3, 1, 0, 3, 1], "<f4").tobytes()),
+}
+
+
+@pytest.mark.parametrize("exttyp", EXTENDED)
+def test_room_for_more_records_than_sections(tmp_path, exttyp):
+    fields, records = EXTENDED[exttyp]
+    stack = sound(extended=records, ispg=0, mz=1, exttyp=exttyp, **fields)
+    small = tmp_path / "small.mrc"
+    small.write_bytes(stack)
+    large = sparse(tmp_path / "large.mrc", (2, 3, 4), 1024 + 2**31 - 1 + 96)
+    with large.open("r+b") as file:
+        file.write(put(stack[:1024], "<", nsymbt=2**31 - 1))
+        file.seek(1024)
+        file.write(records)
+    one, two, peak = run_program(OPEN, small, large).splitlines()
+    assert one == two == "[-3.0, 3.0] True"
+    assert int(peak) < 16 * MIB
+
+
 @pytest.mark.parametrize("profile", ["mrc2014", "mrcfile"])
 def test_a_small_stream_that_claims_much(profile):
     claim = {"nx": 2**20, "ny": 2**20, "nz": 1, "mx": 2**20, "my": 2**20, "mz": 1}

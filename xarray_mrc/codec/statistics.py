@@ -71,6 +71,8 @@ class Statistics:
     >>> whole = measure(np.array([1.0, 2.0])).merge(measure(np.array([6.0, np.nan])))
     >>> whole.mean, whole.maximum, whole.nans
     (3.0, 6.0, 1)
+    >>> print(whole)
+    minimum 1, maximum 6, mean 3, rms 2.1602469 of 3 values, 1 nan or infinite
     """
 
     count: int = 0
@@ -80,6 +82,11 @@ class Statistics:
     squares: float = 0.0
     nans: int = 0
     infinities: int = 0
+
+    def __str__(self) -> str:
+        said = f"minimum {self.minimum:.9g}, maximum {self.maximum:.9g}, "
+        said += f"mean {self.mean:.9g}, rms {self.rms:.9g} of {self.count} values"
+        return f"{said}, {self.nonfinite} nan or infinite" if self.nonfinite else said
 
     @property
     def rms(self) -> float:

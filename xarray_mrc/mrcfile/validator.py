@@ -13,6 +13,7 @@ import numpy as np
 
 from xarray_mrc.mrcfile import load_functions, utils
 from xarray_mrc.mrcfile.bzip2mrcfile import Bzip2MrcFile
+from xarray_mrc.mrcfile.compressed import CompressedMrcFile, DamagedFileError
 from xarray_mrc.mrcfile.gzipmrcfile import GzipMrcFile
 from xarray_mrc.mrcfile.mrcfile import MrcFile
 from xarray_mrc.mrcfile.mrcinterpreter import BLOCK, read_fully
@@ -138,11 +139,26 @@ class MeasuringFile(MrcFile):
         return self._found
 
 
-class MeasuringGzipFile(MeasuringFile, GzipMrcFile):
+class MeasuringPackedFile(MeasuringFile, CompressedMrcFile):
+    """The same of a compressed file, which is not valid if what can be unpacked of it is."""
+
+    def _complain_of_damage(self, text: str) -> None:
+        """Raise, in permissive mode too."""
+        raise DamagedFileError(text)
+
+
+class MeasuringGzipFile(MeasuringPackedFile, GzipMrcFile):
     """The same within gzip."""
 
+    def _check_surplus(self) -> None:
+        """Read on to the end, behind which mrcfile takes bytes for damage in gzip only."""
+        super()._check_surplus()
+        surplus = self._iostream.source.surplus
+        if surplus:
+            raise DamagedFileError(f"the last {surplus} stored bytes are no gzip data")
 
-class MeasuringBzip2File(MeasuringFile, Bzip2MrcFile):
+
+class MeasuringBzip2File(MeasuringPackedFile, Bzip2MrcFile):
     """The same within bzip2."""
 
 

@@ -84,7 +84,8 @@ def open_head(path: Openable, *, memmap: MemMap = "auto") -> tuple[Source, bytes
             stored = FileObjectSource(path)
         else:
             raise TypeError(
-                f"{path!r} can't be opened: expected a path, a URL, bytes or a binary file object"
+                f"{type(path).__name__} was found, expected a path, a file URL, bytes or a binary "
+                f"file object: of many files open each one by itself"
             )
         first = np.empty(min(HEAD_SIZE, stored.size), np.uint8)
         stored.readinto(0, first)
@@ -107,5 +108,10 @@ def local_path(path: str | os.PathLike[str]) -> str:
         raise MrcError(
             f"{text}: a URL of the kind {parts.scheme}:// was found, expected a local path or "
             f"file://; download the file, or pass a binary file object such as fsspec.open gives"
+        )
+    if parts.netloc not in ("", "localhost"):
+        raise MrcError(
+            f"{text}: a file on the computer {parts.netloc!r} was found, expected file:///, with "
+            f"three slashes, before the path from the root"
         )
     return os.path.abspath(url2pathname(parts.path))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from xarray_mrc.codec.extended import Extended
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.codec.statistics import Statistics
@@ -21,6 +22,7 @@ WARNING: Severity = "warning"
 INFO: Severity = "info"
 
 ENDIAN = {"<": "little", ">": "big"}
+NO_RECORDS = Extended("none")
 EXTENDED_TYPES = (b"CCP4", b"MRCO", b"SERI", b"AGAR", b"FEI1", b"FEI2", b"HDF5")
 
 
@@ -36,8 +38,8 @@ class Facts:
         How the data are read; None if they can't be.
     size : int or None
         Bytes of the file, decompressed; None if not known.
-    extended_problem : str
-        What is wrong with the extended header, or "".
+    extended : Extended
+        The extended header, decoded.
     sign_is_given : bool
         Whether the user said if bytes are signed.
     data : Statistics or None
@@ -46,8 +48,6 @@ class Facts:
         Container by its first bytes ("gzip", ...), or "".
     suffix : str or None
         Last suffix of the file's name; None if it has none, as bytes in memory.
-    has_symmetry : bool
-        Whether the extended header was found to be symmetry operators.
     not_mrc, cut_off, damage : str
         Why it is no MRC file, why not even one section could be read, why it could not be
         unpacked; or "".
@@ -60,12 +60,11 @@ class Facts:
     header: Header
     layout: Layout | None = None
     size: int | None = None
-    extended_problem: str = ""
+    extended: Extended = NO_RECORDS
     sign_is_given: bool = False
     data: Statistics | None = None
     container: str = ""
     suffix: str | None = None
-    has_symmetry: bool = False
     not_mrc: str = ""
     cut_off: str = ""
     damage: str = ""

@@ -84,7 +84,8 @@ def stated_against(which: Literal["minimum", "maximum", "mean", "rms"], rtol: fl
         if facts.header.mode in COMPLEX_MODES:
             return None
         found = getattr(facts.data, which)
-        scale = max(abs(found), 1e-4 * (facts.data.maximum - facts.data.minimum))
+        # Programs compute in float32, so that a constant has the RMS of their rounding.
+        scale = max(abs(found), 1e-4 * abs(facts.data.minimum), 1e-4 * abs(facts.data.maximum))
         if abs(stated - found) <= rtol * scale:
             return None
         return f"the header's {which} is {stated:.7g}, but that of the data is {found:.7g}"

@@ -17,6 +17,7 @@ from xarray_mrc.codec.checks.base import (
     when,
 )
 from xarray_mrc.codec.decimals import FARTHEST
+from xarray_mrc.codec.extended import operator_counts
 from xarray_mrc.codec.geometry import (
     NSTART_LIMIT,
     RIGHT_ANGLES,
@@ -133,9 +134,35 @@ def extended_header(*types: bytes) -> Test:
     def test(facts: Facts) -> str | None:
         exttyp = facts.header.exttyp
         mine = exttyp in types if types else exttyp not in named
-        return facts.extended_problem if mine and facts.extended_problem else None
+        return facts.extended.problem if mine and facts.extended.problem else None
 
     return test
+
+
+def other_records(*types: bytes) -> Test:
+    """Make the test that records of some types are not those of another one."""
+
+    def test(facts: Facts) -> str | None:
+        exttyp, found = facts.header.exttyp, facts.extended.kind
+        if exttyp not in types or found in ("none", "unknown", exttyp.decode("ascii")):
+            return None
+        return f"exttyp is {exttyp!r}, but the records are those of {found}, and were read so"
+
+    return test
+
+
+def operators(facts: Facts) -> str | None:
+    group, found = facts.header.ispg, facts.extended.symmetry
+    group -= STACK_SPACE_GROUPS[0] - 1 if group in STACK_SPACE_GROUPS else 0
+    if not found or not 1 <= group <= 230:
+        return None
+    expected = operator_counts(group)
+    if len(found) in expected and len(set(found)) == len(found):
+        return None
+    return (
+        f"there are {len(found)} symmetry operators, {len(set(found))} of them different, expected "
+        f"{' or '.join(map(str, expected))} in space group {group}"
+    )
 
 
 def decimals(values: tuple[float, ...]) -> str:
@@ -210,7 +237,7 @@ def no_origin(facts: Facts) -> dict[str, Any]:
 
 def symmetry_type(facts: Facts) -> dict[str, Any]:
     header = facts.header
-    certain = facts.has_symmetry and not any(header.exttyp) and header.lskflg == 0
+    certain = facts.extended.kind == "CCP4" and not any(header.exttyp) and header.lskflg == 0
     return {"exttyp": b"CCP4"} if certain else {}
 
 
@@ -308,9 +335,17 @@ FIELD_CHECKS: tuple[Check, ...] = (
         lambda h: h.nsymbt > 0 and h.exttyp not in EXTENDED_TYPES,
         lambda h: f"exttyp is {h.exttyp!r}, expected one of {EXTENDED_TYPES}"), symmetry_type),
     Check("H26", WARNING, True, "symmetry records are such", extended_header(b"CCP4")),
+    Check("H45", WARNING, False, "symmetry records are those of the space group", operators),
     Check("H27", ERROR, True, "FEI records are such", extended_header(b"FEI1", b"FEI2")),
+    Check("H46", ERROR, False, "FEI records have the size of their type",
+        other_records(b"FEI1", b"FEI2")),
     Check("H28", WARNING, True, "SerialEM records are such", extended_header(b"SERI")),
+    Check("H47", WARNING, False, "SerialEM records are not Agard's", other_records(b"SERI")),
     Check("H29", WARNING, True, "Agard records are such", extended_header(b"AGAR")),
+    Check("H48", WARNING, False, "Agard records are counted", when(
+        lambda h: h.exttyp == b"AGAR" and h.nsymbt > 0 and h.nint == h.nreal == 0,
+        lambda h: f"nint and nreal are 0, expected the numbers of integers and floats for each "
+                  f"section in the {h.nsymbt} bytes of the extended header")),
     Check("H38", WARNING, True, "other extended headers are of their type", extended_header()),
     Check("H30", WARNING, False, "no skew matrix lies over EXTTYP", when(
         lambda h: h.lskflg == 1 and h.exttyp.isalnum(),

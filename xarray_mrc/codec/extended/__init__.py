@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from xarray_mrc.codec.extended import agard, fei, seri, symmetry
+from xarray_mrc.codec.extended.symmetry import operator_counts
 from xarray_mrc.codec.extended.table import COMMON_UNITS, Extended, HeaderFacts, SectionField
 
 __all__ = [
@@ -18,12 +19,17 @@ __all__ = [
     "HeaderFacts",
     "SectionField",
     "decode_extended",
+    "operator_counts",
     "per_section",
+    "useful_nbytes",
 ]
 
 _PER_SECTION = frozenset({b"SERI", b"AGAR", b"FEI1", b"FEI2"})
 _NAMED = _PER_SECTION | {b"CCP4", b"MRCO", b"HDF5", b"JSON"}
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# A longer extended header is read only as far as there are records for sections. It is no list of
+# symmetry operators: no space group has more than 192.
+_SHORT_NBYTES = 2**20
 
 
 def per_section(exttyp: bytes) -> bool:
@@ -42,6 +48,30 @@ def per_section(exttyp: bytes) -> bool:
     return bytes(exttyp) in _PER_SECTION
 
 
+def useful_nbytes(header: HeaderFacts, sections: int) -> int:
+    """Say how many bytes of an extended header can be decoded: all, or a part of a long one.
+
+    Parameters
+    ----------
+    header : HeaderFacts
+        The main header.
+    sections : int
+        Number of sections in the file.
+
+    Returns
+    -------
+    int
+        A file may set aside gigabytes for the records of a few sections.
+    """
+    if header.nsymbt <= _SHORT_NBYTES:
+        return max(0, header.nsymbt)
+    if not per_section(header.exttyp):
+        return 0
+    # No record is longer than that of FEI2, but as NINT and NREAL say.
+    longest = max(*fei.SIZES, 4 * (abs(header.nint) + abs(header.nreal)))
+    return min(header.nsymbt, max(_SHORT_NBYTES, sections * longest))
+
+
 def decode_extended(header: HeaderFacts, raw: bytes, sections: int) -> Extended:
     """Decode an extended header into columns per section and symmetry operators.
 
@@ -50,7 +80,7 @@ def decode_extended(header: HeaderFacts, raw: bytes, sections: int) -> Extended:
     header : HeaderFacts
         The main header.
     raw : bytes
-        The bytes of the extended header that are there.
+        The bytes of the extended header that are there, as many as `useful_nbytes` says.
     sections : int
         Number of sections in the file.
 
@@ -60,15 +90,17 @@ def decode_extended(header: HeaderFacts, raw: bytes, sections: int) -> Extended:
         What could be believed. It never raises, whatever the bytes are: see its `problem`.
     """
     name = bytes(header.exttyp)
-    if header.nsymbt <= 0 or (not raw and name not in _NAMED):
+    useful = useful_nbytes(header, sections)
+    if header.nsymbt <= 0 or (not raw and (name not in _NAMED or not useful)):
         return Extended("none")
-    if len(raw) < header.nsymbt:
+    wanted = useful or header.nsymbt
+    if len(raw) < wanted:
         found: Extended | str = f"{len(raw)} bytes are there, where {header.nsymbt} are expected"
     elif sections < 1 and name in _PER_SECTION:
         return Extended("none")
     else:
         with np.errstate(all="ignore"):
-            found = _read(header, name, raw[: header.nsymbt], sections)
+            found = _read(header, name, raw[:wanted], sections)
     if isinstance(found, Extended):
         return found
     if name not in _NAMED:

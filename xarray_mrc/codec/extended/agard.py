@@ -128,9 +128,9 @@ def read(header: HeaderFacts, raw: bytes, sections: int) -> Extended | str:
     nint, nreal = counts(header)
     if (nint, nreal) == (0, 0):
         # MotionCor and AreTomo declare the type and no records; a gain reference may be here.
-        if len(raw) == 4 * header.nx * header.ny or not any(raw):
+        if header.nsymbt == 4 * header.nx * header.ny or not any(raw):
             return Extended("AGAR")
-        return f"{len(raw)} bytes are there, where NINT and NREAL of 0 announce no records"
+        return f"{header.nsymbt} bytes are there, where NINT and NREAL of 0 announce no records"
     if nint < 0 or nreal < 0:
         return f"NINT is {nint} and NREAL {nreal}, where counts are expected"
     return read_records(header.byteorder, raw, sections, nint, nreal)

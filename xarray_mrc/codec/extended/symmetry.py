@@ -9,6 +9,14 @@ from xarray_mrc.codec.extended.table import Extended
 #: Characters in one record.
 RECORD = 80
 
+#: The first space group of each run of one order of the point group, and that order.
+_ORDERS = (
+    (1, 1), (2, 2), (10, 4), (47, 8), (75, 4), (83, 8), (123, 16), (143, 3), (147, 6), (162, 12),
+    (168, 6), (175, 12), (191, 24), (195, 12), (200, 24), (221, 48),
+)  # fmt: skip
+#: Points of the lattice in a cell: primitive, centred, rhombohedral on hexagonal axes, all faces.
+_CENTRINGS = (1, 2, 3, 4)
+
 _PRINTABLE = bytes([0, *range(0x20, 0x7F)])
 _NUMBER = r"(?:[0-9]+/[1-9][0-9]*|[0-9]+\.?[0-9]*|\.[0-9]+)"
 _AXIS = rf"[+-]?(?:[XYZ]|{_NUMBER})(?:[+-](?:[XYZ]|{_NUMBER}))*"
@@ -31,6 +39,22 @@ def is_operator(text: str) -> bool:
     if _OPERATOR.fullmatch(text) is None:
         return False
     return all(any(axis in part for axis in "XYZ") for part in text.split(","))
+
+
+def operator_counts(space_group: int) -> tuple[int, ...]:
+    """Say how many operators a space group can have, by the ways in which its cell is centred.
+
+    Parameters
+    ----------
+    space_group : int
+        1 to 230.
+
+    Returns
+    -------
+    tuple of int
+    """
+    order = max(_ORDERS, key=lambda run: (run[0] <= space_group, run[0]))[1]
+    return (1,) if space_group == 1 else tuple(order * points for points in _CENTRINGS)
 
 
 def read(raw: bytes) -> Extended | str:
