@@ -54,7 +54,11 @@ class MrcMemmap(MrcFile):
         super().set_extended_header(extended_header)
         moved = old is None or old.nbytes != extended_header.nbytes
         if moved and self._data is not None and self._data.size:
-            self._move(self._data)
+            try:
+                self._move(self._data)
+            except BaseException:  # the data stay where they are, behind the old one
+                super().set_extended_header(old)
+                raise
 
     def _read_data(self, max_bytes: int = 0) -> None:
         """Map the data, unless the file is too small for them."""
@@ -104,6 +108,7 @@ class MrcMemmap(MrcFile):
             self._move(data)
         else:
             self._close_data()
+            self._drop_pending()
             self._data = data.view(np.memmap)
 
     def _move(self, data: NDArray[Any]) -> None:
