@@ -256,6 +256,60 @@ mrc.flush()
     assert not debris(path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+@pytest.mark.parametrize("what", ["np.ones((4, 5, 6), 'f2')", "np.ones((6, 5, 4), 'i2')"])
+def test_killed_while_data_of_another_kind_are_written(tmp_path, what):
+    """They have the size of the old ones, but half of each could not be read."""
+    path = place(tmp_path, VOLUME.raw)
+    change = f"mrc = mrcfile.open(path, 'r+'); mrc.set_data({what}); "
+    program = f"""
+import os
+from xarray_mrc.mrcfile import mrcinterpreter
+def killed(real):
+    def write(*args):
+        real(*args)
+        mrc._iostream.flush()
+        os.kill(os.getpid(), 9)
+    return write
+mrcinterpreter.patch = killed(mrcinterpreter.patch)
+mrcfile.mrcfile.Sink.write = killed(mrcfile.mrcfile.Sink.write)
+{change}mrc.close()
+"""
+    with pytest.raises(AssertionError, match=f"exit status -{signal.SIGKILL:d}"):
+        run(program, path)
+    assert path.read_bytes() == VOLUME.raw
+    check = "data = mrc.data; mrc.close(); print(np.array_equal(mrcfile.read(path), data))"
+    assert run(change + check, path) == "True\n"
+    assert not debris(path)
+
+
+@every_opener
+def test_lengths_of_the_header_alone_are_written_in_place(tmp_path, opener):
+    path = place(tmp_path, VOLUME.raw)
+    inode = path.stat().st_ino
+    with getattr(mrcfile, opener)(path, "r+") as mrc:
+        mrc.header.nx, mrc.header.ny = 10, 3
+    assert path.stat().st_ino == inode
+    assert path.read_bytes()[1024:] == VOLUME.raw[1024:]
+    assert mrcfile.read(path).shape == (4, 3, 10)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_map_of_nothing_after_a_map_of_something(tmp_path, is_new):
+    """No fault of mrcfile's: what was mapped first does not come back."""
+    path = place(tmp_path, VOLUME.raw)
+    with (
+        mrcfile.new_mmap(path, (2, 3), overwrite=True) if is_new else mrcfile.mmap(path, "r+") as m
+    ):
+        m.set_data(np.ones((3, 4, 5), "f4"))
+        m.set_data(np.ones((3, 0, 5), "f4"))
+        m.header.nxstart = 7
+    found = path.read_bytes()
+    assert len(found) == (1024 if is_new else 1024 + 48)
+    assert [get(found, "<", name) for name in ("nx", "ny", "nxstart")] == [5, 0, 7]
+    assert not debris(path)
+
+
 @pytest.mark.parametrize("mapped", [False, True])
 def test_a_full_disk(tmp_path, mapped):
     path = place(tmp_path, VOLUME.raw)
@@ -274,6 +328,28 @@ mrc._read_only = True
 """
     assert run(program, path) == "full\n"
     assert path.read_bytes() == VOLUME.raw
+    assert not debris(path)
+
+
+@every_opener
+@pytest.mark.parametrize("size", [0, 64])
+def test_a_disk_that_is_full_for_another_extended_header(tmp_path, opener, size):
+    """No fault of mrcfile's: the data stay behind the old one, whatever is done afterwards."""
+    path = place(tmp_path, lay("float32", lengths=(10, 50, 40), extended=bytes(range(48))).raw)
+    before = path.read_bytes()
+    program = f"""
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+mrc = mrcfile.{opener}(path, "r+")
+for step in (lambda: mrc.set_extended_header(np.ones({size}, "u1")), mrc.close):
+    try:
+        step()
+    except OSError:
+        print("full")
+"""
+    assert run(program, path) == "full\n"
+    assert path.read_bytes() == before
     assert not debris(path)
 
 
