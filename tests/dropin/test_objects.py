@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import importlib
 import io
+import pickle
 import pkgutil
 import struct
 import subprocess
@@ -395,6 +397,38 @@ def test_damaged_gzip(tmp_path, damage):
     assert (mrc.data is None) == (damage != "no checksum")
 
 
+@pytest.mark.parametrize("suffix", [".gz", ".bz2"])
+def test_bytes_behind_a_stream_are_said_each_time(tmp_path, suffix):
+    path = tmp_path / f"a.mrc{suffix}"
+    mrcfile.write(path, np.ones((2, 3), np.int16))
+    path.write_bytes(path.read_bytes() + b"no stream")
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning, match=r"^The last 9 bytes of the file are no "):
+            assert mrcfile.open(path).data.shape == (2, 3)
+    text = io.StringIO()
+    with pytest.warns(RuntimeWarning, match="The last 9 bytes"):
+        is_valid = mrcfile.validate(path, text)
+    # mrcfile does not read a gzip file like this, but one of bzip2.
+    assert is_valid == (suffix == ".bz2")
+    assert ("The last 9 bytes of the file are no gzip data" in text.getvalue()) != is_valid
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "bzip2"])
+def test_open_files_are_not_copied(tmp_path, compression):
+    """Two objects would write to one file."""
+    with mrcfile.new(tmp_path / "a.mrc", np.ones((2, 3), np.int16), compression) as mrc:
+        for call in (copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match="cannot pickle"):
+                call(mrc)
+
+
+def test_an_extended_header_without_bytes(mrc):
+    mrc.set_extended_header(np.arange(3))
+    with pytest.raises(ValueError, match="dtype 'object' has no bytes"):
+        mrc.set_extended_header(np.array([None]))
+    assert mrc.header.nsymbt == 24
+
+
 def test_what_is_not_compressed(tmp_path):
     (tmp_path / "a").write_bytes(b"no container")
     for permissive in (False, True):
@@ -496,10 +530,10 @@ def test_every_module_is_found_as_an_attribute():
 
 def test_validate_is_told_of_what_cannot_be_read(tmp_path, capsys):
     assert not mrcfile.validate(tmp_path / "missing.mrc")
-    assert "FileNotFoundError: " in capsys.readouterr().out
+    assert "FileNotFoundError: " in capsys.readouterr().err
     Path(tmp_path, "short.mrc").write_bytes(b"too short")
     assert not mrcfile.validate(tmp_path / "short.mrc")
-    assert "ValueError: Couldn't read enough bytes for MRC header" in capsys.readouterr().out
+    assert "ValueError: Couldn't read enough bytes for MRC header" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "bzip2"])
