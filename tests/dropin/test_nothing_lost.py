@@ -443,6 +443,18 @@ def test_links_and_permissions_stay(tmp_path):
     assert mrcfile.read(path).shape == (2, 3)
 
 
+@every_container
+def test_unclosed_compressed_objects_are_written(tmp_path, suffix):
+    """This mrcfile does too; when Python ends no thread can be begun any more."""
+    path = tmp_path / f"new.mrc{suffix}"
+    name = {"": None, ".gz": "gzip", ".bz2": "bzip2"}[suffix]
+    program = f"mrc = mrcfile.new(path, np.zeros((2, 3), 'f4'), {name!r}); mrc.data[1] = 1"
+    run_program(START + program, path)
+    assert mrcfile.read(path).tolist() == [[0, 0, 0], [1, 1, 1]]
+    run_program(START + "mrc = mrcfile.open(path, 'r+'); mrc.header.nxstart = 7", path)
+    assert get(content(path), "<", "nxstart") == 7
+
+
 def test_unclosed_objects_are_written(tmp_path):
     """This mrcfile does too."""
     path = tmp_path / "new.mrc"

@@ -109,7 +109,7 @@ class MrcMemmap(MrcFile):
         else:
             self._close_data()
             self._drop_pending()
-            self._data = data.view(np.memmap)
+            self._data = data.copy().view(np.memmap)
 
     def _move(self, data: NDArray[Any]) -> None:
         """Copy data, of this file or not, into a new file, and map them there."""
