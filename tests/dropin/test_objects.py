@@ -14,6 +14,7 @@ import sys
 import threading
 import tracemalloc
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -293,6 +294,34 @@ def test_hooks_of_subclasses(tmp_path):
         assert mrc._iostream.name.endswith("new.mrc")
         mrc._read()
     assert calls == ["header", "extended header", "data"] * 2
+
+
+def test_a_subclass_that_opens_another_stream(tmp_path):
+    class Zipped(mrcfile.mrcfile.MrcFile):
+        def _open_file(self, name):
+            self._iostream = zipfile.ZipFile(name).open("a.mrc")  # noqa: SIM115
+
+    mrcfile.write(tmp_path / "a.mrc", np.full((2, 3), 5, "i1"))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "a.mrc", "a.mrc")
+    with Zipped(tmp_path / "a.zip") as mrc:
+        assert (mrc.data == 5).all()
+
+
+def test_room_made_in_a_new_mapped_file(tmp_path):
+    """As programs do it that are older than `new_mmap`."""
+    path = tmp_path / "a.mrc"
+    with mrcfile.mmap(path, "w+") as mrc:
+        mrc._open_memmap(np.float32, (2, 3, 4))
+        mrc.update_header_from_data()
+        mrc.data[1] = 5
+    assert mrcfile.read(path).sum() == 60
+    with (
+        mrcfile.mmap(path, "r+") as mrc,
+        pytest.raises(ValueError, match="has content, and room is made in a new file"),
+    ):
+        mrc._open_memmap(np.float32, (3, 4))
+    assert mrcfile.read(path).sum() == 60
 
 
 def test_open_uses_the_classes(tmp_path, monkeypatch):

@@ -293,7 +293,7 @@ def new_mmap(
             mrc.header.exttyp = exttyp
         dtype = utils.dtype_from_mode(mrc_mode)
         check_dimensions(tuple(shape))
-        mrc._allocate(dtype, tuple(shape), fill)
+        mrc._open_memmap(dtype, tuple(shape), fill)
         mrc.update_header_from_data()
         mrc.flush()
     return mrc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -112,7 +113,10 @@ class MrcFile(MrcInterpreter):
 
     def _get_file_size(self) -> int:
         """Count the bytes of the file, unpacked."""
-        return os.fstat(self._iostream.fileno()).st_size
+        here = self._iostream.tell()
+        size = int(self._iostream.seek(0, io.SEEK_END))
+        self._iostream.seek(here)
+        return size
 
     def _known_size(self) -> int | None:
         """Bytes of the whole file, where that is known without reading it."""

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.mrcfile import utils
@@ -72,7 +72,7 @@ class MrcMemmap(MrcFile):
             self._complain_of_map("mmap length is greater than file size")
             return
         try:
-            self._data = self._open_memmap(dtype, shape)
+            self._data = self._map(dtype, shape)
         except OSError as error:
             self._complain_of_map(str(error))
 
@@ -82,7 +82,7 @@ class MrcMemmap(MrcFile):
             raise ValueError(text)
         warnings.warn("Error opening memmap", RuntimeWarning, stacklevel=3)
 
-    def _open_memmap(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    def _map(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         """Map data of the file that is open; there is room for them."""
         if not utils.data_nbytes(shape, dtype):  # which can't be mapped
             return np.empty(shape, dtype).view(np.memmap)
@@ -116,8 +116,14 @@ class MrcMemmap(MrcFile):
         with self._new_data(data.dtype, data.shape, reserve=True) as new:
             new[...] = data
 
-    def _allocate(self, dtype: np.dtype[Any], shape: tuple[int, ...], fill: Any = None) -> None:
-        """Make room for data, filled if something is given to fill them with."""
+    def _open_memmap(self, dtype: DTypeLike, shape: tuple[int, ...], fill: Any = None) -> None:
+        """Make room for data in a new file, filled if something is given to fill them with.
+
+        Programs from before `new_mmap` call this, and then `update_header_from_data`.
+        """
+        dtype = np.dtype(dtype)
+        if self._mode != "w+" or self._extent is not None:
+            raise ValueError(f"{self!r} has content, and room is made in a new file: use set_data")
         if not utils.data_nbytes(shape, dtype):
             self._set_new_data(np.empty(shape, dtype))
             return
