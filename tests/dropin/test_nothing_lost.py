@@ -12,6 +12,7 @@ import gzip
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -328,6 +329,35 @@ mrc._read_only = True
 """
     assert run(program, path) == "full\n"
     assert path.read_bytes() == VOLUME.raw
+    assert not debris(path)
+
+
+@every_way
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+def test_flush_can_be_tried_again(tmp_path, monkeypatch, suffix, opener, call):
+    """No fault of mrcfile's: what could not be put into its place is not forgotten."""
+    path = place(tmp_path, VOLUME.raw + b"behind", suffix)
+    before = path.read_bytes()
+
+    def refuse(*args: object) -> None:
+        raise OSError("no room")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mrc = getattr(mrcfile, opener)(path, "r+")
+    mrc.set_extended_header(np.zeros(100, "u1"))
+    for _ in range(2):
+        mrc.header.nxstart += 7
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, refuse)
+            with pytest.raises(OSError, match="no room"):
+                mrc.flush()
+        assert path.read_bytes() == before
+    mrc.flush()
+    expected = mrc.header.tobytes() + bytes(100) + VOLUME.pixels.tobytes() + b"behind"
+    assert content(path) == expected
+    mrc.close()
+    assert content(path) == expected
     assert not debris(path)
 
 

@@ -41,6 +41,7 @@ class MrcMemmap(MrcFile):
     """
 
     _pending: ExitStack | None = None  # what puts the new file into its place
+    _is_lost = False  # whether that failed, so that the file that is mapped has no name any more
 
     def set_extended_header(self, extended_header: NDArray[Any]) -> None:
         """Replace the extended header; data behind one of another size are copied, file to file.
@@ -162,6 +163,7 @@ class MrcMemmap(MrcFile):
             self._drop_pending()
             self._iostream.close()
             self._iostream, self._extent, self._pending = stream, extent, pending.pop_all()
+            self._is_lost = False
 
     def _keep_behind(self, stream: BinaryIO) -> None:
         """Copy what lies behind the data in the old file, if their size stays."""
@@ -180,6 +182,18 @@ class MrcMemmap(MrcFile):
         """Whether there is another file of this name that is not waiting for this one's."""
         return self._pending is None and super()._is_replaced()
 
+    def _is_laid_out(self) -> bool:
+        """Whether all that is here has its place in the file, and the file has its own."""
+        return super()._is_laid_out() and not self._is_lost
+
+    def _replace(self) -> None:
+        """Make the file anew, with what of the old one stays."""
+        if self._data is None or not self._data.size:
+            super()._replace()
+        else:
+            self._move(self._data)
+            self._patch()
+
     def _parts(self) -> list[Bytes]:
         """Give header and extended header: the data are in the file."""
         arrays = (self._header, self._extended_header)
@@ -192,8 +206,9 @@ class MrcMemmap(MrcFile):
             self._data.flush()
         if self._pending is not None:
             pending, self._pending = self._pending, None
+            self._is_lost = True
             pending.close()
-            self._is_placeholder = False
+            self._is_lost = self._is_placeholder = False
 
     def close(self) -> None:
         """Write what has changed and close the file; twice is fine."""
