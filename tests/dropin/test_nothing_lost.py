@@ -361,6 +361,24 @@ def test_flush_can_be_tried_again(tmp_path, monkeypatch, suffix, opener, call):
     assert not debris(path)
 
 
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+def test_a_new_map_that_can_not_be_put_into_its_place(tmp_path, monkeypatch, call):
+    path = place(tmp_path, VOLUME.raw)
+    real, calls = getattr(os, call), []
+
+    def refuse_once(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 1:
+            raise OSError("no room")
+        return real(*args)
+
+    monkeypatch.setattr(os, call, refuse_once)
+    with pytest.raises(OSError, match="no room"):
+        mrcfile.new_mmap(path, (2, 3), overwrite=True)
+    assert path.read_bytes() == VOLUME.raw
+    assert not debris(path)
+
+
 @every_opener
 @pytest.mark.parametrize("size", [0, 64])
 def test_a_disk_that_is_full_for_another_extended_header(tmp_path, opener, size):

@@ -305,6 +305,6 @@ def closed_if_refused(mrc: MrcFile) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        mrc._is_refused = True
+        mrc._header = None  # so that nothing is written
         mrc.close()
         raise

@@ -204,7 +204,7 @@ class MrcMemmap(MrcFile):
         super().flush()
         if self._data is not None and not self._read_only:
             self._data.flush()
-        if self._pending is not None:
+        if self._pending is not None and self._header is not None:
             pending, self._pending = self._pending, None
             self._is_lost = True
             pending.close()
