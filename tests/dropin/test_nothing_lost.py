@@ -8,6 +8,7 @@ process that looks at it.
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import os
 import signal
@@ -359,6 +360,20 @@ def test_flush_can_be_tried_again(tmp_path, monkeypatch, suffix, opener, call):
     mrc.close()
     assert content(path) == expected
     assert not debris(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="room can't be set aside")
+def test_room_is_set_aside_before_it_is_filled(tmp_path, monkeypatch):
+    """A full disk would end the process that fills the map."""
+
+    def refuse(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(os, "posix_fallocate", lambda _, start, nbytes: nbytes < 1024 or refuse())
+    mrcfile.new_mmap(tmp_path / "zeros.mrc", (20, 30)).close()
+    with pytest.raises(OSError, match="no room"):
+        mrcfile.new_mmap(tmp_path / "ones.mrc", (20, 30), fill=1)
+    assert os.listdir(tmp_path) == ["zeros.mrc"]
 
 
 @pytest.mark.parametrize("call", ["replace", "fsync"])

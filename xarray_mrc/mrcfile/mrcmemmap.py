@@ -128,7 +128,7 @@ class MrcMemmap(MrcFile):
         if not utils.data_nbytes(shape, dtype):
             self._set_new_data(np.empty(shape, dtype))
             return
-        with self._new_data(dtype, shape) as new:
+        with self._new_data(dtype, shape, reserve=fill is not None) as new:
             if fill is not None:
                 new[...] = fill
 
