@@ -8,10 +8,12 @@ process that looks at it.
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +258,60 @@ mrc.flush()
     assert not debris(path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+@pytest.mark.parametrize("what", ["np.ones((4, 5, 6), 'f2')", "np.ones((6, 5, 4), 'i2')"])
+def test_killed_while_data_of_another_kind_are_written(tmp_path, what):
+    """They have the size of the old ones, but half of each could not be read."""
+    path = place(tmp_path, VOLUME.raw)
+    change = f"mrc = mrcfile.open(path, 'r+'); mrc.set_data({what}); "
+    program = f"""
+import os
+from xarray_mrc.mrcfile import mrcinterpreter
+def killed(real):
+    def write(*args):
+        real(*args)
+        mrc._iostream.flush()
+        os.kill(os.getpid(), 9)
+    return write
+mrcinterpreter.patch = killed(mrcinterpreter.patch)
+mrcfile.mrcfile.Sink.write = killed(mrcfile.mrcfile.Sink.write)
+{change}mrc.close()
+"""
+    with pytest.raises(AssertionError, match=f"exit status -{signal.SIGKILL:d}"):
+        run(program, path)
+    assert path.read_bytes() == VOLUME.raw
+    check = "data = mrc.data; mrc.close(); print(np.array_equal(mrcfile.read(path), data))"
+    assert run(change + check, path) == "True\n"
+    assert not debris(path)
+
+
+@every_opener
+def test_lengths_of_the_header_alone_are_written_in_place(tmp_path, opener):
+    path = place(tmp_path, VOLUME.raw)
+    inode = path.stat().st_ino
+    with getattr(mrcfile, opener)(path, "r+") as mrc:
+        mrc.header.nx, mrc.header.ny = 10, 3
+    assert path.stat().st_ino == inode
+    assert path.read_bytes()[1024:] == VOLUME.raw[1024:]
+    assert mrcfile.read(path).shape == (4, 3, 10)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_map_of_nothing_after_a_map_of_something(tmp_path, is_new):
+    """No fault of mrcfile's: what was mapped first does not come back."""
+    path = place(tmp_path, VOLUME.raw)
+    with (
+        mrcfile.new_mmap(path, (2, 3), overwrite=True) if is_new else mrcfile.mmap(path, "r+") as m
+    ):
+        m.set_data(np.ones((3, 4, 5), "f4"))
+        m.set_data(np.ones((3, 0, 5), "f4"))
+        m.header.nxstart = 7
+    found = path.read_bytes()
+    assert len(found) == (1024 if is_new else 1024 + 48)
+    assert [get(found, "<", name) for name in ("nx", "ny", "nxstart")] == [5, 0, 7]
+    assert not debris(path)
+
+
 @pytest.mark.parametrize("mapped", [False, True])
 def test_a_full_disk(tmp_path, mapped):
     path = place(tmp_path, VOLUME.raw)
@@ -274,6 +330,89 @@ mrc._read_only = True
 """
     assert run(program, path) == "full\n"
     assert path.read_bytes() == VOLUME.raw
+    assert not debris(path)
+
+
+@every_way
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+def test_flush_can_be_tried_again(tmp_path, monkeypatch, suffix, opener, call):
+    """No fault of mrcfile's: what could not be put into its place is not forgotten."""
+    path = place(tmp_path, VOLUME.raw + b"behind", suffix)
+    before = path.read_bytes()
+
+    def refuse(*args: object) -> None:
+        raise OSError("no room")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mrc = getattr(mrcfile, opener)(path, "r+")
+    mrc.set_extended_header(np.zeros(100, "u1"))
+    for _ in range(2):
+        mrc.header.nxstart += 7
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, refuse)
+            with pytest.raises(OSError, match="no room"):
+                mrc.flush()
+        assert path.read_bytes() == before
+    mrc.flush()
+    expected = mrc.header.tobytes() + bytes(100) + VOLUME.pixels.tobytes() + b"behind"
+    assert content(path) == expected
+    mrc.close()
+    assert content(path) == expected
+    assert not debris(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="room can't be set aside")
+def test_room_is_set_aside_before_it_is_filled(tmp_path, monkeypatch):
+    """A full disk would end the process that fills the map."""
+
+    def refuse(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(os, "posix_fallocate", lambda _, start, nbytes: nbytes < 1024 or refuse())
+    mrcfile.new_mmap(tmp_path / "zeros.mrc", (20, 30)).close()
+    with pytest.raises(OSError, match="no room"):
+        mrcfile.new_mmap(tmp_path / "ones.mrc", (20, 30), fill=1)
+    assert os.listdir(tmp_path) == ["zeros.mrc"]
+
+
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+def test_a_new_map_that_can_not_be_put_into_its_place(tmp_path, monkeypatch, call):
+    path = place(tmp_path, VOLUME.raw)
+    real, calls = getattr(os, call), []
+
+    def refuse_once(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 1:
+            raise OSError("no room")
+        return real(*args)
+
+    monkeypatch.setattr(os, call, refuse_once)
+    with pytest.raises(OSError, match="no room"):
+        mrcfile.new_mmap(path, (2, 3), overwrite=True)
+    assert path.read_bytes() == VOLUME.raw
+    assert not debris(path)
+
+
+@every_opener
+@pytest.mark.parametrize("size", [0, 64])
+def test_a_disk_that_is_full_for_another_extended_header(tmp_path, opener, size):
+    """No fault of mrcfile's: the data stay behind the old one, whatever is done afterwards."""
+    path = place(tmp_path, lay("float32", lengths=(10, 50, 40), extended=bytes(range(48))).raw)
+    before = path.read_bytes()
+    program = f"""
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+mrc = mrcfile.{opener}(path, "r+")
+for step in (lambda: mrc.set_extended_header(np.ones({size}, "u1")), mrc.close):
+    try:
+        step()
+    except OSError:
+        print("full")
+"""
+    assert run(program, path) == "full\n"
+    assert path.read_bytes() == before
     assert not debris(path)
 
 
@@ -365,6 +504,18 @@ def test_links_and_permissions_stay(tmp_path):
     assert link.is_symlink()
     assert path.stat().st_mode & 0o777 == 0o640
     assert mrcfile.read(path).shape == (2, 3)
+
+
+@every_container
+def test_unclosed_compressed_objects_are_written(tmp_path, suffix):
+    """This mrcfile does too; when Python ends no thread can be begun any more."""
+    path = tmp_path / f"new.mrc{suffix}"
+    name = {"": None, ".gz": "gzip", ".bz2": "bzip2"}[suffix]
+    program = f"mrc = mrcfile.new(path, np.zeros((2, 3), 'f4'), {name!r}); mrc.data[1] = 1"
+    run_program(START + program, path)
+    assert mrcfile.read(path).tolist() == [[0, 0, 0], [1, 1, 1]]
+    run_program(START + "mrc = mrcfile.open(path, 'r+'); mrc.header.nxstart = 7", path)
+    assert get(content(path), "<", "nxstart") == 7
 
 
 def test_unclosed_objects_are_written(tmp_path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import importlib
 import io
+import pickle
 import pkgutil
 import struct
 import subprocess
@@ -12,6 +14,7 @@ import sys
 import threading
 import tracemalloc
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -293,6 +296,34 @@ def test_hooks_of_subclasses(tmp_path):
     assert calls == ["header", "extended header", "data"] * 2
 
 
+def test_a_subclass_that_opens_another_stream(tmp_path):
+    class Zipped(mrcfile.mrcfile.MrcFile):
+        def _open_file(self, name):
+            self._iostream = zipfile.ZipFile(name).open("a.mrc")  # noqa: SIM115
+
+    mrcfile.write(tmp_path / "a.mrc", np.full((2, 3), 5, "i1"))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "a.mrc", "a.mrc")
+    with Zipped(tmp_path / "a.zip") as mrc:
+        assert (mrc.data == 5).all()
+
+
+def test_room_made_in_a_new_mapped_file(tmp_path):
+    """As programs do it that are older than `new_mmap`."""
+    path = tmp_path / "a.mrc"
+    with mrcfile.mmap(path, "w+") as mrc:
+        mrc._open_memmap(np.float32, (2, 3, 4))
+        mrc.update_header_from_data()
+        mrc.data[1] = 5
+    assert mrcfile.read(path).sum() == 60
+    with (
+        mrcfile.mmap(path, "r+") as mrc,
+        pytest.raises(ValueError, match="has content, and room is made in a new file"),
+    ):
+        mrc._open_memmap(np.float32, (3, 4))
+    assert mrcfile.read(path).sum() == 60
+
+
 def test_open_uses_the_classes(tmp_path, monkeypatch):
     path = tmp_path / "a.mrc.gz"
     mrcfile.write(path, np.zeros((2, 3), "i1"))
@@ -393,6 +424,38 @@ def test_damaged_gzip(tmp_path, damage):
     assert mrc.header.nx == 50
     assert mrc.data is None or (mrc.data == noise).all()
     assert (mrc.data is None) == (damage != "no checksum")
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2"])
+def test_bytes_behind_a_stream_are_said_each_time(tmp_path, suffix):
+    path = tmp_path / f"a.mrc{suffix}"
+    mrcfile.write(path, np.ones((2, 3), np.int16))
+    path.write_bytes(path.read_bytes() + b"no stream")
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning, match=r"^The last 9 bytes of the file are no "):
+            assert mrcfile.open(path).data.shape == (2, 3)
+    text = io.StringIO()
+    with pytest.warns(RuntimeWarning, match="The last 9 bytes"):
+        is_valid = mrcfile.validate(path, text)
+    # mrcfile does not read a gzip file like this, but one of bzip2.
+    assert is_valid == (suffix == ".bz2")
+    assert ("The last 9 bytes of the file are no gzip data" in text.getvalue()) != is_valid
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "bzip2"])
+def test_open_files_are_not_copied(tmp_path, compression):
+    """Two objects would write to one file."""
+    with mrcfile.new(tmp_path / "a.mrc", np.ones((2, 3), np.int16), compression) as mrc:
+        for call in (copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match="cannot pickle"):
+                call(mrc)
+
+
+def test_an_extended_header_without_bytes(mrc):
+    mrc.set_extended_header(np.arange(3))
+    with pytest.raises(ValueError, match="dtype 'object' has no bytes"):
+        mrc.set_extended_header(np.array([None]))
+    assert mrc.header.nsymbt == 24
 
 
 def test_what_is_not_compressed(tmp_path):
@@ -496,10 +559,10 @@ def test_every_module_is_found_as_an_attribute():
 
 def test_validate_is_told_of_what_cannot_be_read(tmp_path, capsys):
     assert not mrcfile.validate(tmp_path / "missing.mrc")
-    assert "FileNotFoundError: " in capsys.readouterr().out
+    assert "FileNotFoundError: " in capsys.readouterr().err
     Path(tmp_path, "short.mrc").write_bytes(b"too short")
     assert not mrcfile.validate(tmp_path / "short.mrc")
-    assert "ValueError: Couldn't read enough bytes for MRC header" in capsys.readouterr().out
+    assert "ValueError: Couldn't read enough bytes for MRC header" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "bzip2"])

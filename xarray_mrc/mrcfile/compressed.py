@@ -6,10 +6,11 @@ import builtins
 import io
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -57,6 +58,10 @@ class Unpacked(io.RawIOBase):
             return self.known_size
         with damage():
             return self.source.lenient().size
+
+    def __getstate__(self) -> NoReturn:
+        """Refuse to be pickled or copied, as open files do: two would write one file."""
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object, which reads an open file")
 
     def readable(self) -> bool:
         """Tell that it can."""
@@ -194,13 +199,23 @@ class CompressedMrcFile(MrcFile):
         try:
             super()._check_surplus()
             if not self._is_cut_off():
-                self._iostream.source.finish(self._get_file_size())
+                self._warn_of_garbage()
                 return
         except DamagedFileError as error:
             self._forget_data()
             self._complain_of_damage(str(error))
         else:
             self._complain_of_damage(f"{CUT_OFF}: its checksum is not known")
+
+    def _warn_of_garbage(self) -> None:
+        """Warn of stored bytes behind the end of the stream."""
+        if garbage := self._iostream.source.surplus:
+            warnings.warn(
+                f"The last {garbage} bytes of the file are no {self._container} data; they were "
+                f"left out",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _patch(self) -> None:
         """Make the file anew if anything has changed."""

@@ -17,7 +17,7 @@ from xarray_mrc.mrcfile.future_mrcfile import FutureMrcFile
 from xarray_mrc.mrcfile.gzipmrcfile import GzipMrcFile
 from xarray_mrc.mrcfile.mrcfile import MrcFile
 from xarray_mrc.mrcfile.mrcmemmap import MrcMemmap
-from xarray_mrc.mrcfile.mrcobject import check_shape
+from xarray_mrc.mrcfile.mrcobject import check_dimensions, check_lengths
 from xarray_mrc.storage.decoders import container_of
 
 __all__ = ["mmap", "new", "new_mmap", "open", "open_async", "read", "write"]
@@ -284,15 +284,16 @@ def new_mmap(
     >>> mrc.data[1] = 1.5
     >>> mrc.close()
     """
-    check_shape(tuple(shape), "shape")
-    dtype = utils.dtype_from_mode(mrc_mode)
+    check_lengths(tuple(shape), "shape")
     mrc = MrcMemmap(name, mode="w+", overwrite=overwrite)
     with closed_if_refused(mrc):
         if extended_header is not None:
             mrc.set_extended_header(extended_header)
         if exttyp is not None:
             mrc.header.exttyp = exttyp
-        mrc._allocate(dtype, tuple(shape), fill)
+        dtype = utils.dtype_from_mode(mrc_mode)
+        check_dimensions(tuple(shape))
+        mrc._open_memmap(dtype, tuple(shape), fill)
         mrc.update_header_from_data()
         mrc.flush()
     return mrc
@@ -304,6 +305,6 @@ def closed_if_refused(mrc: MrcFile) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        mrc._is_refused = True
+        mrc._header = None  # so that nothing is written
         mrc.close()
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_mrc.codec.header import HEADER_SIZE
+from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.errors import MrcChangedError
 from xarray_mrc.mrcfile.mrcinterpreter import (
     BLOCK,
@@ -27,6 +28,7 @@ from xarray_mrc.validator import Held
 
 __all__ = ["MrcFile"]
 
+KIND_NBYTES = Header.nxstart.offset  # lengths and mode begin the header
 FILE_MODES = {"r": "rb", "r+": "rb+", "w+": "rb+"}
 
 
@@ -111,7 +113,10 @@ class MrcFile(MrcInterpreter):
 
     def _get_file_size(self) -> int:
         """Count the bytes of the file, unpacked."""
-        return os.fstat(self._iostream.fileno()).st_size
+        here = self._iostream.tell()
+        size = int(self._iostream.seek(0, io.SEEK_END))
+        self._iostream.seek(here)
+        return size
 
     def _known_size(self) -> int | None:
         """Bytes of the whole file, where that is known without reading it."""
@@ -183,13 +188,20 @@ class MrcFile(MrcInterpreter):
         super().flush()
 
     def _patch(self) -> None:
-        """Write the blocks that have changed, if the file still is the one that has this name."""
-        if self._is_replaced() and not self._is_unchanged():
-            raise MrcChangedError(
-                f"{self._path} was replaced by another file after it was opened, so that nothing "
-                f"was written: open it again"
-            )
-        super()._patch()
+        """Write the blocks that have changed, if the file still is the one that has this name.
+
+        Other data that are of another kind too go into a new file: half of each could not be read.
+        """
+        if self._is_replaced():
+            if not self._is_unchanged():
+                raise MrcChangedError(
+                    f"{self._path} was replaced by another file after it was opened, so that "
+                    f"nothing was written: open it again"
+                )
+        elif self._data is not None and self._is_of_another_kind() and not self._is_unchanged(2):
+            self._replace()
+        else:
+            super()._patch()
 
     def _is_replaced(self) -> bool:
         """Whether there is another file of this name by now."""
@@ -198,11 +210,22 @@ class MrcFile(MrcInterpreter):
             return not os.path.samestat(here, os.stat(self._path))
         return False
 
-    def _is_unchanged(self) -> bool:
-        """Whether the file begins with what is here; all behind it would stay anyway."""
+    def _is_of_another_kind(self) -> bool:
+        """Whether the header in the file has other lengths, or another mode or byte order."""
         self._iostream.seek(0)
+        raw: bytes = self._iostream.read(HEADER_SIZE)
+        header: bytes = self._header.tobytes()
+        return raw[:KIND_NBYTES] != header[:KIND_NBYTES]
+
+    def _is_unchanged(self, first: int = 0) -> bool:
+        """Whether what is here is in the file, from one of its parts on.
+
+        All behind it would stay anyway.
+        """
+        parts = self._parts()
+        self._iostream.seek(sum(part.nbytes for part in parts[:first]))
         found = np.empty(BLOCK, np.uint8)
-        for part in self._parts():
+        for part in parts[first:]:
             for _, block in blocks_of(part):
                 there = found[: block.nbytes]
                 if read_fully(self._iostream, there) < block.nbytes:

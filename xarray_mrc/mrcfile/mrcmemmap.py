@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.mrcfile import utils
@@ -41,6 +41,7 @@ class MrcMemmap(MrcFile):
     """
 
     _pending: ExitStack | None = None  # what puts the new file into its place
+    _is_lost = False  # whether that failed, so that the file that is mapped has no name any more
 
     def set_extended_header(self, extended_header: NDArray[Any]) -> None:
         """Replace the extended header; data behind one of another size are copied, file to file.
@@ -54,7 +55,11 @@ class MrcMemmap(MrcFile):
         super().set_extended_header(extended_header)
         moved = old is None or old.nbytes != extended_header.nbytes
         if moved and self._data is not None and self._data.size:
-            self._move(self._data)
+            try:
+                self._move(self._data)
+            except BaseException:  # the data stay where they are, behind the old one
+                super().set_extended_header(old)
+                raise
 
     def _read_data(self, max_bytes: int = 0) -> None:
         """Map the data, unless the file is too small for them."""
@@ -68,7 +73,7 @@ class MrcMemmap(MrcFile):
             self._complain_of_map("mmap length is greater than file size")
             return
         try:
-            self._data = self._open_memmap(dtype, shape)
+            self._data = self._map(dtype, shape)
         except OSError as error:
             self._complain_of_map(str(error))
 
@@ -78,7 +83,7 @@ class MrcMemmap(MrcFile):
             raise ValueError(text)
         warnings.warn("Error opening memmap", RuntimeWarning, stacklevel=3)
 
-    def _open_memmap(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    def _map(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         """Map data of the file that is open; there is room for them."""
         if not utils.data_nbytes(shape, dtype):  # which can't be mapped
             return np.empty(shape, dtype).view(np.memmap)
@@ -104,19 +109,26 @@ class MrcMemmap(MrcFile):
             self._move(data)
         else:
             self._close_data()
-            self._data = data.view(np.memmap)
+            self._drop_pending()
+            self._data = data.copy().view(np.memmap)
 
     def _move(self, data: NDArray[Any]) -> None:
         """Copy data, of this file or not, into a new file, and map them there."""
         with self._new_data(data.dtype, data.shape, reserve=True) as new:
             new[...] = data
 
-    def _allocate(self, dtype: np.dtype[Any], shape: tuple[int, ...], fill: Any = None) -> None:
-        """Make room for data, filled if something is given to fill them with."""
+    def _open_memmap(self, dtype: DTypeLike, shape: tuple[int, ...], fill: Any = None) -> None:
+        """Make room for data in a new file, filled if something is given to fill them with.
+
+        Programs from before `new_mmap` call this, and then `update_header_from_data`.
+        """
+        dtype = np.dtype(dtype)
+        if self._mode != "w+" or self._extent is not None:
+            raise ValueError(f"{self!r} has content, and room is made in a new file: use set_data")
         if not utils.data_nbytes(shape, dtype):
             self._set_new_data(np.empty(shape, dtype))
             return
-        with self._new_data(dtype, shape) as new:
+        with self._new_data(dtype, shape, reserve=fill is not None) as new:
             if fill is not None:
                 new[...] = fill
 
@@ -151,6 +163,7 @@ class MrcMemmap(MrcFile):
             self._drop_pending()
             self._iostream.close()
             self._iostream, self._extent, self._pending = stream, extent, pending.pop_all()
+            self._is_lost = False
 
     def _keep_behind(self, stream: BinaryIO) -> None:
         """Copy what lies behind the data in the old file, if their size stays."""
@@ -169,6 +182,18 @@ class MrcMemmap(MrcFile):
         """Whether there is another file of this name that is not waiting for this one's."""
         return self._pending is None and super()._is_replaced()
 
+    def _is_laid_out(self) -> bool:
+        """Whether all that is here has its place in the file, and the file has its own."""
+        return super()._is_laid_out() and not self._is_lost
+
+    def _replace(self) -> None:
+        """Make the file anew, with what of the old one stays."""
+        if self._data is None or not self._data.size:
+            super()._replace()
+        else:
+            self._move(self._data)
+            self._patch()
+
     def _parts(self) -> list[Bytes]:
         """Give header and extended header: the data are in the file."""
         arrays = (self._header, self._extended_header)
@@ -179,10 +204,11 @@ class MrcMemmap(MrcFile):
         super().flush()
         if self._data is not None and not self._read_only:
             self._data.flush()
-        if self._pending is not None:
+        if self._pending is not None and self._header is not None:
             pending, self._pending = self._pending, None
+            self._is_lost = True
             pending.close()
-            self._is_placeholder = False
+            self._is_lost = self._is_placeholder = False
 
     def close(self) -> None:
         """Write what has changed and close the file; twice is fine."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from datetime import datetime
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ from xarray_mrc.mrcfile.dtypes import (
 from xarray_mrc.validator import Held, Plain, mrcfile_problems
 
 __all__ = ["MrcObject"]
+
+T = TypeVar("T", int, float)
 
 MOST = 2**31 - 1  # what a field of the header can count
 
@@ -100,7 +102,7 @@ class MrcObject:
             The header names one of these, but the bytes are not such.
         """
         header, extended = self._header, self._extended_header
-        exttyp = header["exttyp"].item()
+        exttyp = header.exttyp.item()
         dtype = get_ext_header_dtype(exttyp, header.mode.dtype.byteorder)
         if dtype is None or extended is None:
             return None
@@ -132,6 +134,8 @@ class MrcObject:
                 f"New extended header is too large! It has {extended_header.nbytes} bytes. The "
                 f"maximum allowed is {MOST}."
             )
+        if extended_header.dtype.hasobject:
+            raise ValueError(f"dtype '{extended_header.dtype}' has no bytes that could be written")
         self._extended_header = extended_header
         self._header.nsymbt = extended_header.nbytes
 
@@ -158,7 +162,8 @@ class MrcObject:
         """
         self._check_writeable()
         mode = utils.mode_from_dtype(data.dtype)
-        check_shape(data.shape, "data array")
+        check_lengths(data.shape, "data array")
+        check_dimensions(data.shape)
         dtype = utils.dtype_from_mode(mode).newbyteorder(data.dtype.byteorder)
         is_plain = type(data) in (np.ndarray, np.memmap)
         is_kept = is_plain and data.dtype == dtype and data.flags.c_contiguous
@@ -186,19 +191,19 @@ class MrcObject:
         """
         size = np.zeros((), VOXEL_SIZE_DTYPE).view(np.recarray)
         for axis in "xyz":
-            size[axis] = self._header.cella[axis] / self._header[f"m{axis}"]
+            size[axis] = self._header.cella[axis] / getattr(self._header, f"m{axis}")
         size.flags.writeable = False
         return size
 
     @voxel_size.setter
     def voxel_size(self, voxel_size: Any) -> None:
         self._check_writeable()
-        self._set_voxel_size(*three_of(voxel_size))
+        self._set_voxel_size(*three_of(voxel_size, float))
 
     def _set_voxel_size(self, x_size: float, y_size: float, z_size: float) -> None:
         """Set the cell from a voxel size."""
         for axis, size in zip("xyz", (x_size, y_size, z_size), strict=True):
-            self._header.cella[axis] = size * self._header[f"m{axis}"]
+            self._header.cella[axis] = size * getattr(self._header, f"m{axis}")
 
     @property
     def nstart(self) -> Any:
@@ -208,19 +213,19 @@ class MrcObject:
         """
         start = np.zeros((), NSTART_DTYPE).view(np.recarray)
         for axis in "xyz":
-            start[axis] = self._header[f"n{axis}start"]
+            start[axis] = getattr(self._header, f"n{axis}start")
         start.flags.writeable = False
         return start
 
     @nstart.setter
     def nstart(self, nstart: Any) -> None:
         self._check_writeable()
-        self._set_nstart(*(int(start) for start in three_of(nstart)))
+        self._set_nstart(*three_of(nstart, int))
 
     def _set_nstart(self, nxstart: int, nystart: int, nzstart: int) -> None:
         """Set the first grid point."""
         for axis, start in zip("xyz", (nxstart, nystart, nzstart), strict=True):
-            self._header[f"n{axis}start"] = start
+            setattr(self._header, f"n{axis}start", start)
 
     def is_single_image(self) -> bool:
         """Whether the data are two-dimensional."""
@@ -259,7 +264,8 @@ class MrcObject:
         """Set size, mode, byte order and space group of the header to those of the data."""
         self._check_writeable()
         header, data = self._header, self._data
-        check_shape(data.shape, "data array")
+        check_lengths(data.shape, "data array")
+        check_dimensions(data.shape)
         header.mode = utils.mode_from_dtype(data.dtype)
         order = header.mode.dtype.byteorder
         if data.dtype.byteorder != "|" and not utils.byte_orders_equal(data.dtype.byteorder, order):
@@ -392,8 +398,8 @@ def swap_in_place(header: Any) -> None:
         header.dtype = header.dtype.newbyteorder()
 
 
-def check_shape(shape: tuple[int, ...], what: str) -> None:
-    """Raise ValueError for a shape that a header can't hold."""
+def check_lengths(shape: tuple[int, ...], what: str) -> None:
+    """Raise ValueError for lengths that a header can't hold."""
     largest = max(shape, default=0)
     if len(shape) == 4:
         largest = max(largest, shape[0] * shape[1])
@@ -402,15 +408,19 @@ def check_shape(shape: tuple[int, ...], what: str) -> None:
             f"New {what} is too large! Found a dimension of size {largest}. The maximum allowed "
             f"is {MOST}."
         )
+
+
+def check_dimensions(shape: tuple[int, ...]) -> None:
+    """Raise ValueError for data that are no image, stack, volume or stack of volumes."""
     if not 2 <= len(shape) <= 4:
         raise ValueError("Data must be 2-, 3- or 4-dimensional")
 
 
-def three_of(value: Any) -> tuple[Any, ...]:
+def three_of(value: Any, kind: type[T]) -> tuple[T, ...]:
     """Give what was set for x, y, z: a number for all, three of them, or a record."""
     if isinstance(value, np.ndarray | np.generic):
-        value = value.item() if np.ndim(value) == 0 else value.tolist()
-    return tuple(value) if np.ndim(value) else (value, value, value)
+        value = value.item() if value.size == 1 else value.tolist()
+    return tuple(map(kind, value if np.ndim(value) else [value] * 3))
 
 
 def stats_of(data: NDArray[Any]) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import string
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -44,8 +43,6 @@ _DTYPE_TO_MODE = {dtype.str[1:]: number for number, dtype in _MODE_TO_DTYPE.item
 _byte_order_to_machine_stamp: dict[str, bytearray] = {
     order: bytearray(stamp + bytes(2)) for stamp, order in reversed(STAMP_ORDERS.items())
 }
-
-PRINTABLE = string.digits + string.ascii_letters + string.punctuation + " "
 
 
 def data_dtype_from_header(header: Any) -> np.dtype[Any]:
@@ -319,7 +316,7 @@ def is_printable_ascii(string_: str) -> bool:
     >>> is_printable_ascii("two\nlines")
     False
     """
-    return all(character in PRINTABLE for character in string_)
+    return str.isprintable(string_) and string_.isascii()
 
 
 def printable_string_from_bytes(bytes_: bytes) -> str:
@@ -339,7 +336,7 @@ def printable_string_from_bytes(bytes_: bytes) -> str:
     >>> printable_string_from_bytes(b"cell\0\xb0")
     'cell'
     """
-    return "".join(c for c in bytes(bytes_).decode("latin-1") if c in PRINTABLE)
+    return "".join(filter(str.isprintable, bytes(bytes_).decode("ascii", "ignore")))
 
 
 def bytes_from_string(string_: str) -> bytes:

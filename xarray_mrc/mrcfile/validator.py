@@ -76,7 +76,8 @@ def validate(name: str | os.PathLike[str], print_file: TextIO | None = None) -> 
     name : str or os.PathLike
         The file, compressed or not.
     print_file : text stream, optional
-        Where to print; by default the standard output.
+        Where to print; by default the standard output, and the standard error for the traceback
+        of a file that can't be read.
 
     Returns
     -------
@@ -109,7 +110,7 @@ def validate(name: str | os.PathLike[str], print_file: TextIO | None = None) -> 
         with opener(name, permissive=True) as mrc:
             is_valid = mrc.validate(print_file=print_file)
     except Exception:  # whatever it is, the user is told, and the next file checked
-        print(traceback.format_exc(), file=print_file)
+        traceback.print_exc(file=print_file)
         return False
     if is_valid:
         print("File appears to be valid.", file=print_file)

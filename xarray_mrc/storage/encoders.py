@@ -51,6 +51,7 @@ JOB_NBYTES = 2**20
 AHEAD = 2
 
 Pack = Callable[[memoryview], bytes]
+Job = list[tuple[int, int]]  # where pieces begin and end
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class Encoder:
         whole, pack = bytes_of(data), packer(self.container)
         cuts = pieces(len(whole), unit_nbytes, *LIMITS[self.container])
 
-        def run(job: list[tuple[int, int]]) -> bytes:
+        def run(job: Job) -> bytes:
             return b"".join(pack(whole[start:stop]) for start, stop in job)
 
         count = threads or cores()
@@ -125,7 +126,7 @@ class Encoder:
         try:
             waiting: deque[Future[bytes]] = deque()
             for job in jobs_of(cuts):
-                waiting.append(pool.submit(run, job))
+                waiting.append(submit(pool, run, job))
                 if len(waiting) > AHEAD * count:
                     yield waiting.popleft().result()
             while waiting:
@@ -136,6 +137,16 @@ class Encoder:
     def end(self) -> bytes:
         """Give what ends the file: BGZF's empty last block, nothing for the other containers."""
         return BGZF_END if self.container == "gzip" else b""
+
+
+def submit(pool: ThreadPoolExecutor, run: Callable[[Job], bytes], job: Job) -> Future[bytes]:
+    """Run a job on another thread; on this one if no more can be begun, as when Python ends."""
+    try:
+        return pool.submit(run, job)
+    except RuntimeError:
+        done: Future[bytes] = Future()
+        done.set_result(run(job))
+        return done
 
 
 def encoder_for(container: str) -> Encoder:
@@ -198,9 +209,9 @@ def pieces(nbytes: int, unit_nbytes: int, least: int, most: int) -> Iterator[tup
             yield first + start, first + min(start + size, length)
 
 
-def jobs_of(cuts: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+def jobs_of(cuts: Iterable[tuple[int, int]]) -> Iterator[Job]:
     """Gather pieces until they are worth handing to a thread."""
-    job: list[tuple[int, int]] = []
+    job: Job = []
     for cut in cuts:
         job.append(cut)
         if job[-1][1] - job[0][0] >= JOB_NBYTES:
