@@ -130,7 +130,7 @@ def test_statistics_of_complex_data(mrc):
 
 
 def test_set_data_makes_no_copy_to_measure(mrc):
-    data = np.ones((64, 256, 256), ">f4")
+    data = np.ones((128, 256, 256), ">f4")
     tracemalloc.start()
     mrc.set_data(data)
     _, peak = tracemalloc.get_traced_memory()

@@ -151,13 +151,6 @@ class MeasuringPackedFile(MeasuringFile, CompressedMrcFile):
 class MeasuringGzipFile(MeasuringPackedFile, GzipMrcFile):
     """The same within gzip."""
 
-    def _check_surplus(self) -> None:
-        """Read on to the end, behind which mrcfile takes bytes for damage in gzip only."""
-        super()._check_surplus()
-        surplus = self._iostream.source.surplus
-        if surplus:
-            raise DamagedFileError(f"the last {surplus} stored bytes are no gzip data")
-
 
 class MeasuringBzip2File(MeasuringPackedFile, Bzip2MrcFile):
     """The same within bzip2."""
