@@ -116,15 +116,14 @@ def test_what_is_cut_off(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
-def test_slabs_are_bounded(tmp_path, suffix, monkeypatch):
+def test_blocks_are_bounded(tmp_path, suffix, monkeypatch):
     monkeypatch.setattr(grids, "REGION_NBYTES", 100_000)
-    monkeypatch.setattr(groups, "SLAB_NBYTES", 100_000)
     laid = lay("int16", lengths=(70, 66, 65), labels=LABELS)
     (tmp_path / "a.mrc").write_bytes(laid.raw)
     convert(tmp_path / "a.mrc", tmp_path / "a.zarr", chunks={"z": 16, "y": 32, "x": 32})
-    chunks = groups.open_group(str(tmp_path / "a.zarr"), whole=bool(suffix)).chunks
+    chunks = groups.open_group(str(tmp_path / "a.zarr")).chunks
     assert np.prod([axis[0] for axis in chunks]) * 2 <= 100_000
-    assert {len(axis) for axis in chunks[1:]} == ({1} if suffix else {3, 1})
+    assert [len(axis) for axis in chunks] == [5, 3, 1]
     assert all(stop <= start for axis in chunks for start, stop in pairwise(axis))
     convert(tmp_path / "a.zarr", tmp_path / f"b.mrc{suffix}")
     assert_back(tmp_path / f"b.mrc{suffix}", tmp_path / "a.mrc")
@@ -161,7 +160,7 @@ def test_other_variables_are_left_alone(tmp_path):
     )
     encoding = {"data": {"chunks": (2, 3, 2)}, "mask": {"chunks": (1, 1, 1), "_FillValue": 3}}
     dataset.to_zarr(tmp_path / "a.zarr", encoding=encoding, consolidated=False)
-    assert groups.open_group(str(tmp_path / "a.zarr"), whole=False).chunks == ((2,), (3,), (4,))
+    assert groups.open_group(str(tmp_path / "a.zarr")).chunks == ((2,), (3,), (4,))
     convert(tmp_path / "a.zarr", tmp_path / "a.mrc.gz")
     assert open_file(tmp_path / "a.mrc.gz")["data"].values.tobytes() == values.tobytes()
 

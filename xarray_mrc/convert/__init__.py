@@ -15,7 +15,7 @@ from xarray_mrc.convert.zarr import ZarrFormat, is_group, open_group, write_grou
 from xarray_mrc.reader import open_file
 from xarray_mrc.storage import open_source
 from xarray_mrc.storage.source import Openable, local_path
-from xarray_mrc.writer import encoder_of, to_mrc
+from xarray_mrc.writer import to_mrc
 
 __all__ = ["convert"]
 
@@ -118,7 +118,7 @@ def convert(
             in_order=open_source(src).known_size is None,
         )
     elif source is not None and from_group:
-        array = open_group(local_path(source), whole=bool(encoder_of(compression, path)))
+        array = open_group(local_path(source))
         to_mrc(array, path, overwrite=overwrite, compression=compression)
     elif options:
         truncated = options.get("truncated", "raise")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import os
 import shutil
 import warnings
@@ -17,7 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xarray_mrc.convert.grid import PLANE_DIMS, SLAB_NBYTES, Grid, Region, Shards, grid_for, grow
+from xarray_mrc.convert.grid import Grid, Region, Shards, grid_for, grow
 from xarray_mrc.errors import MrcWarning
 from xarray_mrc.planning import the_array
 from xarray_mrc.reader import user_level
@@ -51,15 +50,13 @@ def is_group(path: str) -> bool:
         return False
 
 
-def open_group(path: str, *, whole: bool) -> xr.DataArray:
+def open_group(path: str) -> xr.DataArray:
     """Open the data of a Zarr group in dask chunks, of bounded size and good to write from.
 
     Parameters
     ----------
     path : str
         Path of the group.
-    whole : bool
-        Whether they have to be whole sections, as they have where each section is packed.
 
     Returns
     -------
@@ -80,15 +77,9 @@ def open_group(path: str, *, whole: bool) -> xr.DataArray:
         ) from None
     array = the_array(dataset)
     warn_of_missing_values(array, path)
-    dims, itemsize = tuple(map(str, array.dims)), array.dtype.itemsize
     stored = array.encoding.get("shards") or array.encoding["chunks"]
-    steps = dict(zip(dims, grow(stored, array.shape, itemsize), strict=True))
-    if whole:
-        steps |= {dim: array.sizes[dim] for dim in PLANE_DIMS if dim in dims}
-        plane = math.prod(array.sizes[dim] for dim in PLANE_DIMS if dim in dims) * itemsize
-        room = max(1, SLAB_NBYTES // max(1, plane))
-        steps |= {dim: min(n, room) for dim, n in steps.items() if dim not in PLANE_DIMS}
-    return array.chunk(steps)
+    steps = grow(stored, array.shape, array.dtype.itemsize)
+    return array.chunk(dict(zip(array.dims, steps, strict=True)))
 
 
 def warn_of_missing_values(array: xr.DataArray, path: str) -> None:
