@@ -15,6 +15,7 @@ from xarray.testing import assert_identical
 
 from xarray_mrc import blocks, open_mrc, to_mrc, writer
 from xarray_mrc.storage import sink as sinks
+from xarray_mrc.storage.pieces import plain_file
 
 
 def watched(monkeypatch, module, name):
@@ -56,6 +57,16 @@ def test_an_error_leaves_nothing(tmp_path, suffix, monkeypatch):
             with pytest.raises(OSError, match="full"):
                 to_mrc(array, tmp_path / f"a.mrc{suffix}")
         assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere files have no such mode")
+def test_the_plain_file_is_as_private_as_the_other(tmp_path):
+    with sinks.new_file(str(tmp_path / "a.mrc.gz")) as sink:
+        os.chmod(sink.part, 0o600)
+        with plain_file(sink, 2048) as plain:
+            assert os.stat(plain.part).st_mode & 0o777 == 0o600
+            assert os.stat(plain.part).st_size == 2048
+        assert not os.path.exists(plain.part)
 
 
 def test_short_runs_share_a_part(tmp_path, monkeypatch):

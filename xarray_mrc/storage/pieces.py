@@ -123,7 +123,8 @@ def plain_file(sink: Sink, nbytes: int) -> Iterator[Sink]:
         Where to write.
     """
     beside = replace(sink, part=f"{sink.part}.plain")
-    descriptor = os.open(beside.part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
+    allowed = os.stat(sink.part).st_mode & 0o666  # nobody may read more than of the other
+    descriptor = os.open(beside.part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, allowed)
     try:
         try:
             set_aside(descriptor, nbytes)
