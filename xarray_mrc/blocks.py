@@ -81,8 +81,11 @@ class Destination:
 
     def bands(
         self, block: NDArray[Any], position: tuple[int, ...]
-    ) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Cut a block into parts that each lie in one run in the file; give the place of each."""
+    ) -> Iterator[tuple[range, NDArray[Any]]]:
+        """Cut a block into parts; give the places of each: of the whole, or of its entries.
+
+        Runs of a few bytes, as of chunks that are cut along the rows, share a part.
+        """
         axes, layout = self.axes, self.layout
         level = len(axes) - 1
         while level and block.shape[level] == layout.stored[axes[level]]:
@@ -90,14 +93,20 @@ class Destination:
         deepest = axes.index(2) if self.encoder is None else max(0, axes.index(2) - 1)
         while level < deepest and layout.strides[axes[level]] > BAND_NBYTES:
             level += 1
-        count = max(1, BAND_NBYTES // layout.strides[axes[level]])
+        run_nbytes = layout.strides[axes[level]] * block.shape[level]
+        is_short = level > 0 and run_nbytes <= BAND_NBYTES
+        level -= is_short
+        stride = layout.strides[axes[level]]
+        count = max(1, BAND_NBYTES // (run_nbytes if is_short else stride))
         count += level == len(axes) - 1 and layout.sample.packed and count % 2
         for index in np.ndindex(block.shape[:level]):
             part = block[index]
             for start in range(0, len(part), count):
                 inner = (*index, start) + (0,) * (len(axes) - level - 1)
                 whole = [a + b for a, b in zip(position, inner, strict=False)]
-                yield self.offset_of(whole), part[start : start + count]
+                offset, values = self.offset_of(whole), part[start : start + count]
+                end = offset + stride * (len(values) if is_short else 1)
+                yield range(offset, end, stride), values
 
 
 def blocks_of(data: xr.Variable, place: Destination) -> Any:
@@ -113,7 +122,7 @@ def blocks_of(data: xr.Variable, place: Destination) -> Any:
     Returns
     -------
     dask.array.Array
-        Blocks are brought together only where two would share a byte, or a packed section.
+        Blocks are brought together only where two would share a byte.
     """
     import dask.array as da
 
@@ -133,10 +142,8 @@ def blocks_of(data: xr.Variable, place: Destination) -> Any:
     columns = len(axes) - 1
     if layout.sample.packed and any(length % 2 for length in blocks.chunks[columns][:-1]):
         whole[columns] = -1
-    if place.encoder is not None:
-        whole |= {columns: -1, columns - 1: -1}
-        if len(axes) == 4 and blocks.numblocks[1] > 1:
-            whole[0] = 1
+    if place.encoder is not None and len(axes) == 4 and blocks.numblocks[1] > 1:
+        whole[0] = 1  # the sections of a block follow one another
     return blocks.rechunk(whole) if whole else blocks
 
 
@@ -188,11 +195,12 @@ def write_block(
 
     def stored() -> Iterator[tuple[int, Bytes]]:
         sample = place.layout.sample
-        for offset, band in place.bands(values, position):
+        for offsets, band in place.bands(values, position):
             pixels = sample.fit(band)
             if place.stats:
                 found.append(measure(pixels))
-            yield offset, sample.encode(pixels, place.layout.byteorder)
+            data = sample.encode(pixels, place.layout.byteorder)
+            yield from zip(offsets, data.reshape(len(offsets), -1), strict=True)
 
     if place.encoder is None:
         place.sink.write_bands(stored())

@@ -56,7 +56,7 @@ def place(
     Examples
     --------
     >>> x = xr.Variable("x", [2.5, 5.0], {"units": "angstrom"})
-    >>> header = Header.blank().replace(nx=2, mx=2)
+    >>> header = Header.blank().replace(nx=2, mx=2, my=1, mz=1)
     >>> fields = place(xr.DataArray([1, 2], {"x": x}), {"x": "x"}, header, None)
     >>> header.replace(**fields).origin
     (2.5, 0.0, 0.0)

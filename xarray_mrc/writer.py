@@ -18,14 +18,15 @@ from xarray_mrc.codec.header import IMOD_STAMP, Header
 from xarray_mrc.codec.layout import Kind
 from xarray_mrc.codec.samples import find_sample
 from xarray_mrc.codec.statistics import UNKNOWN, Statistics
+from xarray_mrc.packing import copy_file
 from xarray_mrc.placing import VoxelSize
 from xarray_mrc.planning import Planned, choose_sample, plan, the_array
 from xarray_mrc.reader import OpenedFile, open_file
 from xarray_mrc.storage.encoders import Encoder, encoder_for
 from xarray_mrc.storage.local import LocalSource
-from xarray_mrc.storage.pieces import join_pieces
+from xarray_mrc.storage.pieces import join_pieces, plain_file
 from xarray_mrc.storage.sink import Sink, already_there, existing_file, new_file
-from xarray_mrc.storage.source import local_path
+from xarray_mrc.storage.source import local_path, open_source
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -158,9 +159,28 @@ def to_mrc(
         return write_later(planned.data, place, planned.header, whole=stats)
     size = 0 if encoder else layout.end
     with new_file(target, nbytes=size, overwrite=overwrite) as sink:
-        place = Destination(sink, layout, stats=stats, encoder=encoder)
-        finish(planned, place, write_data(planned.data, place))
+        if encoder and cuts_sections(planned):
+            with plain_file(sink, layout.end) as plain:
+                write(planned, Destination(plain, layout, stats=stats))
+                copy_file(open_source(plain.part, memmap=False), layout, sink, encoder)
+        else:
+            write(planned, Destination(sink, layout, stats=stats, encoder=encoder))
     return None
+
+
+def cuts_sections(planned: Planned) -> bool:
+    """Whether there are chunks of less than a section, which can't be packed each for itself.
+
+    To bring them together would take the memory of all sections that a chunk is deep.
+    """
+    rows = planned.data.ndim - len(planned.layout.sample.trailing) - 2
+    chunks = planned.data.chunks
+    return chunks is not None and any(len(lengths) > 1 for lengths in chunks[rows : rows + 2])
+
+
+def write(planned: Planned, place: Destination) -> None:
+    """Write a whole file, its headers last."""
+    finish(planned, place, write_data(planned.data, place))
 
 
 def encoder_of(compression: Compression, target: str) -> Encoder | None:

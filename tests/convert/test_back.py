@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from mrcbytes import KINDS, lay
 from xarray.testing import assert_identical
 
@@ -114,15 +116,14 @@ def test_what_is_cut_off(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
-def test_slabs_are_bounded(tmp_path, suffix, monkeypatch):
+def test_blocks_are_bounded(tmp_path, suffix, monkeypatch):
     monkeypatch.setattr(grids, "REGION_NBYTES", 100_000)
-    monkeypatch.setattr(groups, "SLAB_NBYTES", 100_000)
     laid = lay("int16", lengths=(70, 66, 65), labels=LABELS)
     (tmp_path / "a.mrc").write_bytes(laid.raw)
     convert(tmp_path / "a.mrc", tmp_path / "a.zarr", chunks={"z": 16, "y": 32, "x": 32})
-    chunks = groups.open_group(str(tmp_path / "a.zarr"), whole=bool(suffix))["data"].chunks
+    chunks = groups.open_group(str(tmp_path / "a.zarr")).chunks
     assert np.prod([axis[0] for axis in chunks]) * 2 <= 100_000
-    assert {len(axis) for axis in chunks[1:]} == ({1} if suffix else {3, 1})
+    assert [len(axis) for axis in chunks] == [5, 3, 1]
     assert all(stop <= start for axis in chunks for start, stop in pairwise(axis))
     convert(tmp_path / "a.zarr", tmp_path / f"b.mrc{suffix}")
     assert_back(tmp_path / f"b.mrc{suffix}", tmp_path / "a.mrc")
@@ -145,6 +146,37 @@ def test_a_group_of_another(tmp_path):
     # Without shards or attributes, and with a variable of another name.
     values = np.arange(24, dtype="i2").reshape(2, 3, 4)
     dataset = xr.Dataset({"density": (("z", "y", "x"), values)})
-    dataset.to_zarr(tmp_path / "a.zarr", zarr_format=2)
+    dataset.to_zarr(tmp_path / "a.zarr", zarr_format=2, consolidated=False)
     convert(tmp_path / "a.zarr", tmp_path / "a.mrc")
     assert open_file(tmp_path / "a.mrc")["data"].values.tobytes() == values.tobytes()
+
+
+def test_other_variables_are_left_alone(tmp_path):
+    # They have chunks and missing values of their own.
+    values = np.arange(24, dtype="i2").reshape(2, 3, 4)
+    dataset = xr.Dataset(
+        {"data": (("z", "y", "x"), values), "mask": (("z", "y", "x"), values), "day": 3.5},
+        {"name": ("z", np.array(["first", "second"], object))},
+    )
+    encoding = {"data": {"chunks": (2, 3, 2)}, "mask": {"chunks": (1, 1, 1), "_FillValue": 3}}
+    dataset.to_zarr(tmp_path / "a.zarr", encoding=encoding, consolidated=False)
+    assert groups.open_group(str(tmp_path / "a.zarr")).chunks == ((2,), (3,), (4,))
+    convert(tmp_path / "a.zarr", tmp_path / "a.mrc.gz")
+    assert open_file(tmp_path / "a.mrc.gz")["data"].values.tobytes() == values.tobytes()
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("names", [None, ("z", "y", "x")])
+def test_a_group_that_is_no_dataset(tmp_path, names, zarr_format):
+    # As in OME-Zarr, whose levels have different sizes.
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=zarr_format)
+    for level in range(2):
+        values = np.zeros((4 >> level,) * 3, "f4")
+        array = group.create_array(
+            str(level), data=values, dimension_names=names if zarr_format == 3 else None
+        )
+        if names and zarr_format == 2:
+            array.attrs["_ARRAY_DIMENSIONS"] = names
+    with pytest.raises(ValueError, match=r"a\.zarr: a Zarr group .* no dataset .* call to_mrc"):
+        convert(tmp_path / "a.zarr", tmp_path / "a.mrc")
+    assert os.listdir(tmp_path) == ["a.zarr"]

@@ -16,10 +16,11 @@ os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # each thread take
 limit = 640 * 2**20
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 import xarray as xr, xarray_mrc
-plain, group, packed, again, back = (sys.argv[1] + name for name in
-                                     ("/a.mrc", "/a.zarr", "/b.mrc.gz", "/b.zarr", "/c.mrc"))
+plain, group, packed, again, back, tight = (
+    sys.argv[1] + name
+    for name in ("/a.mrc", "/a.zarr", "/b.mrc.gz", "/b.zarr", "/c.mrc", "/d.mrc.gz"))
 steps = {"group": (plain, group), "packed": (plain, packed), "again": (packed, again),
-         "back": (group, back)}
+         "back": (group, back), "tight": (group, tight)}
 xarray_mrc.convert(*steps[sys.argv[2]])
 found = xr.open_zarr(steps[sys.argv[2]][1]) if sys.argv[2] in ("group", "again") else (
     xr.open_dataset(steps[sys.argv[2]][1], engine="mrc"))
@@ -40,7 +41,7 @@ def test_bounded_memory(tmp_path):
         file.truncate(1024 + 2 * 2048 * 1024 * 192)
         file.seek(1024 + 2 * (2048 * (1024 * 100 + 1000) + 2000))
         file.write(b"\x07\x00")
-    for step in ("group", "packed", "again", "back"):
+    for step in ("group", "packed", "again", "back", "tight"):
         # Mapped pages of the file are no memory that is used, so it is not the peak that counts.
         assert run_program(PROGRAM, tmp_path, step).splitlines() == [
             "(192, 1024, 2048) 7", "limited",

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from mrcbytes import FORMS, KINDS, lay
 
-from xarray_mrc import MrcError, MrcWarning, convert
-from xarray_mrc.convert import mrc as files
+from xarray_mrc import MrcError, MrcWarning, convert, packing
 from xarray_mrc.storage.sink import NONCE_SIZE, new_file
 
 if sys.version_info >= (3, 14):
@@ -49,7 +48,7 @@ def test_every_form(tmp_path, form, kind, order):
 
 @pytest.mark.parametrize("block", [1, 100, 9240, 9241, 20_000, 10**9])
 def test_blocks_of_any_size(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(files, "BLOCK_NBYTES", block)
+    monkeypatch.setattr(packing, "BLOCK_NBYTES", block)
     raw = LAID.raw if block > 100 else lay("int16", lengths=(7, 6, 3)).raw
     for suffix in ("", ".zst"):
         path = tmp_path / f"a.mrc{suffix}"
@@ -110,7 +109,7 @@ def test_parts_of_any_length(tmp_path, lengths):
     parts = [data[end - length : end] for end, length in zip(ends, lengths, strict=True)]
     assert len(data) > NONCE_SIZE
     with new_file(str(tmp_path / "a")) as sink:
-        files.write_in_order(sink, parts)
+        packing.write_in_order(sink, parts)
     assert (tmp_path / "a").read_bytes() == data
 
 

@@ -26,6 +26,7 @@ import xarray_mrc
 from xarray_mrc import MrcError, convert
 from xarray_mrc.convert import grid as grids
 from xarray_mrc.convert import zarr as groups
+from xarray_mrc.storage import folder as folders
 
 LAID = lay("int16", lengths=(70, 66, 65), labels=(b"made by hand",), nstart=(3, -2, 5))
 CHUNKS = {"z": 16, "y": 32, "x": 32}
@@ -82,10 +83,11 @@ def test_axes_in_any_order(tmp_path, axes):
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("fill", [0.0, -0.0, np.nan, np.inf])
-def test_chunks_that_say_nothing(tmp_path, fill, zarr_format):
+@pytest.mark.parametrize("form", ["float32", "complex64"])
+def test_chunks_that_say_nothing(tmp_path, form, fill, zarr_format):
     # Zarr leaves out chunks that hold the fill value only.
-    path = tmp_path / "a.mrc"
-    path.write_bytes(lay(lengths=(4, 4, 4)).raw[:1024] + np.full(64, fill, "<f4").tobytes())
+    path, head = tmp_path / "a.mrc", lay(form, lengths=(4, 4, 4)).raw[:1024]
+    path.write_bytes(head + np.full(128 if form == "complex64" else 64, fill, "<f4").tobytes())
     convert(path, tmp_path / "a.zarr", zarr_format=zarr_format, chunks={"x": 2})
     assert_same(tmp_path / "a.zarr", path)
 
@@ -168,7 +170,7 @@ def test_compression(tmp_path):
     convert(path, tmp_path / "a.zarr", compression=None)
     assert zarr.open_array(tmp_path / "a.zarr" / "data").compressors == ()
     codec = zarr.codecs.GzipCodec(level=1)
-    convert(path, tmp_path / "b.zarr", compression=codec)
+    convert(path, tmp_path / "b.zarr", compression=codec, chunks={"z": np.int64(4)})
     assert zarr.open_array(tmp_path / "b.zarr" / "data").compressors == (codec,)
     for name in ("a.zarr", "b.zarr"):
         assert_same(tmp_path / name, path)
@@ -253,6 +255,41 @@ def test_zarr_writes_no_more_when_the_folder_is_removed(tmp_path, zarr_format, m
     assert os.listdir(tmp_path) == ["a.mrc"]
 
 
+def test_a_task_that_comes_too_late_leaves_nothing(tmp_path):
+    # As on a cluster whose client was interrupted: its folder is removed while a worker reads.
+    part = tmp_path / "a.zarr"
+    convert(save(tmp_path), part, chunks=CHUNKS, shards=CHUNKS)
+
+    class Late:
+        def __getitem__(self, region):
+            folders.remove(str(part), str(tmp_path / "other"))
+            return xr.Variable(("z", "y", "x"), np.ones((16, 32, 32), "i2"))
+
+    region = (slice(16), slice(32), slice(32))
+    groups.write_region(Late(), zarr.open_array(part / "data"), str(part), region)
+    assert os.listdir(tmp_path) == ["a.mrc"]
+
+
+def test_a_task_that_fails_waits_for_what_it_began(tmp_path, monkeypatch):
+    convert(save(tmp_path), tmp_path / "a.zarr", chunks=CHUNKS, shards=None, compression=None)
+    put, on_their_way = zarr.storage.LocalStore.set, []
+
+    async def fail(store, key, value):
+        if key.endswith("0/0/0"):
+            raise OSError("full")
+        on_their_way.append(key)
+        await asyncio.sleep(0.05)
+        await put(store, key, value)
+        on_their_way.remove(key)
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "set", fail)
+    source = xr.open_dataset(tmp_path / "a.mrc", engine="mrc")["data"].variable
+    target = zarr.open_array(tmp_path / "a.zarr" / "data")
+    with pytest.raises(OSError, match="full"):
+        groups.write_region(source, target, str(tmp_path / "a.zarr"), (slice(None),) * 3)
+    assert on_their_way == []
+
+
 def test_a_worker_on_another_file_system(tmp_path):
     convert(save(tmp_path), tmp_path / "a.zarr")
     source = xr.open_dataset(tmp_path / "a.mrc", engine="mrc")["data"].variable
@@ -293,9 +330,17 @@ def test_a_cluster(tmp_path):
     [
         ({"zarr_format": 4}, "expected 2 or 3"),
         ({"zarr_format": 2, "shards": {"z": 64}}, "format 2 has none"),
-        ({"compression": "gzip"}, "expected 'infer', None or a codec"),
+        ({"compression": "gzip"}, "expected 'infer', None or a compressor"),
+        ({"compression": 7}, "expected 'infer', None or a compressor"),
+        ({"compression": {"name": "none"}}, "expected 'infer', None or a compressor"),
+        ({"compression": zarr.codecs.GzipCodec(), "zarr_format": 2}, "of numcodecs"),
         ({"chunks": {"volume": 3}}, "some of z, y, x"),
         ({"chunks": {"z": 0}}, "positive lengths"),
+        ({"chunks": {"z": 2.5}}, "positive lengths"),
+        ({"chunks": {"z": "auto"}}, "positive lengths"),
+        ({"chunks": (4, 4, 4)}, "expected a dict"),
+        ({"shards": True}, "expected a dict"),
+        ({"default_name": "maps/a"}, "another default_name"),
         ({"chunks": {"z": 3}, "shards": {"z": 4}}, "multiple of the chunk's 3"),
         ({"format": "tiff"}, "expected 'mrc' or 'zarr'"),
         ({"drop_variables": "data"}, "pass the one to be written"),
@@ -312,7 +357,7 @@ def test_an_array_is_no_group(tmp_path):
     convert(save(tmp_path), tmp_path / "a.zarr")
     with pytest.raises(FileExistsError, match="not a Zarr group"):
         convert(tmp_path / "a.mrc", tmp_path / "a.zarr" / "data", format="zarr", overwrite=True)
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(IsADirectoryError, match=r"single Zarr array make an xarray\.DataArray"):
         convert(tmp_path / "a.zarr" / "data", tmp_path / "b.mrc")
     assert_same(tmp_path / "a.zarr", tmp_path / "a.mrc")
 

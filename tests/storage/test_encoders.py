@@ -237,7 +237,7 @@ def test_cores():
 # What can't be written
 
 
-@pytest.mark.parametrize("container", ["xz", "", "lz4"])
+@pytest.mark.parametrize("container", ["xz", "", "lz4", 9, ["gzip"]])
 def test_unknown_containers(container):
     with pytest.raises(ValueError, match=r"expected one of 'gzip' \(.gz\)"):
         encoder_for(container)

@@ -48,6 +48,22 @@ def test_an_error_leaves_nothing_new(tmp_path, overwrite):
     assert not overwrite or content(path) == "old"
 
 
+def test_what_is_removed_loses_its_name_first(tmp_path, monkeypatch):
+    # A task that writes to it would keep it from being removed, and would not see that it is gone.
+    seen = []
+    remove = folders.shutil.rmtree
+    with pytest.raises(KeyError), new_folder(str(tmp_path / "a.zarr")) as part:  # noqa: PT012
+        fill(part)
+        monkeypatch.setattr(
+            folders.shutil,
+            "rmtree",
+            lambda path, **_: (seen.append(os.path.exists(part)), remove(path)),
+        )
+        raise KeyError
+    assert seen == [False]
+    assert os.listdir(tmp_path) == []
+
+
 def test_what_is_there(tmp_path):
     path = tmp_path / "a.zarr"
     path.mkdir()

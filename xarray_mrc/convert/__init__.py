@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from xarray_mrc.convert.zarr import ZarrFormat, is_group, open_group, write_grou
 from xarray_mrc.reader import open_file
 from xarray_mrc.storage import open_source
 from xarray_mrc.storage.source import Openable, local_path
-from xarray_mrc.writer import encoder_of, to_mrc
+from xarray_mrc.writer import to_mrc
 
 __all__ = ["convert"]
 
@@ -90,7 +91,7 @@ def convert(
     if kind not in ("mrc", "zarr"):
         raise ValueError(f"format={format!r}, expected 'mrc' or 'zarr'")
     source = src if isinstance(src, str | os.PathLike) else None
-    from_group = source is not None and is_group(local_path(source))
+    from_group = source is not None and holds_group(local_path(source))
     if kind == "mrc" and (chunks is not None or shards != "auto" or zarr_format != 3):
         raise ValueError(
             f"chunks, shards or zarr_format were given for {path}, which will be an MRC file: they "
@@ -117,8 +118,8 @@ def convert(
             in_order=open_source(src).known_size is None,
         )
     elif source is not None and from_group:
-        dataset = open_group(local_path(source), whole=bool(encoder_of(compression, path)))
-        to_mrc(dataset, path, overwrite=overwrite, compression=compression)
+        array = open_group(local_path(source))
+        to_mrc(array, path, overwrite=overwrite, compression=compression)
     elif options:
         truncated = options.get("truncated", "raise")
         like = open_file(src, truncated=truncated, extended="raw", sidecar=False)
@@ -126,6 +127,20 @@ def convert(
         to_mrc(dataset, path, overwrite=overwrite, compression=compression, like=like)
     else:
         repack(src, path, compression=compression, overwrite=overwrite)
+
+
+def holds_group(path: str) -> bool:
+    """Whether what is converted is a Zarr group; IsADirectoryError for any other folder."""
+    if is_group(path):
+        return True
+    if os.path.isdir(path):
+        raise IsADirectoryError(
+            errno.EISDIR,
+            "it is a folder, but not a Zarr group, expected a group or an MRC file; of a single "
+            "Zarr array make an xarray.DataArray with named dimensions, and call to_mrc",
+            path,
+        )
+    return False
 
 
 def is_within(path: str, folder: str) -> bool:

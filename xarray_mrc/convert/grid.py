@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 __all__ = ["Grid", "Shards", "grid_for"]
 
@@ -118,7 +120,7 @@ def grid_for(
     ((64, 128, 128), (64, 512, 1024))
     """
     chosen = default_chunks(dims, shape, itemsize, in_order=in_order)
-    cell = replaced(chosen, dims, chunks or {}, "chunks")
+    cell = replaced(chosen, dims, {} if chunks is None else chunks, "chunks")
     grown = grow(cell, shape, itemsize)
     if shards is None or shards == "auto":
         return Grid(dims, shape, cell, None if shards is None else grown, grown)
@@ -154,16 +156,18 @@ def power_of_2(number: int) -> int:
 
 
 def replaced(
-    lengths: tuple[int, ...], dims: tuple[str, ...], asked: Mapping[str, int], what: str
+    lengths: tuple[int, ...], dims: tuple[str, ...], asked: Any, what: str
 ) -> tuple[int, ...]:
     """Put the lengths that were asked for in place of others."""
-    for dim, length in asked.items():
-        if dim not in dims or length < 1:
-            raise ValueError(
-                f"{what}={dict(asked)} was found, expected positive lengths along some of "
-                f"{', '.join(dims)}"
-            )
-    return tuple(asked.get(dim, length) for dim, length in zip(dims, lengths, strict=True))
+    if not isinstance(asked, Mapping) or not all(
+        dim in dims and isinstance(length, int | np.integer) and length >= 1
+        for dim, length in asked.items()
+    ):
+        raise ValueError(
+            f"{what}={asked!r} was found, expected a dict of positive lengths along some of "
+            f"{', '.join(dims)}"
+        )
+    return tuple(int(asked.get(dim, length)) for dim, length in zip(dims, lengths, strict=True))
 
 
 def grow(chunks: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import os
+import shutil
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xarray_mrc.convert.grid import PLANE_DIMS, SLAB_NBYTES, Grid, Region, Shards, grid_for, grow
+from xarray_mrc.convert.grid import Grid, Region, Shards, grid_for, grow
 from xarray_mrc.errors import MrcWarning
 from xarray_mrc.planning import the_array
 from xarray_mrc.reader import user_level
@@ -50,49 +50,49 @@ def is_group(path: str) -> bool:
         return False
 
 
-def open_group(path: str, *, whole: bool) -> xr.Dataset:
-    """Open a Zarr group as a dataset in dask chunks, of bounded size and good to write from.
+def open_group(path: str) -> xr.DataArray:
+    """Open the data of a Zarr group in dask chunks, of bounded size and good to write from.
 
     Parameters
     ----------
     path : str
         Path of the group.
-    whole : bool
-        Whether they have to be whole sections, as they have where each section is packed.
 
     Returns
     -------
-    xarray.Dataset
+    xarray.DataArray
         Its chunks are shards, or chunks of the group, along each row.
+
+    Raises
+    ------
+    ValueError
+        It is no dataset of xarray, or it is not known which of its variables is meant.
     """
-    dataset: xr.Dataset = xr.open_zarr(path, chunks=None)
-    warn_of_missing_values(dataset, path)
-    lengths: dict[str, int] = {}
-    for array in dataset.data_vars.values():
-        dims, itemsize = tuple(map(str, array.dims)), array.dtype.itemsize
-        stored = array.encoding.get("shards") or array.encoding["chunks"]
-        steps = dict(zip(dims, grow(stored, array.shape, itemsize), strict=True))
-        if whole:
-            steps |= {dim: array.sizes[dim] for dim in PLANE_DIMS if dim in dims}
-            plane = math.prod(array.sizes[dim] for dim in PLANE_DIMS if dim in dims) * itemsize
-            room = max(1, SLAB_NBYTES // max(1, plane))
-            steps |= {dim: min(n, room) for dim, n in steps.items() if dim not in PLANE_DIMS}
-        lengths |= steps
-    return dataset.chunk(lengths)
+    try:  # each array's own metadata, which are there whether or not they were gathered
+        dataset = xr.open_zarr(path, chunks=None, consolidated=False)
+    except (LookupError, TypeError, ValueError) as error:  # zarr and xarray have many
+        raise ValueError(
+            f"{path}: a Zarr group was found that is no dataset of xarray ({error}): make an "
+            f"xarray.DataArray with named dimensions of the array that is meant, and call to_mrc"
+        ) from None
+    array = the_array(dataset)
+    warn_of_missing_values(array, path)
+    stored = array.encoding.get("shards") or array.encoding["chunks"]
+    steps = grow(stored, array.shape, array.dtype.itemsize)
+    return array.chunk(dict(zip(array.dims, steps, strict=True)))
 
 
-def warn_of_missing_values(dataset: xr.Dataset, path: str) -> None:
+def warn_of_missing_values(array: xr.DataArray, path: str) -> None:
     """Say which number is read as nan: in format 2 any fill value is, which is 0 by default."""
-    for name, array in dataset.data_vars.items():
-        fill = array.encoding.get("_FillValue")
-        if fill is not None and array.dtype.kind in "fc" and not np.isnan(fill):
-            warnings.warn(
-                f"{path}: the fill value {fill} of {name!r} means that a value is missing, and is "
-                f"written as nan: where it is a number, use "
-                f"xarray.open_zarr(..., mask_and_scale=False) and to_mrc instead",
-                MrcWarning,
-                stacklevel=user_level(),
-            )
+    fill = array.encoding.get("_FillValue")
+    if fill is not None and array.dtype.kind in "fc" and not np.isnan(fill):
+        warnings.warn(
+            f"{path}: the fill value {fill} of {array.name!r} means that a value is missing, and "
+            f"is written as nan: where it is a number, use "
+            f"xarray.open_zarr(..., mask_and_scale=False) and to_mrc instead",
+            MrcWarning,
+            stacklevel=user_level(),
+        )
 
 
 def write_group(
@@ -144,6 +144,11 @@ def write_group(
         )
     array = the_array(dataset)
     variable = array.variable
+    if "/" in str(array.name):
+        raise ValueError(
+            f"the data can't be named {array.name!r} in a Zarr group, where that is an array of "
+            f"another group: give another default_name"
+        )
     grid = grid_for(
         tuple(map(str, variable.dims)),
         variable.shape,
@@ -176,26 +181,31 @@ def compressors_of(compression: Any, zarr_format: ZarrFormat, itemsize: int) -> 
     """Give what packs a chunk."""
     if compression is None:
         return None
-    if compression != "infer":
-        if isinstance(compression, str):
-            raise ValueError(
-                f"compression={compression!r} for a Zarr group, expected 'infer', None or a codec "
-                f"of zarr.codecs (of numcodecs for Zarr format 2)"
-            )
-        return compression
     if zarr_format == 2:
         from numcodecs import Blosc
+        from numcodecs.abc import Codec
 
-        return Blosc("zstd", ZSTD_LEVEL, Blosc.BITSHUFFLE, BLOCK_NBYTES)
-    from zarr.codecs import BloscCodec
+        usual = Blosc("zstd", ZSTD_LEVEL, Blosc.BITSHUFFLE, BLOCK_NBYTES)
+    else:
+        from zarr.abc.codec import BytesBytesCodec as Codec
+        from zarr.codecs import BloscCodec
 
-    return BloscCodec(
-        typesize=itemsize,
-        cname="zstd",
-        clevel=ZSTD_LEVEL,
-        shuffle="bitshuffle",
-        blocksize=BLOCK_NBYTES,
-    )
+        usual = BloscCodec(
+            typesize=itemsize,
+            cname="zstd",
+            clevel=ZSTD_LEVEL,
+            shuffle="bitshuffle",
+            blocksize=BLOCK_NBYTES,
+        )
+    if isinstance(compression, str) and compression == "infer":
+        return usual
+    codecs = compression if isinstance(compression, list | tuple) else [compression]
+    if not all(isinstance(codec, Codec) for codec in codecs):
+        raise ValueError(
+            f"compression={compression!r} for a Zarr group, expected 'infer', None or a compressor "
+            f"of zarr.codecs (of numcodecs for Zarr format 2)"
+        )
+    return compression
 
 
 def lay_out(
@@ -222,13 +232,24 @@ def lay_out(
         zarr_format=zarr_format,
         encoding={name: encoding},
     )
-    return zarr.open_array(os.path.join(part, name), mode="r+")
+    # Zarr leaves out chunks of zeros, as which it takes complex ones of either sign.
+    options = {"array.write_empty_chunks": True} if variable.dtype.kind == "c" else {}
+    with zarr.config.set(options):
+        return zarr.open_array(os.path.join(part, name), mode="r+")
 
 
 def write_region(source: xr.Variable, target: zarr.Array[Any], part: str, region: Region) -> None:
     """Read one region and write it to its place, in any process that sees the folder."""
     check_visible(part)
-    target[region] = source[region].to_numpy()
+    block = source[region].to_numpy()
+    try:
+        target[region] = block
+    except BaseException:
+        wait_for_zarr()
+        raise
+    finally:
+        if not is_group(part):  # it was given up and removed meanwhile, and came back by this
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def write_regions(

@@ -173,7 +173,7 @@ def encoder_for(container: str) -> Encoder:
     >>> encoder_for("bzip2")
     Encoder(container='bzip2')
     """
-    if container not in LIMITS:
+    if container not in [*LIMITS]:
         written = ", ".join(f"{name!r} ({SUFFIX_OF[name]})" for name in LIMITS)
         raise ValueError(f"the container {container!r} can't be written, expected one of {written}")
     try:

@@ -66,8 +66,17 @@ def new_folder(path: str, *, overwrite: bool = False) -> Iterator[str]:
             sync(part)
         put_in_place(part, path, overwrite=overwrite)
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        remove(part, temporary(path, PART_SUFFIX))
         raise
+
+
+def remove(part: str, other: str) -> None:
+    """Remove a folder under another name, so that who still writes to it sees it gone."""
+    try:
+        os.rename(part, other)
+    except OSError:  # Windows, where a file in it is open
+        other = part
+    shutil.rmtree(other, ignore_errors=True)
 
 
 def check_visible(part: str) -> None:

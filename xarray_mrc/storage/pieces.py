@@ -1,7 +1,7 @@
-"""Packed parts of a file that is being made, each in a file of its own until all are there.
+"""What lies beside a file that is being made, and is removed with it.
 
-How long a part is when it is packed is known only then, so that its place is not known before. The
-pieces lie beside the growing file, and are removed with it.
+Of a packed file each part is in a file of its own until all are there: how long a part is when it
+is packed is known only then, so that its place is not known before.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
-from xarray_mrc.storage.sink import BINARY, Sink, write_at
+from xarray_mrc.storage.sink import BINARY, Sink, set_aside, write_at
 
-__all__ = ["join_pieces", "write_piece"]
+__all__ = ["join_pieces", "plain_file", "write_piece"]
 
 COPIED = 16 * 2**20  # in one call
 
@@ -107,3 +108,33 @@ def copy(source: int, target: int, offset: int) -> int:
         left -= count
         offset += count
     return offset
+
+
+@contextmanager
+def plain_file(sink: Sink, nbytes: int) -> Iterator[Sink]:
+    """Make a file for what will be packed into another, for as long as the context lasts.
+
+    Parameters
+    ----------
+    sink : Sink
+        The other file, which is being made.
+    nbytes : int
+        Room to set aside.
+
+    Yields
+    ------
+    Sink
+        Where to write.
+    """
+    beside = replace(sink, part=f"{sink.part}.plain")
+    allowed = os.stat(sink.part).st_mode & 0o666  # nobody may read more than of the other
+    descriptor = os.open(beside.part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, allowed)
+    try:
+        try:
+            set_aside(descriptor, nbytes)
+            write_at(descriptor, 0, beside.nonce)
+        finally:
+            os.close(descriptor)
+        yield beside
+    finally:
+        os.unlink(beside.part)
