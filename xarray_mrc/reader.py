@@ -214,6 +214,8 @@ def read_extended(
     nbytes = layout.offset - HEADER_SIZE
     if extended != "raw":
         nbytes = min(nbytes, useful_nbytes(header, header.nz) if extended != "none" else 0)
+    if not nbytes:
+        return b""
     raw = np.empty(nbytes, np.uint8)
     source.readinto(HEADER_SIZE, raw)
     return raw.tobytes()

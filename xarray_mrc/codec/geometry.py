@@ -243,5 +243,7 @@ class Geometry:
         if math.isnan(self.voxel[axis]):
             return None
         # In whole voxels first, so that a cut-out gets the very numbers of its parent.
-        grid = self.first[axis] + np.arange(count)
-        return np.round(self.origin[axis] + grid * self.voxel[axis], DECIMALS)
+        found = np.arange(self.first[axis], self.first[axis] + count, dtype=np.float64)
+        found *= self.voxel[axis]
+        found += self.origin[axis]
+        return found.round(DECIMALS, out=found)
