@@ -85,7 +85,9 @@ def shown(value: Any) -> str:
     """Write a value of a field, of floats the decimals that were meant."""
     if isinstance(value, float):
         return repr(shortest(value))
-    return f"({', '.join(map(shown, value))})" if isinstance(value, tuple) else repr(value)
+    if not isinstance(value, tuple):
+        return repr(value)
+    return f"({', '.join(map(shown, value))}{',' if len(value) == 1 else ''})"
 
 
 def edit_header(
@@ -177,7 +179,7 @@ def edit_header(
         if origin is not None:
             new = new.replace(origin=origin)
             if has_opposite_origin(new):
-                new = new.replace(origin=tuple(-v for v in new.origin))
+                new = new.replace(origin=tuple(0 - v for v in new.origin))
             if Geometry.from_header(new).origin_source == "nstart":
                 raise ValueError(
                     f"an origin of zero leaves the place to NSTART, which is {new.nstart}: pass "

@@ -51,7 +51,7 @@ def test_a_sound_file_has_no_finding():
 )  # fmt: skip
 def test_extended_headers(exttyp, check):
     problem = Extended("unknown", problem="it is none")
-    found = facts(header(nsymbt=80, exttyp=exttyp, nint=1), extended=problem)
+    found = facts(header(nsymbt=80, exttyp=exttyp), extended=problem)
     assert findings(found) == {check}
     assert reading_notes(found) == ["it is none"]
 

@@ -170,6 +170,21 @@ def test_a_constant_has_the_rms_of_rounding_in_float32(tmp_path, value, size):
     assert "D03" in str(validate(path))
 
 
+@pytest.mark.parametrize(("mean", "spread"), [(1e6, 0.5), (1e4, 0.01), (3000, 0.005)])
+def test_the_rms_of_data_far_from_zero(tmp_path, mean, spread):
+    path = tmp_path / "far.mrc"
+    noise = np.random.default_rng(0).standard_normal((16, 16, 16))
+    mrcfile.write(path, (mean + spread * noise).astype("f4"))
+    assert ask_mrcfile(path)[0]
+    assert validate(path, "mrcfile")
+    assert "D03" not in str(validate(path))
+    with mrcfile.open(path, "r+") as mrc:
+        mrc.header.rms *= 1.5
+    assert not ask_mrcfile(path)[0]
+    assert not validate(path, "mrcfile")
+    assert "D03" in str(validate(path))
+
+
 @pytest.mark.parametrize("order", "<>")
 def test_a_stamp_that_lies_is_a_problem(tmp_path, order):
     stamp = {"<": b"\x11\x11\0\0", ">": b"\x44\x44\0\0"}[order]

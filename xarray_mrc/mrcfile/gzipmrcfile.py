@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from gzip import BadGzipFile
-from typing import TextIO
 
 from xarray_mrc.mrcfile.compressed import CompressedMrcFile
 
@@ -32,22 +31,3 @@ class GzipMrcFile(CompressedMrcFile):
     def _refuse(self, head: bytes) -> OSError:
         """Make the error for a file that is not compressed so."""
         return BadGzipFile(f"Not a gzipped file ({head[:2]!r})")
-
-    def validate(self, print_file: TextIO | None = None) -> bool:
-        """Check the file, and print what is wrong; nothing may follow the compressed data.
-
-        Parameters
-        ----------
-        print_file : text stream, optional
-            Where to; by default the standard output.
-
-        Returns
-        -------
-        bool
-            Whether nothing is.
-        """
-        is_valid = super().validate(print_file)
-        garbage = self._iostream.source.surplus
-        if garbage:
-            print(f"The last {garbage} bytes of the file are no gzip data", file=print_file)
-        return is_valid and not garbage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TextIO, TypeVar
 
@@ -419,8 +420,9 @@ def check_dimensions(shape: tuple[int, ...]) -> None:
 def three_of(value: Any, kind: type[T]) -> tuple[T, ...]:
     """Give what was set for x, y, z: a number for all, three of them, or a record."""
     if isinstance(value, np.ndarray | np.generic):
-        value = value.item() if value.size == 1 else value.tolist()
-    return tuple(map(kind, value if np.ndim(value) else [value] * 3))
+        value = value.item() if value.size == 1 else value.ravel().tolist()
+    three = value if isinstance(value, Iterable) and not isinstance(value, str) else [value] * 3
+    return tuple(map(kind, three))
 
 
 def stats_of(data: NDArray[Any]) -> dict[str, float]:

@@ -151,6 +151,11 @@ class MeasuringPackedFile(MeasuringFile, CompressedMrcFile):
 class MeasuringGzipFile(MeasuringPackedFile, GzipMrcFile):
     """The same within gzip."""
 
+    def _warn_of_garbage(self) -> None:
+        """Refuse stored bytes behind the end, which mrcfile does in gzip only."""
+        if garbage := self._iostream.source.surplus:
+            raise DamagedFileError(f"the last {garbage} bytes of the file are no gzip data")
+
 
 class MeasuringBzip2File(MeasuringPackedFile, Bzip2MrcFile):
     """The same within bzip2."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_mrc.codec.checks.base import ENDIAN, EXTENDED_TYPES
+from xarray_mrc.codec.checks.content import rounding_of
 from xarray_mrc.codec.header import STAMP_ORDERS, Header, stamp_order
 from xarray_mrc.codec.labels import label_slots
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS
@@ -26,8 +27,6 @@ MRCFILE_MODES = (0, 1, 2, 4, 6, 12)
 MODES_IN_FLOAT32 = (2, 4)
 INTEGER_MODES = (0, 1, 6)
 RTOL, ATOL = 0.01, 1e-8  # those of numpy.isclose as mrcfile calls it
-# What rounding leaves of an RMS that mrcfile computes in float32, as a part of the densities.
-NOISE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +214,7 @@ def rms(held: Held) -> Iterator[str]:
     found, noise = (held.data.rms if held.data else 0), 0.0
     if held.header.mode in MODES_IN_FLOAT32 and abs(found) < float(np.finfo(np.float32).max):
         found = float(np.float32(found))
-        noise = NOISE * max(abs(held.data.low), abs(held.data.high)) if held.data else 0.0
+        noise = rounding_of(found, held.data.low, held.data.high) if held.data else 0.0
     if not is_close(found, stated, noise):
         yield inaccurate("RMS deviation", found, stated)
 
