@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import struct
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, overload
 
 from xarray_mrc.codec.decimals import Triple, voxel_size
 from xarray_mrc.codec.labels import decode_labels
@@ -71,8 +71,9 @@ class Field(Generic[T]):
     def __get__(self, header: Header | None, owner: type) -> Field[T] | T:
         if header is None:
             return self
-        found = self.layouts[header.byteorder].unpack_from(header.raw, self.offset)
-        return cast("T", found if self.count > 1 else found[0])
+        found: Any = self.layouts[header.byteorder].unpack_from(header.raw, self.offset)
+        value: T = found if self.count > 1 else found[0]
+        return value
 
     def pack_into(self, buffer: bytearray, byteorder: ByteOrder, value: Any) -> None:
         """Write a value at the field's place; `struct.error` or OverflowError if it can't fit."""
