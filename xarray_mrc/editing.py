@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-import numpy as np
-
 from xarray_mrc.codec import checks
 from xarray_mrc.codec.checks import CHECKS, Facts
 from xarray_mrc.codec.decimals import shortest
@@ -24,6 +22,7 @@ from xarray_mrc.codec.header import (
 from xarray_mrc.codec.labels import encode_labels, split_labels
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Kind, Layout
 from xarray_mrc.errors import MrcChangedError, MrcError
+from xarray_mrc.packing import copy_file
 from xarray_mrc.placing import VoxelSize, sizes_given
 from xarray_mrc.planning import CRYSTALS
 from xarray_mrc.reader import decode_header, named, read_on, suffix_of
@@ -42,7 +41,6 @@ ALIASES = ("creatid", "scale_top")
 # Of a file that is found so a warning will do: angles that make no cell, an unknown space group, a
 # grid point far off, data that do not fill the file.
 NEVER_MEANT = ("H10", "H13", "H18", "S03")
-COPIED = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,20 +310,6 @@ def pack_anew(source: CompressedSource, target: str, new: Header) -> None:
     """Write a compressed file anew with another header, in one pass and bounded memory."""
     encoder = encoder_for(source.container)
     layout = layout_of(source, new)
-    unit = layout.section_nbytes
-    step = unit * max(1, COPIED // unit)
-    with new_file(target, overwrite=True) as sink, sink.opened() as descriptor:
-        behind = np.empty(layout.offset - HEADER_SIZE, np.uint8)
-        source.readinto(HEADER_SIZE, behind)
-        head = b"".join(encoder.encode(new.raw + behind.tobytes(), layout.offset))
-        write_at(descriptor, 0, head)
-        end = len(head)
-        for start in range(layout.offset, source.size, step):
-            data = np.empty(min(step, source.size - start), np.uint8)
-            source.readinto(start, data)
-            for piece in encoder.encode_parallel(data, unit):
-                write_at(descriptor, end, piece)
-                end += len(piece)
+    with new_file(target, overwrite=True) as sink:
+        copy_file(source, layout, sink, encoder, header=new.raw, end=source.size)
         source.finish(source.size)
-        write_at(descriptor, end, encoder.end())
-        os.ftruncate(descriptor, end + len(encoder.end()))

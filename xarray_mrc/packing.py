@@ -10,7 +10,7 @@ from xarray_mrc.codec.layout import Layout
 from xarray_mrc.storage import Source
 from xarray_mrc.storage.encoders import Encoder
 from xarray_mrc.storage.protocol import Bytes
-from xarray_mrc.storage.sink import NONCE_SIZE, Sink
+from xarray_mrc.storage.sink import Sink
 
 __all__ = ["copy_file"]
 
@@ -18,7 +18,15 @@ __all__ = ["copy_file"]
 BLOCK_NBYTES = 32 * 2**20
 
 
-def copy_file(source: Source, layout: Layout, sink: Sink, encoder: Encoder | None) -> None:
+def copy_file(
+    source: Source,
+    layout: Layout,
+    sink: Sink,
+    encoder: Encoder | None,
+    *,
+    header: bytes = b"",
+    end: int | None = None,
+) -> None:
     """Write the header, extended header and data of a file to another, byte by byte.
 
     Parameters
@@ -31,21 +39,25 @@ def copy_file(source: Source, layout: Layout, sink: Sink, encoder: Encoder | Non
         The other file.
     encoder : Encoder or None
         What packs it.
+    header : bytes
+        What replaces the first bytes.
+    end : int, optional
+        Where to stop, by default behind the data.
     """
-    if encoder is None:
-        write_in_order(sink, (block for block, _ in blocks(source, layout)))
-    else:
-        write_in_order(sink, packed(blocks(source, layout), encoder))
+    parts = blocks(source, layout, header, layout.end if end is None else end)
+    sink.write_in_order(packed(parts, encoder) if encoder else (block for block, _ in parts))
 
 
-def blocks(source: Source, layout: Layout) -> Iterator[tuple[Bytes, int]]:
-    """Read a file from its first byte to the last of its data; with each block its unit."""
-    yield read(source, 0, layout.offset), layout.offset
+def blocks(source: Source, layout: Layout, header: bytes, stop: int) -> Iterator[tuple[Bytes, int]]:
+    """Read a file from its first byte on; with each block its unit."""
+    head = read(source, 0, layout.offset)
+    head[: len(header)] = np.frombuffer(header, np.uint8)
+    yield head, layout.offset
     unit = layout.section_nbytes
     step = max(1, BLOCK_NBYTES // unit) * unit if unit < BLOCK_NBYTES else BLOCK_NBYTES
     # A section that is longer than a block is cut, and the next one begins a new block anyhow.
-    for first in range(layout.offset, layout.end, max(unit, step)):
-        end = min(first + max(unit, step), layout.end)
+    for first in range(layout.offset, stop, max(unit, step)):
+        end = min(first + max(unit, step), stop)
         for start in range(first, end, step):
             yield read(source, start, min(step, end - start)), unit
 
@@ -62,17 +74,3 @@ def packed(parts: Iterable[tuple[Bytes, int]], encoder: Encoder) -> Iterator[byt
     for block, unit in parts:
         yield from encoder.encode_parallel(block, unit)
     yield encoder.end()
-
-
-def write_in_order(sink: Sink, parts: Iterable[Bytes | bytes]) -> None:
-    """Write parts one behind the other; the first bytes last, as they are the file's nonce."""
-    head, offset = b"", 0
-    for part in parts:
-        if offset < NONCE_SIZE:
-            head, part = head + bytes(part), b""
-            if len(head) < NONCE_SIZE:
-                continue
-            head, part, offset = head[:NONCE_SIZE], head[NONCE_SIZE:], NONCE_SIZE
-        sink.write(offset, part)
-        offset += len(part)
-    sink.write(0, head)

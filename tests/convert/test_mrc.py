@@ -109,7 +109,7 @@ def test_parts_of_any_length(tmp_path, lengths):
     parts = [data[end - length : end] for end, length in zip(ends, lengths, strict=True)]
     assert len(data) > NONCE_SIZE
     with new_file(str(tmp_path / "a")) as sink:
-        packing.write_in_order(sink, parts)
+        sink.write_in_order(parts)
     assert (tmp_path / "a").read_bytes() == data
 
 

@@ -6,7 +6,7 @@ import builtins
 import io
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ from xarray_mrc.mrcfile.mrcinterpreter import (
     blocks_of,
     read_fully,
 )
-from xarray_mrc.storage.sink import NONCE_SIZE, Sink, new_file
+from xarray_mrc.storage.sink import new_file
 from xarray_mrc.validator import Held
 
 __all__ = ["MrcFile"]
@@ -213,9 +213,9 @@ class MrcFile(MrcInterpreter):
     def _is_of_another_kind(self) -> bool:
         """Whether the header in the file has other lengths, or another mode or byte order."""
         self._iostream.seek(0)
-        raw: bytes = self._iostream.read(HEADER_SIZE)
-        header: bytes = self._header.tobytes()
-        return raw[:KIND_NBYTES] != header[:KIND_NBYTES]
+        there: bytes = self._iostream.read(KIND_NBYTES)
+        here: bytes = self._header.tobytes()[:KIND_NBYTES]
+        return there != here
 
     def _is_unchanged(self, first: int = 0) -> bool:
         """Whether what is here is in the file, from one of its parts on.
@@ -237,7 +237,7 @@ class MrcFile(MrcInterpreter):
     def _replace(self) -> None:
         """Make the file anew, with what of the old one stays, and put it in the old one's place."""
         with new_file(self._path, nbytes=self._least_nbytes(), overwrite=True) as sink:
-            write_through(sink, self._pieces())
+            sink.write_in_order(self._pieces())
         self._is_placeholder = False
         self._close_file()
         self._open_file(self._path)
@@ -268,15 +268,3 @@ class MrcFile(MrcInterpreter):
             expected = HEADER_SIZE + self._extended_header.nbytes + self._data.nbytes
         size = self._get_file_size() if self._extent is not None else 0  # not there yet
         return replace(super()._held(), size=size, expected=expected)
-
-
-def write_through(sink: Sink, pieces: Iterable[Bytes | bytes]) -> None:
-    """Write pieces one behind the other; the first bytes, which mark the file until then, last."""
-    held, offset = b"", 0
-    for piece in pieces:
-        view = memoryview(piece)  # type: ignore[arg-type] # numpy 2.0 does not say so
-        missing = NONCE_SIZE - len(held)
-        held += bytes(view[:missing])
-        sink.write(offset + len(view[:missing]), view[missing:])
-        offset += len(view)
-    sink.write(0, held)

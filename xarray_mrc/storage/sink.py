@@ -82,6 +82,30 @@ class Sink:
             for offset, data in bands:
                 begin_sync(descriptor, offset, write_at(descriptor, offset, data))
 
+    def write_in_order(self, pieces: Iterable[Bytes | bytes]) -> None:
+        """Write a whole file from its first byte on; what lies where the nonce is comes last.
+
+        Parameters
+        ----------
+        pieces : iterable of ndarray of uint8 or bytes
+            The bytes, one piece behind the other.
+
+        Raises
+        ------
+        MrcError, OSError
+            As of `write`.
+        """
+        held, offset = b"", 0
+        with self.opened() as descriptor:
+            for piece in pieces:
+                view = memoryview(piece)  # type: ignore[arg-type] # numpy 2.0 does not say so
+                rest = view[NONCE_SIZE - len(held) :]
+                held += bytes(view[: NONCE_SIZE - len(held)])
+                start = offset + len(view) - len(rest)
+                begin_sync(descriptor, start, write_at(descriptor, start, rest))
+                offset += len(view)
+            write_at(descriptor, 0, held)
+
     def sync(self) -> None:
         """Wait until all that was written is on the disk."""
         with self.opened() as descriptor:
