@@ -6,10 +6,12 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from xarray_mrc.checking.measuring import statistics
+from xarray_mrc.checking.report import Report
+from xarray_mrc.checking.validator import validate
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.statistics import Statistics
-from xarray_mrc.convert import convert
-from xarray_mrc.editing import HeaderDifference, edit_header
+from xarray_mrc.conversion.dispatch import convert
 from xarray_mrc.errors import (
     MrcChangedError,
     MrcError,
@@ -19,12 +21,10 @@ from xarray_mrc.errors import (
     MrcTruncatedError,
     MrcWarning,
 )
-from xarray_mrc.measuring import statistics
 from xarray_mrc.opening import open_mrc
-from xarray_mrc.reader import read_header
-from xarray_mrc.report import Report
-from xarray_mrc.validator import validate
-from xarray_mrc.writer import to_mrc
+from xarray_mrc.reading.open_file import read_header
+from xarray_mrc.writing.header_edit import HeaderDifference, edit_header
+from xarray_mrc.writing.writer import to_mrc
 
 try:
     __version__ = version("xarray-mrc")

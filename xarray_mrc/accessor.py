@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from xarray_mrc.checking.report import Report
+from xarray_mrc.checking.validator import validate
 from xarray_mrc.codec.header import Header
-from xarray_mrc.dataset import kind_of, voxel_size_of
-from xarray_mrc.reader import read_header
-from xarray_mrc.report import Report
-from xarray_mrc.validator import validate
-from xarray_mrc.writer import to_mrc
+from xarray_mrc.dataset.from_file import kind_of, voxel_size_of
+from xarray_mrc.reading.open_file import read_header
+from xarray_mrc.writing.writer import to_mrc
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed

@@ -13,10 +13,10 @@ from xarray.backends import BackendEntrypoint
 import xarray_mrc.accessor  # noqa: F401  registers ds.mrc, so that it is there after an open
 from xarray_mrc.codec.geometry import Origin
 from xarray_mrc.codec.layout import Kind
-from xarray_mrc.dataset import Coords, build
+from xarray_mrc.dataset.from_file import Coords, build
 from xarray_mrc.errors import MrcError
-from xarray_mrc.reader import ExtendedHeader, decode_header, open_file, suffix_of
-from xarray_mrc.sidecar import Sidecar
+from xarray_mrc.reading.open_file import ExtendedHeader, decode_header, open_file, suffix_of
+from xarray_mrc.reading.sidecar import Sidecar
 from xarray_mrc.storage import open_head
 from xarray_mrc.storage.source import MemMap, Openable
 

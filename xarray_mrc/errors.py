@@ -4,6 +4,9 @@ Every message says what was found, what was expected and what to do. All errors 
 content of a file are `MrcError`; what the operating system refuses stays an `OSError`.
 """
 
+import sys
+import warnings
+
 __all__ = [
     "MrcChangedError",
     "MrcError",
@@ -12,6 +15,7 @@ __all__ = [
     "MrcModeError",
     "MrcTruncatedError",
     "MrcWarning",
+    "warn",
 ]
 
 
@@ -41,3 +45,15 @@ class MrcChangedError(MrcError):
 
 class MrcWarning(RuntimeWarning):
     """The file was read, but something in it changed how; one warning a file."""
+
+
+# Frames of these packages are passed over, so that a warning points at the user's own line.
+SKIPPED_PACKAGES = ("xarray_mrc", "xarray")
+
+
+def warn(message: str) -> None:
+    """Issue an `MrcWarning` that points at the line of the user that led here."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in SKIPPED_PACKAGES:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, MrcWarning, stacklevel=level - 1)

@@ -1,4 +1,4 @@
-"""The checks of facts that no file need be laid down for; tests/validation has one for each."""
+"""The checks of facts that no file need be laid down for; tests/checking has one for each."""
 
 import math
 

@@ -29,9 +29,10 @@ from hypothesis import strategies as st
 from programs import PEAK_MEMORY, run_program
 
 from xarray_mrc.errors import MrcChangedError, MrcError, MrcTruncatedError, MrcWarning
-from xarray_mrc.storage import compressed, decoders
-from xarray_mrc.storage.compressed import CompressedSource
-from xarray_mrc.storage.decoders import container_of
+from xarray_mrc.storage.compressed import decoders
+from xarray_mrc.storage.compressed import source as compressed
+from xarray_mrc.storage.compressed.decoders import container_of
+from xarray_mrc.storage.compressed.source import CompressedSource
 from xarray_mrc.storage.fileobject import FileObjectSource
 from xarray_mrc.storage.local import LocalSource
 from xarray_mrc.storage.memory import MemorySource
@@ -541,7 +542,7 @@ def test_fork_while_another_thread_takes_a_cursor(box: Box) -> None:
 BOMB = """
 import sys
 import numpy as np
-from xarray_mrc.storage.compressed import CompressedSource
+from xarray_mrc.storage.compressed.source import CompressedSource
 from xarray_mrc.storage.local import LocalSource
 
 path, container, library, size = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
@@ -596,7 +597,7 @@ def test_decoys_are_plain() -> None:
 
 def test_compression_libraries_are_imported_when_needed() -> None:
     program = (
-        "import sys, xarray_mrc.storage.compressed; "
+        "import sys, xarray_mrc.storage.compressed.source; "
         "print({name.split('.')[0] for name in sys.modules} & {'isal', 'backports', 'compression'})"
     )
     assert run_program(program).strip() == "set()"

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from mrcbytes import lay
 
 import xarray_mrc
-from xarray_mrc.storage import encoders
-from xarray_mrc.storage.encoders import encoder_for
+from xarray_mrc.storage.compressed import encoders
+from xarray_mrc.storage.compressed.encoders import encoder_for
 
 if sys.version_info >= (3, 14):
     from compression import zstd

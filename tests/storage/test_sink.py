@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from xarray_mrc.errors import MrcError
-from xarray_mrc.storage.pieces import write_piece
+from xarray_mrc.storage.compressed.members import write_piece
 from xarray_mrc.storage.sink import NONCE_SIZE, new_file
 
 CONTENT = bytes(range(256)) * 8

@@ -13,9 +13,10 @@ import xarray as xr
 from mrcbytes import FORMS, KINDS, lay
 from xarray.testing import assert_identical
 
-from xarray_mrc import blocks, open_mrc, to_mrc, writer
+from xarray_mrc import open_mrc, to_mrc
 from xarray_mrc.storage import sink as sinks
-from xarray_mrc.storage.pieces import plain_file
+from xarray_mrc.storage.compressed.members import plain_file
+from xarray_mrc.writing import blocks, writer
 
 
 def watched(monkeypatch, module, name):

@@ -19,7 +19,7 @@ from writers import die_once, ramp
 from xarray_mrc import open_mrc, read_header, statistics, to_mrc
 from xarray_mrc.errors import MrcError
 
-PROGRAM = str(Path(__file__).parent.with_name("writers.py"))
+PROGRAM = str(Path(__file__).parents[1] / "helpers" / "writers.py")
 
 
 def start(*arguments):

@@ -18,7 +18,7 @@ from xarray_mrc.mrcfile.gzipmrcfile import GzipMrcFile
 from xarray_mrc.mrcfile.mrcfile import MrcFile
 from xarray_mrc.mrcfile.mrcmemmap import MrcMemmap
 from xarray_mrc.mrcfile.mrcobject import check_dimensions, check_lengths
-from xarray_mrc.storage.decoders import container_of
+from xarray_mrc.storage.compressed.decoders import container_of
 
 __all__ = ["mmap", "new", "new_mmap", "open", "open_async", "read", "write"]
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xarray_mrc.checking.validator import Held
 from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.errors import MrcChangedError
 from xarray_mrc.mrcfile.mrcinterpreter import (
@@ -24,7 +25,6 @@ from xarray_mrc.mrcfile.mrcinterpreter import (
     read_fully,
 )
 from xarray_mrc.storage.sink import new_file
-from xarray_mrc.validator import Held
 
 __all__ = ["MrcFile"]
 

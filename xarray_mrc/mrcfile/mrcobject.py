@@ -11,6 +11,7 @@ from typing import Any, TextIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from xarray_mrc.checking.validator import Held, Plain, mrcfile_problems
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.labels import LABEL_COUNT, LABEL_SIZE
 from xarray_mrc.codec.statistics import UNKNOWN
@@ -26,7 +27,6 @@ from xarray_mrc.mrcfile.dtypes import (
     VOXEL_SIZE_DTYPE,
     get_ext_header_dtype,
 )
-from xarray_mrc.validator import Held, Plain, mrcfile_problems
 
 __all__ = ["MrcObject"]
 

@@ -11,13 +11,13 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from xarray_mrc.checking.validator import Plain
 from xarray_mrc.mrcfile import load_functions, utils
 from xarray_mrc.mrcfile.bzip2mrcfile import Bzip2MrcFile
 from xarray_mrc.mrcfile.compressed import CompressedMrcFile, DamagedFileError
 from xarray_mrc.mrcfile.gzipmrcfile import GzipMrcFile
 from xarray_mrc.mrcfile.mrcfile import MrcFile
 from xarray_mrc.mrcfile.mrcinterpreter import BLOCK, read_fully
-from xarray_mrc.validator import Plain
 
 __all__ = ["main", "validate", "validate_all"]
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.errors import MrcError
-from xarray_mrc.storage.compressed import CompressedSource
-from xarray_mrc.storage.decoders import container_of
+from xarray_mrc.storage.compressed.decoders import container_of
+from xarray_mrc.storage.compressed.source import CompressedSource
 from xarray_mrc.storage.fileobject import FileObjectSource
 from xarray_mrc.storage.local import LocalSource
 from xarray_mrc.storage.memory import MemorySource

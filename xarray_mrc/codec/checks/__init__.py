@@ -5,13 +5,11 @@ its one warning. `docs/validation.md` shows the table.
 """
 
 from xarray_mrc.codec.checks.base import Check, Facts, Severity
-from xarray_mrc.codec.checks.mrcfile import Held, Plain, mrcfile_problems
 from xarray_mrc.codec.checks.table import (
     CHECKS,
     PROFILES,
     findings,
     fixes,
-    mrcfile_findings,
     reading_notes,
     severity_of,
 )
@@ -21,13 +19,9 @@ __all__ = [
     "PROFILES",
     "Check",
     "Facts",
-    "Held",
-    "Plain",
     "Severity",
     "findings",
     "fixes",
-    "mrcfile_findings",
-    "mrcfile_problems",
     "reading_notes",
     "severity_of",
 ]

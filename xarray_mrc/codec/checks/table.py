@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from xarray_mrc.codec.checks.base import ERROR, Check, Facts, Severity
+from xarray_mrc.codec.checks.base import Check, Facts, Severity
 from xarray_mrc.codec.checks.content import CONTENT_CHECKS
 from xarray_mrc.codec.checks.fields import FIELD_CHECKS
-from xarray_mrc.codec.checks.mrcfile import MRCFILE, Held, texts
 from xarray_mrc.codec.checks.profiles import PROFILE_CHECKS, WEIGHTS
 from xarray_mrc.codec.geometry import (
     axis_order,
@@ -28,7 +27,6 @@ __all__ = [
     "PROFILES",
     "findings",
     "fixes",
-    "mrcfile_findings",
     "reading_notes",
     "severity_of",
 ]
@@ -36,9 +34,7 @@ __all__ = [
 CHECKS: tuple[Check, ...] = FIELD_CHECKS + CONTENT_CHECKS + PROFILE_CHECKS
 # What can be said of a file that has no header.
 BARE = ("H43", "H01", "C01", "C02", "C03")
-PROFILES = ("mrc2014", *WEIGHTS, "mrcfile")
-# Where mrcfile has no text, but fails with an exception.
-MRCFILE_FAILS = ("H01", "C02", "C03")
+PROFILES = ("mrc2014", *WEIGHTS)
 
 
 def severity_of(check: Check, profile: str) -> Severity | None:
@@ -61,8 +57,6 @@ def severity_of(check: Check, profile: str) -> Severity | None:
     >>> severity_of(row, "mrc2014"), severity_of(row, "cryoet-portal")
     ('warning', 'error')
     """
-    if profile == "mrcfile":
-        return ERROR if check.id in MRCFILE or check.id in MRCFILE_FAILS else None
     return WEIGHTS.get(profile, {}).get(check.id, check.severity)
 
 
@@ -74,7 +68,7 @@ def findings(facts: Facts, profile: str = "mrc2014") -> Iterator[tuple[Check, Se
     facts : Facts
         What is known of the file.
     profile : str
-        One of `PROFILES`, but for "mrcfile", which `mrcfile_findings` runs.
+        One of `PROFILES`.
 
     Yields
     ------
@@ -91,25 +85,6 @@ def findings(facts: Facts, profile: str = "mrc2014") -> Iterator[tuple[Check, Se
         severity = severity_of(check, profile)
         if severity and (has_header or check.id in BARE) and (text := check.test(facts)):
             yield check, severity, text
-
-
-def mrcfile_findings(facts: Facts, held: Held | None) -> Iterator[tuple[Check, Severity, str]]:
-    """Run the checks of the profile "mrcfile", as `findings` does; what is said is mrcfile's text.
-
-    Parameters
-    ----------
-    facts : Facts
-        What is known of the file.
-    held : Held or None
-        What mrcfile would hold of it; None if it has no header.
-    """
-    by_id = {check.id: check for check in CHECKS}
-    for failure in MRCFILE_FAILS:
-        if text := by_id[failure].test(facts):
-            yield by_id[failure], ERROR, text
-    if held is not None:
-        for id_, text in texts(held):
-            yield by_id[id_], ERROR, text
 
 
 def reading_notes(facts: Facts) -> list[str]:

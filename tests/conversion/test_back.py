@@ -1,0 +1,182 @@
+"""From Zarr back to MRC: what was read is there again, whichever way it went."""
+
+from __future__ import annotations
+
+import os
+import struct
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from mrcbytes import KINDS, lay
+from xarray.testing import assert_identical
+
+from xarray_mrc import MrcWarning, convert, read_header
+from xarray_mrc.conversion import grid as grids
+from xarray_mrc.conversion import zarr as groups
+
+LABELS = (b"made by hand", b"and described")
+# What a header says of the specimen and of the sampling; dims, mode and statistics follow the data.
+FACTS = (
+    "n", "m", "cella", "cellb", "ispg", "mode", "origin", "nstart", "voxel_size",
+)  # fmt: skip
+
+
+FORMS_OF_NUMPY = ("int8", "int16", "uint16", "float16", "float32", "complex64", "rgb")
+
+
+def open_file(path, **options):
+    return xr.open_dataset(path, engine="mrc", **options)
+
+
+def assert_back(found, path):
+    """Assert that one file says what another says, apart from the label of who wrote it."""
+    expected, back = open_file(path), open_file(found)
+    labels = back["data"].attrs["mrc_labels"].split("\n")
+    assert len(labels) == len(LABELS) + 1
+    back["data"].attrs["mrc_labels"] = "\n".join(labels[:-1])
+    assert_identical(back.load(), expected.load())
+    assert back["data"].values.tobytes() == expected["data"].values.tobytes()
+    ours, theirs = read_header(found), read_header(path)
+    assert [getattr(ours, name) for name in FACTS] == [getattr(theirs, name) for name in FACTS]
+
+
+def laid_for(form, kind):
+    # Images say nothing of a place along z, nor of a distance.
+    sections, deep = {"image": (1, 0), "image_stack": (3, 0)}.get(kind, (7, 5))
+    voxel = ("1.35", "2.5", "0.875" if deep else "1.35")
+    return lay(
+        form, kind, labels=LABELS, lengths=(6, 5, sections), voxel=voxel, nstart=(3, -2, deep)
+    )
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("way", ["convert", "methods"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", FORMS_OF_NUMPY)
+def test_there_and_back(tmp_path, form, kind, way, zarr_format):
+    path, group, back = tmp_path / "a.mrc", tmp_path / "a.zarr", tmp_path / "b.mrc"
+    path.write_bytes(laid_for(form, kind).raw)
+    if way == "convert":
+        convert(path, group, zarr_format=zarr_format)
+        convert(group, back)
+    else:
+        open_file(path).to_zarr(group, zarr_format=zarr_format, consolidated=True)
+        xr.open_zarr(group).mrc.to_mrc(back)
+    assert_back(back, path)
+
+
+def fei_records(count):
+    records = bytearray(768 * count)
+    for i in range(count):
+        struct.pack_into("<iiI", records, 768 * i, 768, 0, 1 << 7 | 1 << 22)
+        struct.pack_into("<d", records, 768 * i + 100, 3.0 * i - 3)
+        struct.pack_into("<d", records, 768 * i + 220, -4e-6)
+    return bytes(records)
+
+
+@pytest.mark.parametrize("name", ["b.mrc", "b.mrc.gz"])
+def test_options_of_reading(tmp_path, name):
+    # The extended header comes along, though its bytes are no part of a dataset.
+    laid = lay(
+        "uint8", "image_stack", lengths=(5, 4, 3), extended=fei_records(3), exttyp=b"FEI1",
+        labels=LABELS, voxel=("1.35", "1.35", "1.35"),
+    )  # fmt: skip
+    (tmp_path / "a.mrc").write_bytes(laid.raw)
+    convert(tmp_path / "a.mrc", tmp_path / name, signed=True)
+    found = open_file(tmp_path / name)
+    expected = open_file(tmp_path / "a.mrc", signed=True)
+    assert found["data"].dtype == np.int8
+    np.testing.assert_array_equal(found["data"], expected["data"])
+    assert found["tilt_angle"].values.tolist() == [-3, 0, 3]
+
+
+def test_options_of_reading_what_is_no_path(tmp_path):
+    laid = lay(
+        "int8", "image_stack", lengths=(5, 4, 3), extended=fei_records(3), exttyp=b"FEI1",
+        labels=LABELS,
+    )  # fmt: skip
+    (tmp_path / "a.mrc").write_bytes(laid.raw)
+    with (tmp_path / "a.mrc").open("rb") as file:
+        for src in (laid.raw, file):
+            convert(src, tmp_path / "b.mrc", kind="image_stack", overwrite=True)
+            raw = (tmp_path / "b.mrc").read_bytes()
+            assert raw[1024:] == laid.raw[1024:]
+            assert open_file(tmp_path / "b.mrc")["tilt_angle"].values.tolist() == [-3, 0, 3]
+
+
+def test_what_is_cut_off(tmp_path):
+    laid = lay("int16", "image_stack", lengths=(5, 4, 3), extended=b" " * 80, exttyp=b"MRCO")
+    (tmp_path / "a.mrc").write_bytes(laid.raw[:-2])
+    with pytest.warns(MrcWarning, match="cut off"):
+        convert(tmp_path / "a.mrc", tmp_path / "b.mrc", truncated="sections")
+    assert (tmp_path / "b.mrc").read_bytes()[1024:] == laid.raw[1024:-40]
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_blocks_are_bounded(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(grids, "REGION_NBYTES", 100_000)
+    laid = lay("int16", lengths=(70, 66, 65), labels=LABELS)
+    (tmp_path / "a.mrc").write_bytes(laid.raw)
+    convert(tmp_path / "a.mrc", tmp_path / "a.zarr", chunks={"z": 16, "y": 32, "x": 32})
+    chunks = groups.open_group(str(tmp_path / "a.zarr")).chunks
+    assert np.prod([axis[0] for axis in chunks]) * 2 <= 100_000
+    assert [len(axis) for axis in chunks] == [5, 3, 1]
+    assert all(stop <= start for axis in chunks for start, stop in pairwise(axis))
+    convert(tmp_path / "a.zarr", tmp_path / f"b.mrc{suffix}")
+    assert_back(tmp_path / f"b.mrc{suffix}", tmp_path / "a.mrc")
+
+
+def test_a_number_that_means_missing_is_named(tmp_path):
+    # zarr-python gives arrays of format 2 the fill value 0, which xarray reads as missing.
+    values = np.arange(24, dtype="i2").reshape(2, 3, 4)
+    dataset = xr.Dataset({"data": (("z", "y", "x"), values)})
+    dataset.to_zarr(
+        tmp_path / "a.zarr", zarr_format=2, encoding={"data": {"_FillValue": 0}}, consolidated=True
+    )
+    with pytest.warns(MrcWarning, match="fill value 0 of 'data'"):
+        convert(tmp_path / "a.zarr", tmp_path / "a.mrc")
+    wanted = np.where(values == 0, np.float32("nan"), values)
+    np.testing.assert_array_equal(open_file(tmp_path / "a.mrc")["data"], wanted)
+
+
+def test_a_group_of_another(tmp_path):
+    # Without shards or attributes, and with a variable of another name.
+    values = np.arange(24, dtype="i2").reshape(2, 3, 4)
+    dataset = xr.Dataset({"density": (("z", "y", "x"), values)})
+    dataset.to_zarr(tmp_path / "a.zarr", zarr_format=2, consolidated=False)
+    convert(tmp_path / "a.zarr", tmp_path / "a.mrc")
+    assert open_file(tmp_path / "a.mrc")["data"].values.tobytes() == values.tobytes()
+
+
+def test_other_variables_are_left_alone(tmp_path):
+    # They have chunks and missing values of their own.
+    values = np.arange(24, dtype="i2").reshape(2, 3, 4)
+    dataset = xr.Dataset(
+        {"data": (("z", "y", "x"), values), "mask": (("z", "y", "x"), values), "day": 3.5},
+        {"name": ("z", np.array(["first", "second"], object))},
+    )
+    encoding = {"data": {"chunks": (2, 3, 2)}, "mask": {"chunks": (1, 1, 1), "_FillValue": 3}}
+    dataset.to_zarr(tmp_path / "a.zarr", encoding=encoding, consolidated=False)
+    assert groups.open_group(str(tmp_path / "a.zarr")).chunks == ((2,), (3,), (4,))
+    convert(tmp_path / "a.zarr", tmp_path / "a.mrc.gz")
+    assert open_file(tmp_path / "a.mrc.gz")["data"].values.tobytes() == values.tobytes()
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("names", [None, ("z", "y", "x")])
+def test_a_group_that_is_no_dataset(tmp_path, names, zarr_format):
+    # As in OME-Zarr, whose levels have different sizes.
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=zarr_format)
+    for level in range(2):
+        values = np.zeros((4 >> level,) * 3, "f4")
+        array = group.create_array(
+            str(level), data=values, dimension_names=names if zarr_format == 3 else None
+        )
+        if names and zarr_format == 2:
+            array.attrs["_ARRAY_DIMENSIONS"] = names
+    with pytest.raises(ValueError, match=r"a\.zarr: a Zarr group .* no dataset .* call to_mrc"):
+        convert(tmp_path / "a.zarr", tmp_path / "a.mrc")
+    assert os.listdir(tmp_path) == ["a.zarr"]

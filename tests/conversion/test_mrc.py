@@ -1,0 +1,120 @@
+"""One MRC file as another: the same bytes, in another container."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import os
+import sys
+
+import numpy as np
+import pytest
+from mrcbytes import FORMS, KINDS, lay
+
+from xarray_mrc import MrcError, MrcWarning, convert
+from xarray_mrc.storage.sink import NONCE_SIZE, new_file
+from xarray_mrc.writing import copy_file as packing
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+UNPACK = {
+    "": bytes, ".gz": gzip.decompress, ".bz2": bz2.decompress, ".zst": zstd.decompress,
+}  # fmt: skip
+LAID = lay("int16", lengths=(70, 66, 30), extended=b"what it says".ljust(160))
+
+
+@pytest.mark.parametrize("into", UNPACK)
+@pytest.mark.parametrize("out_of", UNPACK)
+def test_any_container_into_any(tmp_path, out_of, into):
+    plain = tmp_path / "a.mrc"
+    first, second = tmp_path / f"b.mrc{out_of}", tmp_path / f"c.mrc{into}"
+    plain.write_bytes(LAID.raw)
+    convert(plain, first)
+    convert(first, second)
+    assert UNPACK[out_of](first.read_bytes()) == LAID.raw
+    assert UNPACK[into](second.read_bytes()) == LAID.raw
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", FORMS.values(), ids=str)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_every_form(tmp_path, form, kind, order):
+    raw = lay(form, kind, order=order).raw
+    convert(raw, tmp_path / "a.mrc.gz")
+    assert gzip.decompress((tmp_path / "a.mrc.gz").read_bytes()) == raw
+
+
+@pytest.mark.parametrize("block", [1, 100, 9240, 9241, 20_000, 10**9])
+def test_blocks_of_any_size(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(packing, "BLOCK_NBYTES", block)
+    raw = LAID.raw if block > 100 else lay("int16", lengths=(7, 6, 3)).raw
+    for suffix in ("", ".zst"):
+        path = tmp_path / f"a.mrc{suffix}"
+        convert(raw, path)
+        assert UNPACK[suffix](path.read_bytes()) == raw
+
+
+def test_compression(tmp_path):
+    (tmp_path / "a.mrc").write_bytes(LAID.raw)
+    convert(tmp_path / "a.mrc", tmp_path / "b.map", compression="zstd")
+    assert zstd.decompress((tmp_path / "b.map").read_bytes()) == LAID.raw
+    convert(tmp_path / "b.map", tmp_path / "c.mrc.gz", compression=None)
+    assert (tmp_path / "c.mrc.gz").read_bytes() == LAID.raw
+    for name in ("d.mrc.xz", "d.mrc"):
+        with pytest.raises(ValueError, match="expected one of 'gzip'"):
+            convert(tmp_path / "a.mrc", tmp_path / name, compression="xz")
+    assert not (tmp_path / "d.mrc").exists()
+
+
+def test_onto_itself(tmp_path):
+    path = tmp_path / "a.mrc.gz"
+    path.write_bytes(gzip.compress(LAID.raw))
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        convert(path, path)
+    convert(path, path, overwrite=True)
+    assert gzip.decompress(path.read_bytes()) == LAID.raw
+    assert path.read_bytes()[12:14] == b"BC"
+    assert os.listdir(tmp_path) == ["a.mrc.gz"]
+
+
+@pytest.mark.parametrize("damage", ["cut off", "wrong checksum", "no MRC file"])
+def test_what_is_damaged_is_not_repacked(tmp_path, damage):
+    raw = gzip.compress(LAID.raw if damage != "no MRC file" else b"a letter" * 1000)
+    if damage == "cut off":
+        raw = raw[:-1000]
+    elif damage == "wrong checksum":
+        raw = raw[:-8] + bytes(4) + raw[-4:]
+    (tmp_path / "a.mrc.gz").write_bytes(raw)
+    (tmp_path / "b.mrc").write_bytes(b"old")
+    with pytest.raises(MrcError):
+        convert(tmp_path / "a.mrc.gz", tmp_path / "b.mrc", overwrite=True)
+    assert (tmp_path / "b.mrc").read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == ["a.mrc.gz", "b.mrc"]
+
+
+def test_what_lies_behind_the_data_is_said(tmp_path):
+    with pytest.warns(MrcWarning, match="12 bytes more"):
+        convert(LAID.raw + b"and the rest", tmp_path / "a.mrc")
+    assert (tmp_path / "a.mrc").read_bytes() == LAID.raw
+
+
+@pytest.mark.parametrize(
+    "lengths", [[200], [1] * 200, [31, 1, 168], [10, 22, 168], [0, 33, 0, 167]]
+)
+def test_parts_of_any_length(tmp_path, lengths):
+    data = np.random.default_rng(0).bytes(200)
+    ends = np.cumsum(lengths).tolist()
+    parts = [data[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+    assert len(data) > NONCE_SIZE
+    with new_file(str(tmp_path / "a")) as sink:
+        sink.write_in_order(parts)
+    assert (tmp_path / "a").read_bytes() == data
+
+
+@pytest.mark.parametrize("argument", [{"chunks": {"z": 2}}, {"shards": None}, {"zarr_format": 2}])
+def test_what_is_for_groups(tmp_path, argument):
+    with pytest.raises(ValueError, match="they are for Zarr groups"):
+        convert(LAID.raw, tmp_path / "a.mrc", **argument)

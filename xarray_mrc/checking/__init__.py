@@ -1,0 +1,1 @@
+"""Stage: checking. Validation, statistics, and mrcfile's own rules."""

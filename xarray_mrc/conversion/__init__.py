@@ -1,0 +1,1 @@
+"""Conversion between MRC and Zarr, and between containers of MRC."""

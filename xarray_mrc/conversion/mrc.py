@@ -1,0 +1,43 @@
+"""One MRC file as another: the same bytes in another container."""
+
+from __future__ import annotations
+
+from xarray_mrc.reading.open_file import open_file
+from xarray_mrc.storage.sink import new_file
+from xarray_mrc.storage.source import Openable
+from xarray_mrc.writing.copy_file import copy_file
+from xarray_mrc.writing.writer import Compression, encoder_of
+
+__all__ = ["repack"]
+
+
+def repack(
+    src: Openable, path: str, *, compression: Compression = "infer", overwrite: bool = False
+) -> None:
+    """Write the header, extended header and data of a file to another, byte by byte.
+
+    Parameters
+    ----------
+    src : str, os.PathLike, bytes, memoryview or binary file object
+        An MRC file, in any container.
+    path : str
+        Where the new one will be.
+    compression : {"infer", "gzip", "bzip2", "zstd", None}
+        Its container; None for a plain file, "infer" for what the suffix says.
+    overwrite : bool
+        Whether a file that is there may be replaced, even by `src` itself.
+
+    Raises
+    ------
+    OSError
+        A file can't be read or written, or is there and may not be replaced.
+    MrcError
+        `src` is no MRC file, or its data can't be read faithfully.
+    """
+    opened = open_file(src, extended="none", sidecar=False)
+    source, layout = opened.array.source, opened.array.layout
+    encoder = encoder_of(compression, path)
+    nbytes = 0 if encoder else layout.end
+    with new_file(path, nbytes=nbytes, overwrite=overwrite) as sink:
+        copy_file(source, layout, sink, encoder)
+        source.finish(layout.end)

@@ -1,0 +1,1 @@
+"""Stage: dataset. File to xarray Dataset and back. Imports no dask."""

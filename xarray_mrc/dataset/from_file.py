@@ -1,0 +1,248 @@
+"""(Header, Layout, array) to Dataset: names, coordinates, attributes and encoding."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from xarray_mrc.codec.decimals import DECIMALS, shortest
+from xarray_mrc.codec.extended import Extended
+from xarray_mrc.codec.geometry import RIGHT_ANGLES, Geometry, Origin, axis_order, has_top_origin
+from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.layout import DIMS, Kind, Layout
+from xarray_mrc.dataset.lazy_variable import bare_dataset, lazy_variable
+from xarray_mrc.reading.open_file import ExtendedHeader, OpenedFile
+
+__all__ = ["Coords", "build", "kind_of", "voxel_size_of"]
+
+Coords = Literal["physical", "index", "none"]
+AXES = {"x": 0, "y": 1, "z": 2}
+CELL_AXES = "abc"
+# Each chunk of a compressed file unpacks all that lies before it, unless it comes in order.
+STREAM_NBYTES = 256 * 2**20
+RAW_DIM = "extended_header_byte"
+
+
+def build(
+    opened: OpenedFile,
+    *,
+    origin: Origin = "auto",
+    coords: Coords = "physical",
+    extended_header: ExtendedHeader = "common",
+    preferred_chunks: dict[str, int] | None = None,
+    name: str = "data",
+) -> xr.Dataset:
+    """Make the dataset of an opened file.
+
+    Parameters
+    ----------
+    opened : OpenedFile
+        What `open_file` gave.
+    origin : {"auto", "origin", "nstart", "zero"}
+        Where the coordinates begin, as in `Geometry.from_header`.
+    coords : {"physical", "index", "none"}
+        Positions in angstrom, plain indices, or no coordinates along x, y and z.
+    extended_header : {"common", "all", "raw", "none"}
+        What of the extended header becomes coordinates: the fields that every producer shares,
+        every valid field, its bytes, or nothing.
+    preferred_chunks : dict, optional
+        Chunks for ``chunks={}``; by default whole sections, about 64 MiB.
+    name : str
+        Name of the data variable.
+
+    Returns
+    -------
+    xarray.Dataset
+        One data variable; everything else is a coordinate or an attribute.
+
+    Raises
+    ------
+    ValueError
+        The name is that of a dimension or coordinate.
+
+    Examples
+    --------
+    >>> from xarray_mrc.reading.open_file import open_file
+    >>> header = Header.blank().replace(nx=2, ny=1, nz=1, ispg=0)
+    >>> build(open_file(header.raw + bytes(2))).sizes
+    Frozen({'y': 1, 'x': 2})
+    """
+    header, layout = opened.header, opened.array.layout
+    geometry = Geometry.from_header(header, origin)
+    attrs = describe(header, layout, geometry, opened.extended)
+    is_stream = opened.array.source.known_size is None
+    chunks = layout.preferred_chunks(STREAM_NBYTES) if is_stream else layout.preferred_chunks()
+    encoding: dict[str, Any] = {
+        "preferred_chunks": chunks | (preferred_chunks or {}),
+        "mrc_mode": header.mode,
+        "mrc_byteorder": header.byteorder,
+    }
+    if opened.is_local:  # what has no path can't be found again by a name
+        encoding["source"] = opened.array.source.uri
+    variable = lazy_variable(opened.array, attrs, encoding)
+    found: dict[str, xr.Variable] = {}
+    if coords != "none":
+        for dim in ("z", "y", "x"):
+            if dim in layout.dims:
+                length = layout.shape[layout.dims.index(dim)]
+                found[dim] = position(geometry, dim, length, physical=coords == "physical")
+    found |= section_coords(opened, extended_header)
+    if name in (*layout.dims, *found):
+        raise ValueError(
+            f"the data can't be named {name!r}, as a dimension or coordinate of theirs is: give "
+            f"another default_name"
+        )
+    dataset = bare_dataset({name: variable}, found)
+    if opened.is_local:
+        dataset.encoding["source"] = encoding["source"]
+    return dataset
+
+
+def position(geometry: Geometry, dim: str, length: int, *, physical: bool) -> xr.Variable:
+    """Make the coordinate along x, y or z: angstrom where the voxel size is known, else indices."""
+    axis, letter = AXES[dim], dim.upper()
+    values = geometry.positions(axis, length) if physical else None
+    if values is None:
+        return xr.Variable(dim, np.arange(length), {"long_name": f"{dim} index", "axis": letter})
+    along = f"distance along the cell axis {CELL_AXES[axis]}"
+    name = along if geometry.is_skewed else f"{dim} position"
+    return xr.Variable(dim, values, {"units": "angstrom", "long_name": name, "axis": letter})
+
+
+def section_coords(opened: OpenedFile, which: ExtendedHeader) -> dict[str, xr.Variable]:
+    """Make coordinates of the extended header: one value an image, scalars of a single one."""
+    layout = opened.array.layout
+    if which == "raw":
+        raw = np.frombuffer(opened.extended_bytes, np.uint8)
+        return {"extended_header": xr.Variable(RAW_DIM, raw)} if raw.size else {}
+    sections_are_images = (
+        layout.kind in ("image", "image_stack") and axis_order(opened.header)[2] == 2
+    )
+    if which == "none" or not sections_are_images:
+        return {}
+    fields = opened.extended.common
+    if which == "all":
+        fields = (*opened.extended.all, *fields)
+    coords: dict[str, xr.Variable] = {}
+    for field in (*fields, *opened.sidecar.common):  # of one name the last wins
+        attrs = {"long_name": field.long_name}
+        if field.units:
+            attrs["units"] = field.units
+        # zarr has no stable type for numpy's strings of a fixed length.
+        values = field.values.astype(object) if field.values.dtype.kind == "U" else field.values
+        if layout.kind == "image":
+            coords[field.name] = xr.Variable((), values[0], attrs)
+        else:
+            coords[field.name] = xr.Variable(layout.dims[0], values[: layout.shape[0]], attrs)
+    return coords
+
+
+def describe(
+    header: Header, layout: Layout, geometry: Geometry, extended: Extended
+) -> dict[str, Any]:
+    """Give the attributes: facts that can't be derived, each only where it says something.
+
+    Only str, int, float and lists of them, so that zarr, netCDF4 and h5netcdf take them as they
+    are; nothing that arithmetic on the data would make stale.
+    """
+    has_origin = any(header.origin) and all(map(math.isfinite, header.origin))
+    facts = {
+        "mrc_kind": layout.kind,
+        "mrc_space_group": header.ispg,
+        "mrc_labels": "\n".join(header.labels),
+        "mrc_exttyp": printable(header.exttyp),
+        "mrc_symmetry": "\n".join(extended.symmetry),
+        "mrc_nversion": header.nversion if header.is_standard_version else 0,
+        "mrc_origin": [shortest(v) for v in header.origin] if has_origin else [],
+        "mrc_nstart": list(header.nstart) if any(header.nstart) else [],
+        "mrc_origin_source": geometry.origin_source,
+        "mrc_axes": list(header.mapcrs) if header.mapcrs != (1, 2, 3) else [],
+        "mrc_cell_angles": list(geometry.angles) if geometry.angles != RIGHT_ANGLES else [],
+        "mrc_y_origin": "top" if has_top_origin(header) else "",
+    }
+    always = ("mrc_kind", "mrc_space_group", "mrc_origin_source")
+    attrs = {name: value for name, value in facts.items() if value or name in always}
+    if header.has_imod_stamp:
+        attrs["mrc_imod_flags"] = header.imod_flags
+    return attrs
+
+
+def printable(text: bytes) -> str:
+    """Decode a field of four characters; "" if it holds anything but characters."""
+    stripped = text.strip(b" \0")
+    return stripped.decode("ascii") if stripped.isascii() and stripped.isalnum() else ""
+
+
+def voxel_size_of(obj: xr.Dataset | xr.DataArray) -> dict[str, float]:
+    """Distance between neighbours along x, y and z, from coordinates in angstrom.
+
+    Parameters
+    ----------
+    obj : xarray.Dataset or xarray.DataArray
+        What to look at.
+
+    Returns
+    -------
+    dict
+        Angstrom by dimension; axes of length 1, or without coordinates in angstrom, are left out.
+
+    Raises
+    ------
+    ValueError
+        A coordinate is not evenly spaced.
+
+    Examples
+    --------
+    >>> x = xr.Variable("x", [2.0, 3.5], {"units": "angstrom"})
+    >>> voxel_size_of(xr.DataArray([0.0, 1.0], {"x": x}, "x"))
+    {'x': 1.5}
+    """
+    sizes: dict[str, float] = {}
+    for dim in AXES:
+        coord = obj.coords.get(dim)
+        if coord is None or coord.dims != (dim,) or coord.size < 2:
+            continue
+        if coord.attrs.get("units") != "angstrom":
+            continue
+        values = coord.values
+        step = (values[-1] - values[0]) / (len(values) - 1)
+        if not np.allclose(np.diff(values), step, rtol=1e-3, atol=2 * 10.0**-DECIMALS):
+            raise ValueError(
+                f"the coordinate {dim} is not evenly spaced (steps from {np.diff(values).min():g} "
+                f"to {np.diff(values).max():g}), so there is no one voxel size along it"
+            )
+        sizes[dim] = round(abs(float(step)), DECIMALS)
+    return sizes
+
+
+def kind_of(obj: xr.Dataset | xr.DataArray) -> Kind:
+    """Tell from the dimensions what an object is.
+
+    Parameters
+    ----------
+    obj : xarray.Dataset or xarray.DataArray
+        What to look at.
+
+    Returns
+    -------
+    {"image", "image_stack", "volume", "volume_stack"}
+
+    Raises
+    ------
+    ValueError
+        The dimensions are none that an MRC file can have.
+
+    Examples
+    --------
+    >>> kind_of(xr.DataArray(np.zeros((2, 3, 4)), dims=("image", "y", "x")))
+    'image_stack'
+    """
+    found = set(obj.dims) - {RAW_DIM, "rgb"}
+    for kind, dims in DIMS.items():
+        if found == set(dims):
+            return kind
+    expected = ", ".join(f"({', '.join(dims)})" for dims in DIMS.values())
+    raise ValueError(f"the dimensions are {tuple(obj.dims)}, expected one of {expected}")

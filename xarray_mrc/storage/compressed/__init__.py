@@ -1,0 +1,1 @@
+"""Compressed files: decoders, encoders, and the source that reads through them."""

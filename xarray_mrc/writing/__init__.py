@@ -1,0 +1,1 @@
+"""Stage: writing. From a planned file to bytes on disk. The stage that knows dask."""
