@@ -20,8 +20,8 @@ sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from fuzzing import CONTAINERS, check, make_file, mutate, open_and_load  # noqa: E402
 
-MOST_SECONDS = 2.0
-MOST_MIB = 256.0
+MAX_SECONDS = 2.0
+MAX_MIB = 256.0
 
 
 def peak_mib() -> float:
@@ -71,7 +71,7 @@ def main() -> int:
                 print(f"file {number} ({container}): {type(error).__name__}: {error}")
             seconds = time.process_time() - start
             slowest = max(slowest, seconds)
-            if seconds > MOST_SECONDS:
+            if seconds > MAX_SECONDS:
                 broken += 1
                 print(f"file {number} ({container}) took {seconds:.1f} s of CPU time")
     grown = peak_mib() - before
@@ -81,7 +81,7 @@ def main() -> int:
         f"{opened.total()} of {options.number} opened; slowest {slowest:.2f} s; memory grew by "
         f"{grown:.0f} MiB; {broken} broke a rule"
     )
-    return int(broken > 0 or grown > MOST_MIB or 3 * opened.total() < options.number)
+    return int(broken > 0 or grown > MAX_MIB or 3 * opened.total() < options.number)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ import warnings
 
 import numpy as np
 import pytest
+from broken_files import FILES
 from files import LABEL, NUMBERS, sound, stated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mrcbytes import IMOD, get, lay, put
-from validation.test_each_check import FILES
 
 from xarray_mrc import MrcError, MrcWarning, edit_header, open_mrc, validate
 from xarray_mrc.checking.validator import examine

@@ -26,7 +26,7 @@ from mrcbytes import header, lay, put
 
 from xarray_mrc import mrcfile as drop_in
 from xarray_mrc.checking.mrcfile_rules import inaccurate
-from xarray_mrc.checking.validator import Held, Plain, mrcfile_problems, validate
+from xarray_mrc.checking.validator import MrcfileView, NumpyStatistics, mrcfile_problems, validate
 from xarray_mrc.codec.header import Header
 
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?|-?\d+")
@@ -253,14 +253,14 @@ def test_objects_in_memory(changes, numbers):
         warnings.simplefilter("ignore")
         peer.validate(out)
     theirs = out.getvalue().splitlines()
-    ours = mrcfile_problems(Held(Header(raw, "<"), Plain.of(numbers)))
+    ours = mrcfile_problems(MrcfileView(Header(raw, "<"), NumpyStatistics.of(numbers)))
     assert [split(text)[0] for text in ours] == [split(text)[0] for text in theirs]
     for our, their in zip(ours, theirs, strict=True):
         assert split(our)[1] == pytest.approx(split(their)[1], rel=1e-5)
 
 
 def test_an_object_without_data():
-    held = Held(Header(header(dmin=1.0, dmax=2.0), "<"), None)
+    held = MrcfileView(Header(header(dmin=1.0, dmax=2.0), "<"), None)
     assert mrcfile_problems(held) == [
         "Data statistics appear to be inaccurate: minimum is 0 but the value in the header is 1.0",
         "Data statistics appear to be inaccurate: maximum is 0 but the value in the header is 2.0",

@@ -342,7 +342,7 @@ mrc._read_only = True
 @pytest.mark.parametrize("call", ["replace", "fsync"])
 def test_flush_can_be_tried_again(tmp_path, monkeypatch, suffix, opener, call):
     """No fault of mrcfile's: what could not be put into its place is not forgotten."""
-    path = place(tmp_path, VOLUME.raw + b"behind", suffix)
+    path = place(tmp_path, VOLUME.raw + b"extended_head", suffix)
     before = path.read_bytes()
 
     def refuse(*args: object) -> None:
@@ -360,7 +360,7 @@ def test_flush_can_be_tried_again(tmp_path, monkeypatch, suffix, opener, call):
                 mrc.flush()
         assert path.read_bytes() == before
     mrc.flush()
-    expected = mrc.header.tobytes() + bytes(100) + VOLUME.pixels.tobytes() + b"behind"
+    expected = mrc.header.tobytes() + bytes(100) + VOLUME.pixels.tobytes() + b"extended_head"
     assert content(path) == expected
     mrc.close()
     assert content(path) == expected

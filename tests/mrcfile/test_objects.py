@@ -207,15 +207,15 @@ def test_interpreter_reads_from_where_the_stream_is():
 @pytest.mark.parametrize("step", ["data", "extended header"])
 def test_interpreter_keeps_what_it_did_not_read(step):
     laid = lay("int16", extended=b"extended")
-    stream = io.BytesIO(laid.raw + b"behind")
+    stream = io.BytesIO(laid.raw + b"extended_head")
     with warnings.catch_warnings(record=True), MrcInterpreter(stream, header_only=True) as mrc:
         if step == "data":
             mrc.header.ispg = 3
         else:
             mrc.set_extended_header(np.zeros(2, "u1"))
     raw = stream.getvalue()
-    behind = laid.raw[1032:] + b"behind"
-    assert raw[1024:] == (b"extended" if step == "data" else bytes(2)) + behind
+    extended_head = laid.raw[1032:] + b"extended_head"
+    assert raw[1024:] == (b"extended" if step == "data" else bytes(2)) + extended_head
 
 
 class Pipe(io.RawIOBase):

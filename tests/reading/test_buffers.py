@@ -68,7 +68,7 @@ def test_small_and_huge_ones_are_numpys(nbytes):
 def test_no_more_is_kept_than_the_bound():
     arrays = [buffers.empty((40 * MIB + i,), np.dtype("u1")) for i in range(6)]
     del arrays
-    assert sum(block.nbytes for block in buffers._free.values()) <= buffers.MOST_FREE_NBYTES
+    assert sum(block.nbytes for block in buffers._free.values()) <= buffers.MAX_FREE_NBYTES
     assert len(buffers._free) == 3
 
 

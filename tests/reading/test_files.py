@@ -260,10 +260,10 @@ def test_no_descriptor_is_left_open_by_errors(tmp_path, small):
 @ON_LINUX
 def test_maps_are_bounded(big):
     before = count_open()
-    with mock.patch.object(array, "LEAST_VIEW_NBYTES", 4096):
+    with mock.patch.object(array, "MIN_VIEW_NBYTES", 4096):
         data = open_lazy(big)
         held = [data[i].values for i in range(160)]
-        assert count_open() - before <= local.MOST_VIEWS
+        assert count_open() - before <= local.MAX_VIEWS
         assert all(same(part, BIG.pixels[i]) for i, part in enumerate(held))
         held.clear()
         gc.collect()
@@ -276,13 +276,13 @@ def test_maps_are_bounded(big):
 def test_kept_maps_are_few(tmp_path):
     before = count_open()
     paths = []
-    for seed in range(3 * local.MOST_KEPT):
+    for seed in range(3 * local.MAX_KEPT):
         paths.append(tmp_path / f"{seed}.mrc")
         laid = lay("float16", lengths=(64, 64, 64), seed=seed)
         paths[-1].write_bytes(laid.raw)
         assert same(open_lazy(paths[-1])[:, 3].values, laid.pixels[:, 3])
-    assert count_open() - before <= local.MOST_KEPT
-    assert sum(bool(mapped_parts(path)) for path in paths) <= local.MOST_KEPT
+    assert count_open() - before <= local.MAX_KEPT
+    assert sum(bool(mapped_parts(path)) for path in paths) <= local.MAX_KEPT
 
 
 @pytest.mark.parametrize("memmap", [True, False])
@@ -322,7 +322,7 @@ print(int(sum(dask.compute(*(dataset["data"].sum().data for dataset in chunked))
 # Large parts, all held at a time.
 datasets = [xr.open_dataset(f"{folder}/{i}.mrc", engine="mrc") for i in range(count)]
 import xarray_mrc.reading.array
-xarray_mrc.reading.array.LEAST_VIEW_NBYTES = 4096
+xarray_mrc.reading.array.MIN_VIEW_NBYTES = 4096
 parts = [dataset["data"][1:].values for dataset in datasets]
 print(sum(int(part[0, 0, 0]) for part in parts))
 """
@@ -376,10 +376,10 @@ def test_threads_over_many_files(tmp_path):
         return wrong
 
     # Small files are not mapped, and whole ones not shown as maps: here both are, as large ones.
-    for least, kept, view in ((local.LEAST_MAP_NBYTES, 8, array.LEAST_VIEW_NBYTES), (1, 2, 1)):
+    for least, kept, view in ((local.MIN_MAP_NBYTES, 8, array.MIN_VIEW_NBYTES), (1, 2, 1)):
         with (
-            mock.patch.multiple(local, LEAST_MAP_NBYTES=least, MOST_KEPT=kept),
-            mock.patch.object(array, "LEAST_VIEW_NBYTES", view),
+            mock.patch.multiple(local, MIN_MAP_NBYTES=least, MAX_KEPT=kept),
+            mock.patch.object(array, "MIN_VIEW_NBYTES", view),
             ThreadPoolExecutor(16) as pool,
         ):
             assert sum(pool.map(read, range(16))) == 0

@@ -32,13 +32,13 @@ SMALL = {
     "pieces": {(selection, "SPAN_NBYTES"): 40, (selection, "GAP_NBYTES"): 8},
     "rows": {(selection, "SPAN_NBYTES"): 1, (selection, "GAP_NBYTES"): 0},
     "maps": {
-        (local, "LEAST_MAP_NBYTES"): 1,
-        (array, "LEAST_VIEW_NBYTES"): 1,
-        (buffers, "LEAST_NBYTES"): 1,
+        (local, "MIN_MAP_NBYTES"): 1,
+        (array, "MIN_VIEW_NBYTES"): 1,
+        (buffers, "MIN_NBYTES"): 1,
     },
     "windows": {
-        (local, "LEAST_MAP_NBYTES"): 1,
-        (local, "MOST_KEPT_NBYTES"): 0,
+        (local, "MIN_MAP_NBYTES"): 1,
+        (local, "MAX_KEPT_NBYTES"): 0,
         (selection, "GAP_NBYTES"): 0,
     },
 }

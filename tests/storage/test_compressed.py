@@ -187,7 +187,7 @@ def test_reads_any_ranges(
     for start, stop in edges:
         assert read(source, start, stop) == data[start:stop]
     bands = [(start, stop - start) for start, stop in edges]
-    assert source.read_bands(bands).tobytes() == b"".join(data[a:b] for a, b in edges)
+    assert source.read_ranges(bands).tobytes() == b"".join(data[a:b] for a, b in edges)
     assert read_all(source, len(data)) == data
 
 
@@ -195,7 +195,7 @@ def test_bands_take_one_pass(box: Box) -> None:
     inner = Counting(box.pack(DATA))
     source = CompressedSource(inner, box.container)
     bands = [(600_000, 100_000), (5, 10), (650_000, 10), (0, 100), (50, 100), (200_000, 0)]
-    assert source.read_bands(bands).tobytes() == b"".join(DATA[a : a + n] for a, n in bands)
+    assert source.read_ranges(bands).tobytes() == b"".join(DATA[a : a + n] for a, n in bands)
     assert inner.read <= inner.size
 
 
@@ -208,7 +208,7 @@ def test_gzip_headers_of_any_size_and_place(
     """A header that reaches over the end of what was read at first, too."""
     if library == "zlib":
         monkeypatch.setitem(sys.modules, "isal", None)
-    for before in range(compressed.LEAST_READ - 40, compressed.LEAST_READ, 3):
+    for before in range(compressed.MIN_READ - 40, compressed.MIN_READ, 3):
         filler = gzip_member(b"", 8, before - len(gzip_member(b"", 8, 0)))
         assert len(filler) == before
         stored = filler + gzip_member(SMALL, flags, long) + gzip_member(DATA[:9], flags, long)
@@ -237,11 +237,11 @@ def test_gives_nothing_to_look_at(box: Box) -> None:
 def test_sizes(box: Box) -> None:
     stored = box.pack(*cut(DATA, 3))
     for limit in (0, 1, 1000, len(DATA) - 1, len(DATA), len(DATA) + 1, 2**60):
-        assert box.source(stored).size_up_to(limit) == min(len(DATA), limit + 1)
+        assert box.source(stored).bounded_size(limit) == min(len(DATA), limit + 1)
     source = box.source(stored)
-    assert source.known_size is None
+    assert source.size_if_known is None
     assert source.stored_size == len(stored)
-    assert [source.size_up_to(5), source.size, source.size_up_to(5)] == [6, len(DATA), 6]
+    assert [source.bounded_size(5), source.size, source.bounded_size(5)] == [6, len(DATA), 6]
 
 
 def test_size_takes_one_pass(box: Box) -> None:
@@ -371,7 +371,7 @@ def test_endless_headers_are_refused() -> None:
 def test_members_without_content_are_not_waited_for(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compressed, "MOST_EMPTY", 100)
+    monkeypatch.setattr(compressed, "MAX_EMPTY", 100)
     assert box.packed(SMALL, *[b""] * 90, SMALL, *[b""] * 90).size == 1000
     with pytest.raises(MrcError, match="more than 100 empty members"):
         assert box.packed(SMALL, *[b""] * 101).size
@@ -440,7 +440,7 @@ def test_damage_in_the_surplus_is_an_error(box: Box) -> None:
 
 
 def test_endless_surplus_is_given_up(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compressed, "LEAST_SURPLUS", 1000)
+    monkeypatch.setattr(compressed, "MIN_SURPLUS", 1000)
     monkeypatch.setattr(compressed, "BLOCK", 1000)
     source = box.packed(DATA)
     with pytest.warns(MrcWarning, match="has more than 999 bytes more"):
@@ -496,7 +496,7 @@ def test_cursors_are_few_and_hold_no_file(box: Box) -> None:
     gc.collect()
     assert not any(inner() for inner in watch)
     heavy = box.container in compressed.HEAVY
-    assert len(compressed._free) == (compressed.MOST_HEAVY if heavy else compressed.MOST_FREE)
+    assert len(compressed._free) == (compressed.MAX_HEAVY if heavy else compressed.MAX_FREE)
 
 
 def test_file_objects_are_never_taken_for_one(box: Box) -> None:
@@ -520,7 +520,7 @@ def test_threads(box: Box, tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda start: read(source, start, start + 5000), starts))
     assert found == [DATA[start : start + 5000] for start in starts]
-    assert len(compressed._free) <= compressed.MOST_FREE
+    assert len(compressed._free) <= compressed.MAX_FREE
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
@@ -551,7 +551,7 @@ if library == "zlib":
 source = CompressedSource(LocalSource.open(path)[0], container)
 source.readinto(0, np.empty(1024, np.uint8))
 before = peak_nbytes()
-assert source.size_up_to(10**6) == 10**6 + 1
+assert source.bounded_size(10**6) == 10**6 + 1
 source.readinto(size - 10, np.empty(10, np.uint8))
 source.finish(size)
 assert source.size == size

@@ -28,7 +28,7 @@ def announced(tmp_path, monkeypatch):
 def test_a_plane_across_the_sections(announced, kept):
     data, found, monkeypatch = announced
     monkeypatch.setattr(local, "is_cached", lambda *_: False)
-    monkeypatch.setattr(local, "MOST_KEPT_NBYTES", kept)
+    monkeypatch.setattr(local, "MAX_KEPT_NBYTES", kept)
     plane = data[:, 7, 50:60].values
     assert np.array_equal(plane, LAID.pixels[:, 7, 50:60])
     first = 1024 + 7 * ROW + 50 * 4

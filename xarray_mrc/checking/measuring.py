@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xarray_mrc.codec.layout import PREFERRED_NBYTES
 from xarray_mrc.codec.statistics import Statistics, measure
-from xarray_mrc.dataset.to_file import the_array
+from xarray_mrc.dataset.conventions import data_variable
 from xarray_mrc.reading.array import MrcArray
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.storage.compressed.encoders import cores
@@ -54,7 +54,7 @@ def statistics(
         return of_file(open_file(data, extended="none", sidecar=False).array)
     values: Any = data
     if isinstance(data, xr.Dataset | xr.DataArray):
-        variable = the_array(data).variable
+        variable = data_variable(data).variable
         if variable.chunks is None:
             return of_variable(variable)
         values = variable.data
@@ -75,7 +75,7 @@ def of_file(array: MrcArray) -> Statistics:
     def measured(key: tuple[slice, ...]) -> Statistics:
         return measure(array.read(key, transient=True))
 
-    if array.source.known_size is None:
+    if array.source.size_if_known is None:
         return reduce(Statistics.merge, map(measured, keys), Statistics())
     with ThreadPoolExecutor(cores()) as pool:
         return reduce(Statistics.merge, pool.map(measured, keys), Statistics())

@@ -24,8 +24,8 @@ from xarray_mrc.codec.statistics import Statistics, measure
 
 __all__ = [
     "MRCFILE_MODES",
-    "Held",
-    "Plain",
+    "MrcfileView",
+    "NumpyStatistics",
     "is_mrcfile_check",
     "mrcfile_findings",
     "mrcfile_problems",
@@ -40,7 +40,7 @@ MRCFILE_FAILS = ("H01", "C02", "C03")
 
 
 @dataclass(frozen=True, slots=True)
-class Plain:
+class NumpyStatistics:
     """Statistics as numpy's own functions give them, with values that are not finite counted in.
 
     Attributes
@@ -53,7 +53,8 @@ class Plain:
 
     Examples
     --------
-    >>> both = Plain.of(np.array([1.0, 2.0])).merge(Plain.of(np.array([-np.inf])))
+    >>> finite = NumpyStatistics.of(np.array([1.0, 2.0]))
+    >>> both = finite.merge(NumpyStatistics.of(np.array([-np.inf])))
     >>> both.low, both.high, both.mean, both.rms
     (-inf, 2.0, -inf, nan)
     """
@@ -63,7 +64,7 @@ class Plain:
     high: complex | float
 
     @classmethod
-    def of(cls, values: NDArray[Any]) -> Plain:
+    def of(cls, values: NDArray[Any]) -> NumpyStatistics:
         """Measure values of any shape."""
         found = measure(values)
         if values.size and (found.nonfinite or values.dtype.kind == "c"):
@@ -71,13 +72,13 @@ class Plain:
                 return cls(found, values.min().item(), values.max().item())
         return cls(found, found.minimum, found.maximum)
 
-    def merge(self, other: Plain) -> Plain:
+    def merge(self, other: NumpyStatistics) -> NumpyStatistics:
         """Give the statistics of two disjoint parts together."""
         if not self.size or not other.size:
             return self if self.size else other
         low = np.array([self.low, other.low]).min().item()
         high = np.array([self.high, other.high]).max().item()
-        return Plain(self.statistics.merge(other.statistics), low, high)
+        return NumpyStatistics(self.statistics.merge(other.statistics), low, high)
 
     @property
     def size(self) -> int:
@@ -98,7 +99,7 @@ class Plain:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class MrcfileView:
     """What mrcfile holds of a file, or of an object in memory.
 
     Attributes
@@ -116,25 +117,25 @@ class Held:
     """
 
     header: Header
-    data: Plain | None
+    data: NumpyStatistics | None
     size: int | None = None
     expected: int | None = None
     checked: bool = True
 
 
-def map_id(held: Held) -> Iterator[str]:
+def map_id(held: MrcfileView) -> Iterator[str]:
     found = held.header.map_id.rstrip(b"\0")
     if found != b"MAP ":
         yield f"Map ID string is incorrect: found {found!r}, should be {b'MAP '!r}"
 
 
-def stamp(held: Held) -> Iterator[str]:
+def stamp(held: MrcfileView) -> Iterator[str]:
     machst = held.header.machst
     if machst[:2] not in STAMP_ORDERS:
         yield f"Invalid machine stamp: {' '.join(f'0x{byte:02x}' for byte in machst)}"
 
 
-def lying_stamp(held: Held) -> Iterator[str]:
+def lying_stamp(held: MrcfileView) -> Iterator[str]:
     named, order = stamp_order(held.header), held.header.byteorder
     if named not in (None, order):
         pretty = " ".join(f"0x{byte:02x}" for byte in held.header.machst)
@@ -144,13 +145,13 @@ def lying_stamp(held: Held) -> Iterator[str]:
         )
 
 
-def mode(held: Held) -> Iterator[str]:
+def mode(held: MrcfileView) -> Iterator[str]:
     if held.header.mode not in MRCFILE_MODES:
         yield f"Invalid mode: {held.header.mode}"
 
 
-def negative(*names: str) -> Callable[[Held], Iterator[str]]:
-    def problems(held: Held) -> Iterator[str]:
+def negative(*names: str) -> Callable[[MrcfileView], Iterator[str]]:
+    def problems(held: MrcfileView) -> Iterator[str]:
         for name in names:
             if getattr(held.header, name) < 0:
                 yield f"Header field '{name}' is negative"
@@ -158,19 +159,19 @@ def negative(*names: str) -> Callable[[Held], Iterator[str]]:
     return problems
 
 
-def cell(held: Held) -> Iterator[str]:
+def cell(held: MrcfileView) -> Iterator[str]:
     for axis, length in zip("xyz", held.header.cella, strict=True):
         if length < 0:
             yield f"Cell dimension '{axis}' is negative"
 
 
-def axes(held: Held) -> Iterator[str]:
+def axes(held: MrcfileView) -> Iterator[str]:
     found = sorted(set(held.header.mapcrs))
     if found != [1, 2, 3]:
         yield f"Invalid axis mapping: found {found}, should be [1, 2, 3]"
 
 
-def volume_stack(held: Held) -> Iterator[str]:
+def volume_stack(held: MrcfileView) -> Iterator[str]:
     nz, mz = held.header.nz, held.header.mz
     if held.header.ispg in STACK_SPACE_GROUPS and (mz == 0 or nz % mz):
         yield (
@@ -179,7 +180,7 @@ def volume_stack(held: Held) -> Iterator[str]:
         )
 
 
-def labels(held: Held) -> Iterator[str]:
+def labels(held: MrcfileView) -> Iterator[str]:
     filled = [bool(slot.rstrip(b"\0").strip()) for slot in label_slots(held.header.label_bytes)]
     first_empty = filled.index(False) if False in filled else len(filled)
     for _ in range(sum(filled[first_empty:])):
@@ -191,13 +192,13 @@ def labels(held: Held) -> Iterator[str]:
         )
 
 
-def version(held: Held) -> Iterator[str]:
+def version(held: MrcfileView) -> Iterator[str]:
     found = held.header.nversion
     if found not in (20140, 20141):
         yield f"File does not declare MRC format version 20140 or 20141: nversion = {found}"
 
 
-def extended_type(held: Held) -> Iterator[str]:
+def extended_type(held: MrcfileView) -> Iterator[str]:
     exttyp = held.header.exttyp.rstrip(b"\0")
     if held.header.nsymbt > 0 and exttyp not in EXTENDED_TYPES:
         text = exttyp.decode("ascii", "backslashreplace")
@@ -217,7 +218,7 @@ def is_close(found: float, stated: float, noise: float = 0) -> bool:
     return abs(found - stated) <= ATOL + RTOL * abs(stated) + noise
 
 
-def rms(held: Held) -> Iterator[str]:
+def rms(held: MrcfileView) -> Iterator[str]:
     stated = held.header.rms
     if not stated >= 0:
         return
@@ -229,8 +230,8 @@ def rms(held: Held) -> Iterator[str]:
         yield inaccurate("RMS deviation", found, stated)
 
 
-def extreme(which: str) -> Callable[[Held], Iterator[str]]:
-    def problems(held: Held) -> Iterator[str]:
+def extreme(which: str) -> Callable[[MrcfileView], Iterator[str]]:
+    def problems(held: MrcfileView) -> Iterator[str]:
         header = held.header
         if not header.dmin < header.dmax:
             return
@@ -245,7 +246,7 @@ def extreme(which: str) -> Callable[[Held], Iterator[str]]:
     return problems
 
 
-def mean(held: Held) -> Iterator[str]:
+def mean(held: MrcfileView) -> Iterator[str]:
     header = held.header
     # Python's min, whose answer hangs on the order where one of the two is nan.
     if not header.dmean > min(header.dmin, header.dmax):
@@ -255,12 +256,12 @@ def mean(held: Held) -> Iterator[str]:
         yield inaccurate("mean", found, header.dmean)
 
 
-def unread(held: Held) -> Iterator[str]:
+def unread(held: MrcfileView) -> Iterator[str]:
     if held.size is not None and held.expected is None:
         yield "Data block could not be read - file size not checked"
 
 
-def file_size(held: Held) -> Iterator[str]:
+def file_size(held: MrcfileView) -> Iterator[str]:
     if held.size is not None and held.expected is not None and held.size != held.expected:
         yield (
             f"File is larger than expected. Actual size: {held.size} bytes; expected size: "
@@ -268,7 +269,7 @@ def file_size(held: Held) -> Iterator[str]:
         )
 
 
-MRCFILE: dict[str, Callable[[Held], Iterator[str]]] = {
+MRCFILE: dict[str, Callable[[MrcfileView], Iterator[str]]] = {
     "H02": map_id,
     "H03": stamp,
     "H04": lying_stamp,
@@ -293,7 +294,7 @@ MRCFILE: dict[str, Callable[[Held], Iterator[str]]] = {
 }
 
 
-def texts(held: Held) -> Iterator[tuple[str, str]]:
+def texts(held: MrcfileView) -> Iterator[tuple[str, str]]:
     """Go through what mrcfile says, in its order, with the id of the check that says it."""
     for id_, problems in MRCFILE.items():
         if held.checked or not id_.startswith("D"):
@@ -306,8 +307,10 @@ def is_mrcfile_check(check: Check) -> bool:
     return check.id in MRCFILE or check.id in MRCFILE_FAILS
 
 
-def mrcfile_findings(facts: Facts, held: Held | None) -> Iterator[tuple[Check, Severity, str]]:
-    """Run the checks of the profile "mrcfile", as `findings` does; what is said is mrcfile's text.
+def mrcfile_findings(
+    facts: Facts, held: MrcfileView | None
+) -> Iterator[tuple[Check, Severity, str]]:
+    """Run the checks of the profile "mrcfile", as `findings` does; the texts are mrcfile's.
 
     Parameters
     ----------
@@ -325,7 +328,7 @@ def mrcfile_findings(facts: Facts, held: Held | None) -> Iterator[tuple[Check, S
             yield by_id[id_], ERROR, text
 
 
-def mrcfile_problems(held: Held) -> list[str]:
+def mrcfile_problems(held: MrcfileView) -> list[str]:
     """Give what mrcfile's `validate` prints of a file or an object in memory.
 
     Parameters
@@ -348,7 +351,7 @@ def mrcfile_problems(held: Held) -> list[str]:
 
     Examples
     --------
-    >>> mrcfile_problems(Held(Header.blank().replace(nx=-1), None))
+    >>> mrcfile_problems(MrcfileView(Header.blank().replace(nx=-1), None))
     ["Header field 'nx' is negative"]
     """
     return [text for _, text in texts(held)]

@@ -11,8 +11,8 @@ import numpy as np
 
 from xarray_mrc.checking.mrcfile_rules import (
     MRCFILE_MODES,
-    Held,
-    Plain,
+    MrcfileView,
+    NumpyStatistics,
     is_mrcfile_check,
     mrcfile_findings,
     mrcfile_problems,
@@ -21,7 +21,7 @@ from xarray_mrc.checking.report import Finding, Report
 from xarray_mrc.codec import checks
 from xarray_mrc.codec.checks import Check, Facts, Severity, findings
 from xarray_mrc.codec.extended import Extended, decode_extended
-from xarray_mrc.codec.header import HEADER_SIZE, Header, likelier
+from xarray_mrc.codec.header import HEADER_SIZE, Header, guess_byteorder
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Layout, may_lack_symmetry
 from xarray_mrc.codec.modes import MODES
 from xarray_mrc.errors import (
@@ -31,7 +31,7 @@ from xarray_mrc.errors import (
     MrcHeaderError,
     MrcTruncatedError,
 )
-from xarray_mrc.reading.open_file import is_too_good, read_extended, suffix_of
+from xarray_mrc.reading.open_file import has_implausible_ratio, read_extended, suffix_of
 from xarray_mrc.reading.sidecar import has_sidecar
 from xarray_mrc.storage import Source, open_source
 from xarray_mrc.storage.compressed.source import CompressedSource
@@ -39,8 +39,8 @@ from xarray_mrc.storage.source import Openable
 
 __all__ = [
     "PROFILES",
-    "Held",
-    "Plain",
+    "MrcfileView",
+    "NumpyStatistics",
     "measure_source",
     "mrcfile_problems",
     "severity_of",
@@ -147,15 +147,15 @@ def begin(source: Source) -> Facts:
         has_header=False,
     )
     try:
-        there = source.size_up_to(HEADER_SIZE)
+        there = source.bounded_size(HEADER_SIZE)
         if there < HEADER_SIZE:
             return replace(nothing, size=there)
         head = np.empty(HEADER_SIZE, np.uint8)
         source.readinto(0, head)
     except MrcError as error:
         return damaged(nothing, source, error)
-    header, _ = likelier(head.tobytes(), source.known_size)
-    return replace(nothing, header=header, size=source.known_size, has_header=True)
+    header, _ = guess_byteorder(head.tobytes(), source.size_if_known)
+    return replace(nothing, header=header, size=source.size_if_known, has_header=True)
 
 
 def damaged(facts: Facts, source: Source, error: MrcError) -> Facts:
@@ -170,7 +170,7 @@ def true_size(source: Source) -> int:
 
     It is an error again if the stream itself is cut off, or if a plain file has become shorter.
     """
-    if source.known_size is not None:
+    if source.size_if_known is not None:
         raise MrcChangedError(f"{source.uri}: the file became shorter while it was read: try again")
     return source.size
 
@@ -181,12 +181,12 @@ def lay_out(facts: Facts, source: Source, is_local: bool) -> Facts:
     if min(header.n) < 1:
         return facts
     room = 80 if facts.size is None else facts.size - HEADER_SIZE
-    behind = np.empty(max(0, min(80, header.nsymbt, room)), np.uint8)
-    if facts.size is None and behind.size:
-        behind = behind[: source.size_up_to(HEADER_SIZE + 80) - HEADER_SIZE]
-    source.readinto(HEADER_SIZE, behind)
+    extended_head = np.empty(max(0, min(80, header.nsymbt, room)), np.uint8)
+    if facts.size is None and extended_head.size:
+        extended_head = extended_head[: source.bounded_size(HEADER_SIZE + 80) - HEADER_SIZE]
+    source.readinto(HEADER_SIZE, extended_head)
     size = facts.size
-    if size is None and may_lack_symmetry(header, behind.tobytes()):
+    if size is None and may_lack_symmetry(header, extended_head.tobytes()):
         size = source.size
     try:
         layout = Layout.from_header(
@@ -195,7 +195,7 @@ def lay_out(facts: Facts, source: Source, is_local: bool) -> Facts:
             truncated="sections",
             suffix=suffix_of(source.uri),
             sidecar=is_local and header.ispg == 0 and has_sidecar(source.uri),
-            behind=behind.tobytes(),
+            extended_head=extended_head.tobytes(),
         )
     except MrcTruncatedError as error:
         in_file = size is None or 0 <= header.nsymbt <= size - HEADER_SIZE
@@ -210,7 +210,11 @@ def look_at_extended(facts: Facts, source: Source) -> Facts:
     if facts.layout is None or facts.layout.offset <= HEADER_SIZE:
         return facts
     end = facts.layout.offset
-    if facts.size is None and is_too_good(source, facts.layout) and source.size_up_to(end) < end:
+    if (
+        facts.size is None
+        and has_implausible_ratio(source, facts.layout)
+        and source.bounded_size(end) < end
+    ):
         return replace(facts, size=true_size(source))
     try:
         raw = read_extended(facts.header, source, facts.layout, "common")
@@ -234,7 +238,7 @@ def look_at_data(facts: Facts, source: Source, is_local: bool) -> Facts:
     return replace(facts, size=size, data=found, surplus=surplus)
 
 
-def measure_source(source: Source, layout: Layout) -> Plain:
+def measure_source(source: Source, layout: Layout) -> NumpyStatistics:
     """Measure all data in one pass from the first byte to the last.
 
     Parameters
@@ -253,13 +257,13 @@ def measure_source(source: Source, layout: Layout) -> Plain:
     MrcTruncatedError
         The file ends before the data do.
     """
-    found = Plain.of(np.empty(0, layout.dtype))
+    found = NumpyStatistics.of(np.empty(0, layout.dtype))
     buffer = np.empty(min(layout.nbytes, SLAB), np.uint8)
     for offset, rows, columns in slabs(layout):
         raw = buffer[: rows * layout.sample.row_nbytes(columns)]
         source.readinto(offset, raw)
         pixels = layout.sample.decode(raw.reshape(rows, -1), layout.byteorder)
-        found = found.merge(Plain.of(pixels[:, :columns]))
+        found = found.merge(NumpyStatistics.of(pixels[:, :columns]))
     return found
 
 
@@ -281,7 +285,7 @@ def slabs(layout: Layout) -> Iterator[tuple[int, int, int]]:
             yield offset, 1, min(step, columns - column)
 
 
-def examine_as_mrcfile(source: Source, data: bool) -> tuple[Facts, Held | None]:
+def examine_as_mrcfile(source: Source, data: bool) -> tuple[Facts, MrcfileView | None]:
     """Find out what mrcfile would hold of a file, by its own simpler rules."""
     if isinstance(source, CompressedSource) and source.container not in ("gzip", "bzip2"):
         source = source.inner  # which it takes for the file itself
@@ -294,7 +298,7 @@ def examine_as_mrcfile(source: Source, data: bool) -> tuple[Facts, Held | None]:
         return damaged(facts, source, error), None
 
 
-def look_as_mrcfile(facts: Facts, source: Source, data: bool) -> tuple[Facts, Held]:
+def look_as_mrcfile(facts: Facts, source: Source, data: bool) -> tuple[Facts, MrcfileView]:
     """Measure the data, all of which have to be there, and compare sizes."""
     header, size = facts.header, facts.size
     layout = mrcfile_layout(header)
@@ -307,13 +311,15 @@ def look_as_mrcfile(facts: Facts, source: Source, data: bool) -> tuple[Facts, He
         except MrcTruncatedError:
             layout, size = None, true_size(source)
     elif layout is not None and mrcfile_lengths(header)[0]:
-        found = Plain.of(np.empty(0))  # rows or columns of no length: all its statistics are nan
+        found = NumpyStatistics.of(
+            np.empty(0)
+        )  # rows or columns of no length: all its statistics are nan
     if size is None and data:
         size = source.size
     if isinstance(source, CompressedSource) and source.container == "gzip":
         facts = replace(facts, surplus=source.surplus)
     expected = None if layout is None else layout.end
-    held = Held(header, found, size, expected, checked=data)
+    held = MrcfileView(header, found, size, expected, checked=data)
     return replace(facts, size=size), held
 
 

@@ -422,7 +422,7 @@ def is_clear(header: Header) -> bool:
     return header.mode != 0 and header.mode in MODES and sorted(header.mapcrs) == [1, 2, 3]
 
 
-def likelier(raw: bytes, size: int | None) -> tuple[Header, int]:
+def guess_byteorder(raw: bytes, size: int | None) -> tuple[Header, int]:
     """Give 1024 bytes in the byte order in which they make more sense, and how much they do."""
     little, big = Header(raw, "<"), Header(raw, ">")
     if is_clear(little):
@@ -435,7 +435,7 @@ def likelier(raw: bytes, size: int | None) -> tuple[Header, int]:
 
 def recognise(raw: bytes, size: int | None) -> Header:
     """Read 1024 bytes as `Header.decode` says, or say why they are no header."""
-    header, points = likelier(raw, size)
+    header, points = guess_byteorder(raw, size)
     if any(raw.startswith(id_, 96) for id_ in DELTAVISION_IDS) and not has_map_id(header):
         raise MrcFormatError(
             f"this is a DeltaVision (.dv, .r3d) file: the id at byte 96 is {DELTAVISION_ID} and "

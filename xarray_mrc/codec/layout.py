@@ -132,7 +132,7 @@ class Layout:
         truncated: Literal["raise", "sections"] = "raise",
         suffix: str = "",
         sidecar: bool = False,
-        behind: bytes = b"",
+        extended_head: bytes = b"",
     ) -> Layout:
         """Find out how the data of a file lie.
 
@@ -150,7 +150,7 @@ class Layout:
             What to do with a file that ends early: an error, or the whole sections that are there.
         suffix, sidecar
             As in `find_kind`.
-        behind : bytes
+        extended_head : bytes
             The first bytes behind the header, as in `may_lack_symmetry`.
 
         Returns
@@ -174,7 +174,7 @@ class Layout:
         sample = find_sample(header, signed)
         columns, rows, sections = pixel_counts(header)
         section_nbytes = rows * sample.row_nbytes(columns)
-        offset = data_offset(header, size, sections * section_nbytes, behind)
+        offset = data_offset(header, size, sections * section_nbytes, extended_head)
         whole = sections
         if size is not None:
             whole = min(sections, max(0, size - offset) // section_nbytes)
@@ -331,14 +331,14 @@ class Layout:
         return replace(self, dims=dims, shape=shape, axes=tuple(self.axes[axis] for axis in order))
 
 
-def may_lack_symmetry(header: Header, behind: bytes) -> bool:
+def may_lack_symmetry(header: Header, extended_head: bytes) -> bool:
     """Whether NSYMBT may speak of symmetry records that are not there, as in old entries of EMDB.
 
     Parameters
     ----------
     header : Header
         The header of the file.
-    behind : bytes
+    extended_head : bytes
         The first bytes behind it, up to 80: the first record, if there is one.
 
     Returns
@@ -352,20 +352,20 @@ def may_lack_symmetry(header: Header, behind: bytes) -> bool:
     >>> may_lack_symmetry(Header.blank().replace(nsymbt=80), b"X,Y,Z".ljust(80))
     False
     """
-    text = behind.strip(b" \0")
+    text = extended_head.strip(b" \0")
     is_text = b"," in text and text.isascii() and text.decode("ascii").isprintable()
     other = per_section(header.exttyp) or header.exttyp in (b"HDF5", b"JSON")
     return header.nsymbt > 0 and header.nsymbt % 80 == 0 and not is_text and not other
 
 
-def data_offset(header: Header, size: int | None, data_nbytes: int, behind: bytes) -> int:
+def data_offset(header: Header, size: int | None, data_nbytes: int, extended_head: bytes) -> int:
     """Where the data begin; MrcHeaderError or MrcTruncatedError if the extended header can't be."""
     if header.nsymbt < 0:
         raise MrcHeaderError(
             f"nsymbt, the size of the extended header, is {header.nsymbt}, expected 0 or more: the "
             f"header is damaged"
         )
-    if size == HEADER_SIZE + data_nbytes and may_lack_symmetry(header, behind):
+    if size == HEADER_SIZE + data_nbytes and may_lack_symmetry(header, extended_head):
         return HEADER_SIZE
     if size is not None and HEADER_SIZE + header.nsymbt > size:
         raise MrcTruncatedError(

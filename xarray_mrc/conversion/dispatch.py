@@ -115,7 +115,7 @@ def convert(
             shards=shards,
             compression=compression,
             zarr_format=zarr_format,
-            in_order=open_source(src).known_size is None,
+            in_order=open_source(src).size_if_known is None,
         )
     elif source is not None and from_group:
         array = open_group(local_path(source))

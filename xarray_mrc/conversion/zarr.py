@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xarray_mrc.conversion.grid import Grid, Region, Shards, grid_for, grow
-from xarray_mrc.dataset.to_file import the_array
+from xarray_mrc.dataset.conventions import data_variable
 from xarray_mrc.errors import warn
 from xarray_mrc.storage.compressed.encoders import cores
 from xarray_mrc.storage.folder import check_visible, new_folder
@@ -31,7 +31,7 @@ ZarrFormat = Literal[2, 3]
 
 OUR_WAIT = "xarray_mrc waits for other tasks"
 # Each task holds a region and what it is packed to, and Zarr packs its chunks on threads anyhow.
-MOST_TASKS = 8
+MAX_TASKS = 8
 # Bitshuffle brings out what densities have in common at twice the speed of the bytes' shuffle.
 # Blocks of this size, not Blosc's own smaller ones, let level 1 pack as small as level 3 does, in
 # half the time.
@@ -74,7 +74,7 @@ def open_group(path: str) -> xr.DataArray:
             f"{path}: a Zarr group was found that is no dataset of xarray ({error}): make an "
             f"xarray.DataArray with named dimensions of the array that is meant, and call to_mrc"
         ) from None
-    array = the_array(dataset)
+    array = data_variable(dataset)
     warn_of_missing_values(array, path)
     stored = array.encoding.get("shards") or array.encoding["chunks"]
     steps = grow(stored, array.shape, array.dtype.itemsize)
@@ -139,7 +139,7 @@ def write_group(
         raise FileExistsError(
             f"{path} is a folder, but not a Zarr group: it is not replaced; give another path"
         )
-    array = the_array(dataset)
+    array = data_variable(dataset)
     variable = array.variable
     if "/" in str(array.name):
         raise ValueError(
@@ -163,7 +163,7 @@ def write_group(
     with new_folder(path, overwrite=overwrite) as part:
         try:
             target = lay_out(dataset, str(array.name), grid, part, encoding, zarr_format)
-            with ThreadPoolExecutor(min(cores(), MOST_TASKS)) as pool:
+            with ThreadPoolExecutor(min(cores(), MAX_TASKS)) as pool:
                 if in_order:
                     write_slabs(variable, target, grid, pool)
                 else:

@@ -8,22 +8,21 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xarray_mrc.codec.decimals import DECIMALS, shortest
+from xarray_mrc.codec.decimals import shortest
 from xarray_mrc.codec.extended import Extended
 from xarray_mrc.codec.geometry import RIGHT_ANGLES, Geometry, Origin, axis_order, has_top_origin
 from xarray_mrc.codec.header import Header
-from xarray_mrc.codec.layout import DIMS, Kind, Layout
+from xarray_mrc.codec.layout import Layout
+from xarray_mrc.dataset.conventions import AXES, RAW_DIM
 from xarray_mrc.dataset.lazy_variable import bare_dataset, lazy_variable
 from xarray_mrc.reading.open_file import ExtendedHeader, OpenedFile
 
-__all__ = ["Coords", "build", "kind_of", "voxel_size_of"]
+__all__ = ["Coords", "build"]
 
 Coords = Literal["physical", "index", "none"]
-AXES = {"x": 0, "y": 1, "z": 2}
 CELL_AXES = "abc"
 # Each chunk of a compressed file unpacks all that lies before it, unless it comes in order.
 STREAM_NBYTES = 256 * 2**20
-RAW_DIM = "extended_header_byte"
 
 
 def build(
@@ -73,7 +72,7 @@ def build(
     header, layout = opened.header, opened.array.layout
     geometry = Geometry.from_header(header, origin)
     attrs = describe(header, layout, geometry, opened.extended)
-    is_stream = opened.array.source.known_size is None
+    is_stream = opened.array.source.size_if_known is None
     chunks = layout.preferred_chunks(STREAM_NBYTES) if is_stream else layout.preferred_chunks()
     encoding: dict[str, Any] = {
         "preferred_chunks": chunks | (preferred_chunks or {}),
@@ -174,75 +173,3 @@ def printable(text: bytes) -> str:
     """Decode a field of four characters; "" if it holds anything but characters."""
     stripped = text.strip(b" \0")
     return stripped.decode("ascii") if stripped.isascii() and stripped.isalnum() else ""
-
-
-def voxel_size_of(obj: xr.Dataset | xr.DataArray) -> dict[str, float]:
-    """Distance between neighbours along x, y and z, from coordinates in angstrom.
-
-    Parameters
-    ----------
-    obj : xarray.Dataset or xarray.DataArray
-        What to look at.
-
-    Returns
-    -------
-    dict
-        Angstrom by dimension; axes of length 1, or without coordinates in angstrom, are left out.
-
-    Raises
-    ------
-    ValueError
-        A coordinate is not evenly spaced.
-
-    Examples
-    --------
-    >>> x = xr.Variable("x", [2.0, 3.5], {"units": "angstrom"})
-    >>> voxel_size_of(xr.DataArray([0.0, 1.0], {"x": x}, "x"))
-    {'x': 1.5}
-    """
-    sizes: dict[str, float] = {}
-    for dim in AXES:
-        coord = obj.coords.get(dim)
-        if coord is None or coord.dims != (dim,) or coord.size < 2:
-            continue
-        if coord.attrs.get("units") != "angstrom":
-            continue
-        values = coord.values
-        step = (values[-1] - values[0]) / (len(values) - 1)
-        if not np.allclose(np.diff(values), step, rtol=1e-3, atol=2 * 10.0**-DECIMALS):
-            raise ValueError(
-                f"the coordinate {dim} is not evenly spaced (steps from {np.diff(values).min():g} "
-                f"to {np.diff(values).max():g}), so there is no one voxel size along it"
-            )
-        sizes[dim] = round(abs(float(step)), DECIMALS)
-    return sizes
-
-
-def kind_of(obj: xr.Dataset | xr.DataArray) -> Kind:
-    """Tell from the dimensions what an object is.
-
-    Parameters
-    ----------
-    obj : xarray.Dataset or xarray.DataArray
-        What to look at.
-
-    Returns
-    -------
-    {"image", "image_stack", "volume", "volume_stack"}
-
-    Raises
-    ------
-    ValueError
-        The dimensions are none that an MRC file can have.
-
-    Examples
-    --------
-    >>> kind_of(xr.DataArray(np.zeros((2, 3, 4)), dims=("image", "y", "x")))
-    'image_stack'
-    """
-    found = set(obj.dims) - {RAW_DIM, "rgb"}
-    for kind, dims in DIMS.items():
-        if found == set(dims):
-            return kind
-    expected = ", ".join(f"({', '.join(dims)})" for dims in DIMS.values())
-    raise ValueError(f"the dimensions are {tuple(obj.dims)}, expected one of {expected}")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xarray_mrc.codec.decimals import DECIMALS, FARTHEST, SHORTEST_VOXEL, Triple, start_of, step_of
 from xarray_mrc.codec.geometry import NSTART_LIMIT, RIGHT_ANGLES, cell_angles, cell_matrix
 from xarray_mrc.codec.header import Header
-from xarray_mrc.dataset.from_file import AXES
+from xarray_mrc.dataset.conventions import AXES
 from xarray_mrc.errors import warn
 
 __all__ = ["TINY", "VoxelSize", "place", "sizes_given"]

@@ -21,18 +21,19 @@ from xarray_mrc.codec.labels import LABEL_COUNT, encode_labels, split_labels
 from xarray_mrc.codec.layout import DIMS, STACK_SPACE_GROUPS, Kind, Layout
 from xarray_mrc.codec.modes import MODE_OF_DTYPE, MODES, UNSIGNED_BYTE, Sample
 from xarray_mrc.codec.samples import IMOD_FOUR_BITS, IMOD_SIGNED_BYTES
+from xarray_mrc.dataset.conventions import data_variable
 from xarray_mrc.dataset.positions import TINY, VoxelSize, place
 from xarray_mrc.errors import warn
 from xarray_mrc.reading.open_file import OpenedFile
 
-__all__ = ["CRYSTALS", "Planned", "choose_sample", "plan", "the_array"]
+__all__ = ["CRYSTALS", "Planned", "choose_sample", "plan"]
 
 CRYSTALS = range(1, 231)
 OURS = "Created by xarray_mrc"
 UNNAMED = ("dim_0", "dim_1", "dim_2", "dim_3", "dim_4")
 VOLUMES: dict[int, Kind] = {2: "image", 3: "volume", 4: "volume_stack"}
 # Of another file: what neither coordinates nor attributes carry.
-CARRIED = ("nint", "nreal", "imod_stamp", "imod_flags", "idtype", "tilt_angles")
+COPIED_FIELDS = ("nint", "nreal", "imod_stamp", "imod_flags", "idtype", "tilt_angles")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def plan(
     >>> planned.header.n, planned.layout.dims
     ((2, 4, 3), ('z', 'y', 'x'))
     """
-    array = the_array(obj)
+    array = data_variable(obj)
     kind, dims = arrange(array, kind)
     number, sample = choose_sample(array, dtype, mode)
     data = array.variable.transpose(*dims.values())
@@ -114,7 +115,7 @@ def plan(
     )  # fmt: skip
     extended = b""
     if like is not None:
-        carried, extended = carry(like, header, array)
+        carried, extended = copy_from(like, header, array)
         header = header.replace(**carried)
     if number == 0:
         header = header.replace(**imod_fields(header, sample))
@@ -126,24 +127,6 @@ def plan(
     offset = HEADER_SIZE + len(extended)
     layout = Layout.arrange(header, kind, sample, (volumes * depth, rows, columns), offset)
     return Planned(header, extended, layout, data)
-
-
-def the_array(obj: xr.Dataset | xr.DataArray) -> xr.DataArray:
-    """Give the one array that an object stands for; ValueError if there is not just one."""
-    if isinstance(obj, xr.DataArray):
-        return obj
-    if not isinstance(obj, xr.Dataset):
-        raise TypeError(
-            f"{type(obj).__name__} was found, expected a Dataset or DataArray: pass "
-            f"xr.DataArray(array, dims=('z', 'y', 'x')), or other dimensions"
-        )
-    names = list(obj.data_vars)
-    if "data" not in names and len(names) != 1:
-        raise ValueError(
-            f"the dataset has the variables {names}, expected one that is called 'data', or only "
-            f"one: pass the one to be written, as in ds['name'].mrc.to_mrc(...)"
-        )
-    return obj["data" if "data" in names else names[0]]
 
 
 def arrange(array: xr.DataArray, kind: Kind | None) -> tuple[Kind, dict[str, Any]]:
@@ -247,13 +230,15 @@ def space_group(array: xr.DataArray, kind: Kind) -> int:
     return int(noted[0]) if noted.size == 1 and noted[0] in allowed else usual
 
 
-def carry(like: OpenedFile, header: Header, array: xr.DataArray) -> tuple[dict[str, Any], bytes]:
+def copy_from(
+    like: OpenedFile, header: Header, array: xr.DataArray
+) -> tuple[dict[str, Any], bytes]:
     """Give the fields and the extended header of another file that fit this one."""
     other = like.header
     fields: dict[str, Any] = {}
     if other.has_imod_stamp:
         flags = other.imod_flags & ~IMOD_FOUR_BITS | IMOD_ORIGIN_SIGN | IMOD_SIGNED_BYTES
-        fields = {name: getattr(other, name) for name in CARRIED[2:]} | {"imod_flags": flags}
+        fields = {name: getattr(other, name) for name in COPIED_FIELDS[2:]} | {"imod_flags": flags}
     extended = like.extended_bytes
     problem = ""
     if not extended:
@@ -268,7 +253,7 @@ def carry(like: OpenedFile, header: Header, array: xr.DataArray) -> tuple[dict[s
     if problem:
         warn(f"the extended header of {like.array.source.uri} is left out: {problem}")
         return fields, b""
-    fields |= {name: getattr(other, name) for name in CARRIED[:2]}
+    fields |= {name: getattr(other, name) for name in COPIED_FIELDS[:2]}
     fields |= {"exttyp": exttyp, "nsymbt": len(extended)}
     if other.is_standard_version:  # in images of EPU it tells which row is the top one
         fields["nversion"] = other.nversion

@@ -18,7 +18,7 @@ from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.errors import MrcChangedError, MrcError, MrcTruncatedError
 from xarray_mrc.mrcfile.mrcfile import FILE_MODES, MrcFile
 from xarray_mrc.mrcfile.mrcinterpreter import Bytes, MrcInterpreter
-from xarray_mrc.reading.open_file import DOUBTFUL_NBYTES, DOUBTFUL_RATIO
+from xarray_mrc.reading.open_file import SUSPECT_NBYTES, SUSPECT_RATIO
 from xarray_mrc.storage.compressed.decoders import MAGICS
 from xarray_mrc.storage.compressed.encoders import encoder_for
 from xarray_mrc.storage.compressed.source import CompressedSource
@@ -48,16 +48,16 @@ class Unpacked(io.RawIOBase):
         super().__init__()
         self.source = source
         self.name = name
-        self.known_size: int | None = None
+        self.size_if_known: int | None = None
         self._at = 0
 
     @property
     def size(self) -> int:
         """Bytes that can be unpacked, of a file that is cut off too."""
-        if self.known_size is not None:
-            return self.known_size
+        if self.size_if_known is not None:
+            return self.size_if_known
         with damage():
-            return self.source.lenient().size
+            return self.source.allow_truncated().size
 
     def __getstate__(self) -> NoReturn:
         """Refuse to be pickled or copied, as open files do: two would write one file."""
@@ -84,7 +84,7 @@ class Unpacked(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer as far as the bytes go."""
         out = np.frombuffer(buffer, np.uint8)
-        source = self.source.lenient()
+        source = self.source.allow_truncated()
         try:
             with damage():
                 source.readinto(self._at, out)
@@ -123,7 +123,7 @@ class CompressedMrcFile(MrcFile):
         stored, head = LocalSource.open(os.path.abspath(name), memmap=False)
         if self._mode != "w+" and head and not head.startswith(MAGICS[self._container]):
             raise self._refuse(head)
-        source = CompressedSource(replace(stored, pinned=b""), self._container)
+        source = CompressedSource(replace(stored, layout_bytes_at_open=b""), self._container)
         self._iostream = Unpacked(source, name)
 
     def _get_file_size(self) -> int:
@@ -137,11 +137,11 @@ class CompressedMrcFile(MrcFile):
     def _room(self, nbytes: int) -> int:
         """Bound a claim that no density bears out by unpacking, which gives nothing out."""
         source, here = self._iostream.source, self._iostream.tell()
-        doubtful = here + nbytes > DOUBTFUL_RATIO * source.stored_size
-        if nbytes <= DOUBTFUL_NBYTES or not doubtful:
+        doubtful = here + nbytes > SUSPECT_RATIO * source.stored_size
+        if nbytes <= SUSPECT_NBYTES or not doubtful:
             return nbytes
         with damage():
-            there: int = source.lenient().size_up_to(here + nbytes) - here
+            there: int = source.allow_truncated().bounded_size(here + nbytes) - here
         return max(0, min(nbytes, there))
 
     def _read_header(self) -> None:
@@ -226,7 +226,7 @@ class CompressedMrcFile(MrcFile):
         """Make the file anew, with what of the old one stays, and put it in the old one's place."""
         nbytes = sum(part.nbytes for part in self._parts()) if self._kept() is None else None
         super()._replace()
-        self._iostream.known_size = nbytes
+        self._iostream.size_if_known = nbytes
 
     def _least_nbytes(self) -> int:
         """Give 0: how far the bytes can be packed is not known before."""

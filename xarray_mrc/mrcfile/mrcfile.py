@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_mrc.checking.validator import Held
+from xarray_mrc.checking.validator import MrcfileView
 from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.errors import MrcChangedError
 from xarray_mrc.mrcfile.mrcinterpreter import (
@@ -261,7 +261,7 @@ class MrcFile(MrcInterpreter):
         while count := read_fully(self._iostream, block):
             yield block[:count]
 
-    def _held(self) -> Held:
+    def _held(self) -> MrcfileView:
         """Give what is checked: header, statistics and the size of the file."""
         expected = None
         if self._data is not None and self._extended_header is not None:

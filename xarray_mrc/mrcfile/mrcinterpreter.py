@@ -325,14 +325,14 @@ class MrcInterpreter(MrcObject):
 
     def _replace(self) -> None:
         """Write all anew."""
-        kept, behind = self._kept(), b""
+        kept, extended_head = self._kept(), b""
         if kept is not None:
             self._iostream.seek(self._start + kept)
-            behind = self._iostream.read()
+            extended_head = self._iostream.read()
         self._iostream.seek(self._start)
         for part in self._parts():
             self._iostream.write(part.data)
-        self._iostream.write(behind)
+        self._iostream.write(extended_head)
         self._iostream.truncate()
 
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_mrc.checking.validator import Held, Plain, mrcfile_problems
+from xarray_mrc.checking.validator import MrcfileView, NumpyStatistics, mrcfile_problems
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.labels import LABEL_COUNT, LABEL_SIZE
 from xarray_mrc.codec.statistics import UNKNOWN
@@ -35,7 +35,7 @@ T = TypeVar("T", int, float)
 MOST = 2**31 - 1  # what a field of the header can count
 
 # Values of which numpy's sums in float32 are taken, and how near they have to be to the right ones.
-MOST_SUMMED = 2**15
+MAX_SUMMED = 2**15
 RTOL = 1e-6
 
 
@@ -341,16 +341,16 @@ class MrcObject:
             print(problem, file=print_file)
         return not problems
 
-    def _held(self) -> Held:
+    def _held(self) -> MrcfileView:
         """Give what is checked: header and statistics."""
         header, data = self._header, self._data
         order = utils.normalise_byte_order(header.mode.dtype.byteorder)
         has_data = data is not None and len(data) > 0
-        return Held(Header(header.tobytes(), order), self._measured() if has_data else None)
+        return MrcfileView(Header(header.tobytes(), order), self._measured() if has_data else None)
 
-    def _measured(self) -> Plain:
+    def _measured(self) -> NumpyStatistics:
         """Give the statistics of the data."""
-        return Plain.of(self._data)
+        return NumpyStatistics.of(self._data)
 
     def get_labels(self) -> list[str]:
         """Give the labels that the header counts, as printable ASCII."""
@@ -427,7 +427,7 @@ def three_of(value: Any, kind: type[T]) -> tuple[T, ...]:
 
 def stats_of(data: NDArray[Any]) -> dict[str, float]:
     """Give the fields of a header that state the statistics of data, as mrcfile does."""
-    found = Plain.of(data)
+    found = NumpyStatistics.of(data)
     if data.dtype.kind == "c":
         exact = {"rms": found.rms}
         return exact | sums_of_numpy(data, exact)
@@ -448,7 +448,7 @@ def sums_of_numpy(data: NDArray[Any], exact: dict[str, float]) -> dict[str, floa
     Programs compare the header with these for equality. Where their error is larger than what
     float32 leaves anyway they are left out.
     """
-    if data.size > MOST_SUMMED:
+    if data.size > MAX_SUMMED:
         return {}
     with np.errstate(all="ignore"):
         if data.dtype.kind == "c":

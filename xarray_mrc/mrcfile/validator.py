@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from xarray_mrc.checking.validator import Plain
+from xarray_mrc.checking.validator import NumpyStatistics
 from xarray_mrc.mrcfile import load_functions, utils
 from xarray_mrc.mrcfile.bzip2mrcfile import Bzip2MrcFile
 from xarray_mrc.mrcfile.compressed import CompressedMrcFile, DamagedFileError
@@ -120,22 +120,22 @@ def validate(name: str | os.PathLike[str], print_file: TextIO | None = None) -> 
 class MeasuringFile(MrcFile):
     """A file whose data are measured as they are read, and not kept."""
 
-    _found: Plain
+    _found: NumpyStatistics
 
     def _take_data(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
         """Measure data from the stream's position on; in their place are zeros without memory."""
         nbytes, done = utils.data_nbytes(shape, dtype), 0
-        self._found = Plain.of(np.empty(0, dtype))
+        self._found = NumpyStatistics.of(np.empty(0, dtype))
         block = np.empty(min(BLOCK, nbytes), np.uint8)
         while count := read_fully(self._iostream, block[: nbytes - done]):
             values = block[: count - count % dtype.itemsize].view(dtype)
-            self._found = self._found.merge(Plain.of(values))
+            self._found = self._found.merge(NumpyStatistics.of(values))
             done += count
         if done == nbytes:
             self._data = np.broadcast_to(np.zeros((), dtype), shape)
         return done
 
-    def _measured(self) -> Plain:
+    def _measured(self) -> NumpyStatistics:
         """Give the statistics of what was read."""
         return self._found
 

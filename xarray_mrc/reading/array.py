@@ -18,9 +18,9 @@ from xarray_mrc.storage import Source
 __all__ = ["MrcArray"]
 
 # From this size on a run of bytes is mapped rather than read.
-LEAST_VIEW_NBYTES = 16 * 2**20
+MIN_VIEW_NBYTES = 16 * 2**20
 # Single pixels that are read in one go.
-MOST_POINTS = 2**14
+MAX_POINTS = 2**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +151,11 @@ class MrcArray:
         nbytes = layout.sample.row_nbytes(1)
         offsets = layout.pixel_offsets(flat)
         order = np.argsort(offsets)  # a stream is read in one pass
-        for start in range(0, found.size, MOST_POINTS):
-            part = order[start : start + MOST_POINTS]
+        for start in range(0, found.size, MAX_POINTS):
+            part = order[start : start + MAX_POINTS]
             some = [index[part] for index in flat]
             bands = [(offset, nbytes) for offset in offsets[part].tolist()]
-            data = self.source.read_bands(bands).reshape(len(bands), nbytes)
+            data = self.source.read_ranges(bands).reshape(len(bands), nbytes)
             pixels = layout.sample.decode(data, layout.byteorder)
             by_axis = dict(zip(layout.axes, some, strict=True))
             which = np.zeros(len(bands), np.int64)
@@ -186,7 +186,7 @@ class MrcArray:
 
     def _view(self, chosen: Plan, run: tuple[int, int]) -> NDArray[Any] | None:
         """Give a run of bytes without a copy, where that is possible and right."""
-        if run[0] % self.dtype.itemsize or not LEAST_VIEW_NBYTES <= run[1] < self.layout.nbytes:
+        if run[0] % self.dtype.itemsize or not MIN_VIEW_NBYTES <= run[1] < self.layout.nbytes:
             return None
         data = self.source.view(*run)
         return None if data is None else data.view(self.dtype).reshape(chosen.shape)
@@ -208,7 +208,7 @@ class MrcArray:
                 if span is not None:
                     pixels[piece.target] = piece.from_span(span)
                     continue
-            pixels[piece.target] = piece.from_bands(self.source.read_bands(bands))
+            pixels[piece.target] = piece.from_bands(self.source.read_ranges(bands))
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         source = self.source

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 __all__ = ["empty"]
 
 # Less is given quickly by any allocator; more is not worth holding back.
-LEAST_NBYTES, MOST_NBYTES = 2**20, 64 * 2**20
-MOST_FREE_NBYTES = 128 * 2**20
+MIN_NBYTES, MAX_NBYTES = 2**20, 64 * 2**20
+MAX_FREE_NBYTES = 128 * 2**20
 
 # By identity, in the order in which they came back. Without a lock: a block may come back in the
 # middle of anything, on the same thread too, so each change is one step of the dict.
@@ -58,7 +58,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     (2, 3)
     """
     nbytes = math.prod(shape) * dtype.itemsize
-    if not LEAST_NBYTES <= nbytes <= MOST_NBYTES:
+    if not MIN_NBYTES <= nbytes <= MAX_NBYTES:
         return np.empty(shape, dtype)
     block = take(nbytes)
     lease = Lease(block)
@@ -78,7 +78,7 @@ def give_back(block: NDArray[np.uint8]) -> None:
     """Keep a block for the next one, and let go of those that were not used for longest."""
     _free[id(block)] = block
     blocks = list(_free.values())
-    surplus = sum(b.nbytes for b in blocks) - MOST_FREE_NBYTES
+    surplus = sum(b.nbytes for b in blocks) - MAX_FREE_NBYTES
     for old in blocks:
         if surplus <= 0:
             break

@@ -28,8 +28,8 @@ __all__ = ["ExtendedHeader", "OpenedFile", "open_file", "read_header"]
 
 ExtendedHeader = Literal["common", "all", "raw", "none"]
 
-DOUBTFUL_NBYTES = 16 * 2**20
-DOUBTFUL_RATIO = 100
+SUSPECT_NBYTES = 16 * 2**20
+SUSPECT_RATIO = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +103,14 @@ def read_header(path: Openable) -> Header:
 
 def decode_header(source: Source, head: bytes) -> Header:
     """Read the first 1024 bytes of a source as a header, from `head` if they are there already."""
-    return Header.decode(read_on(source, head, 0, HEADER_SIZE), source.known_size)
+    return Header.decode(read_prefix(source, head, 0, HEADER_SIZE), source.size_if_known)
 
 
-def read_on(source: Source, head: bytes, offset: int, nbytes: int) -> bytes:
+def read_prefix(source: Source, head: bytes, offset: int, nbytes: int) -> bytes:
     """Give bytes from near the beginning, as far as the source has them."""
     end = offset + nbytes
-    if source.known_size is not None:
-        end = min(end, source.known_size)
+    if source.size_if_known is not None:
+        end = min(end, source.size_if_known)
     if end <= len(head):
         return head[offset:end]
     found = np.empty(max(0, end - offset), np.uint8)
@@ -167,13 +167,13 @@ def open_file(
     """
     source, head = open_head(path, memmap=memmap)
     if truncated == "sections":
-        source = source.lenient()
+        source = source.allow_truncated()
     is_local = isinstance(path, str | os.PathLike)
     with named(source):
         header = decode_header(source, head)
-        size = source.known_size
+        size = source.size_if_known
         # The first record of what NSYMBT claims.
-        behind = read_on(source, head, HEADER_SIZE, max(0, min(80, header.nsymbt)))
+        extended_head = read_prefix(source, head, HEADER_SIZE, max(0, min(80, header.nsymbt)))
         options: dict[str, Any] = {
             "kind": kind,
             "signed": signed,
@@ -181,15 +181,15 @@ def open_file(
             "suffix": suffix_of(source.uri),
             # Looked for only where it can decide.
             "sidecar": is_local and header.ispg == 0 and has_sidecar(source.uri),
-            "behind": behind,
+            "extended_head": extended_head,
         }
         layout = Layout.from_header(header, size, **options)
         if size is None and (
             truncated == "sections"
-            or is_too_good(source, layout)
-            or may_lack_symmetry(header, behind)
+            or has_implausible_ratio(source, layout)
+            or may_lack_symmetry(header, extended_head)
         ):
-            size = min(source.size_up_to(layout.end), layout.end)
+            size = min(source.bounded_size(layout.end), layout.end)
             layout = Layout.from_header(header, size, **options)
         raw = read_extended(header, source, layout, extended)
         records = decode_extended(header, raw, header.nz) if raw else Extended("none")
@@ -217,13 +217,13 @@ def read_extended(
     return raw.tobytes()
 
 
-def is_too_good(source: Source, layout: Layout) -> bool:
+def has_implausible_ratio(source: Source, layout: Layout) -> bool:
     """Whether a compressed file claims data that were compressed better than any density is.
 
     It is read through once, before memory is set aside for the data or for positions.
     """
     wanted = max(layout.end, 16 * max(layout.shape))
-    return wanted > DOUBTFUL_NBYTES and layout.end > DOUBTFUL_RATIO * source.stored_size
+    return wanted > SUSPECT_NBYTES and layout.end > SUSPECT_RATIO * source.stored_size
 
 
 def suffix_of(path: str) -> str:

@@ -23,8 +23,8 @@ __all__ = ["Piece", "Plan", "plan"]
 Band = tuple[int, int]  # offset and number of bytes
 
 SPAN_NBYTES = 64 * 2**20  # of one piece: bounds the memory of a read, and what a map shows
-MOST_BANDS = 2**14  # of one piece
-MOST_PROBES = 8
+MAX_BANDS = 2**14  # of one piece
+MAX_PROBES = 8
 GAP_NBYTES = 64 * 2**10  # rows that lie closer are read in one go
 
 
@@ -315,7 +315,7 @@ class Plan:
         """Offsets of a few of the bytes that are needed, from all over the selection."""
         counts = [pick.count for pick in self.picks[:3]]
         rows = math.prod(counts)
-        some = np.unravel_index(range(0, rows, max(1, rows // MOST_PROBES)), counts)
+        some = np.unravel_index(range(0, rows, max(1, rows // MAX_PROBES)), counts)
         places = [pick.positions[at] for pick, at in zip(self.picks[:3], some, strict=True)]
         places.append(np.array(self.picks[3].bounds[0]))
         offsets: list[int] = sum(map(operator.mul, places, self.layout.strides)).tolist()
@@ -342,8 +342,8 @@ class Plan:
         else:
             row_nbytes, cut = layout.row_nbytes, Pick.split_span
             room = SPAN_NBYTES // layout.section_nbytes
-        parts = cut(sections, max(1, min(room, MOST_BANDS // len(all_runs))))
-        most = max(1, min(SPAN_NBYTES // row_nbytes, MOST_BANDS))
+        parts = cut(sections, max(1, min(room, MAX_BANDS // len(all_runs))))
+        most = max(1, min(SPAN_NBYTES // row_nbytes, MAX_BANDS))
         row_parts = [(r, some, row_runs(layout, some)) for r, some in cut(rows, most)]
         all_rows = [(0, rows, all_runs)]
         blocks = list(parts)

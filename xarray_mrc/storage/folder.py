@@ -55,7 +55,7 @@ def new_folder(path: str, *, overwrite: bool = False) -> Iterator[str]:
     path = os.path.realpath(path)
     if os.path.lexists(path) and not os.path.isdir(path):
         raise OSError(errno.ENOTDIR, "it is a file, pipe or device, expected a folder", path)
-    clear_remains(path)
+    remove_stale(path)
     if not overwrite and os.path.exists(path):
         raise already_there(path)
     part = temporary(path, PART_SUFFIX)
@@ -64,7 +64,7 @@ def new_folder(path: str, *, overwrite: bool = False) -> Iterator[str]:
         with held(part):
             yield part
             sync(part)
-        put_in_place(part, path, overwrite=overwrite)
+        publish(part, path, overwrite=overwrite)
     except BaseException:
         remove(part, temporary(path, PART_SUFFIX))
         raise
@@ -103,7 +103,7 @@ def held(folder: str) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def clear_remains(path: str) -> None:
+def remove_stale(path: str) -> None:
     """Remove what processes that died have left; the old folder of one goes back to its place."""
     parent, prefix = os.path.split(prefix_of(path))
     for suffix in (OLD_SUFFIX, PART_SUFFIX):
@@ -133,7 +133,7 @@ def sync(folder: str) -> None:
                 os.close(descriptor)
 
 
-def put_in_place(part: str, path: str, *, overwrite: bool) -> None:
+def publish(part: str, path: str, *, overwrite: bool) -> None:
     """Give a finished folder its name; the old one is kept until it has it."""
     if not (overwrite and os.path.exists(path)):
         try:

@@ -38,17 +38,17 @@ Fingerprint = tuple[int, int, int, int]
 FS_IOC_GETVERSION = 0x80087601
 # Without waiting, because opening a pipe would wait for a writer.
 FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-MOST_READ = 2**30  # in one call: some systems take no 2 GiB
+MAX_READ = 2**30  # in one call: some systems take no 2 GiB
 # Smaller files are read whole rather than mapped.
-LEAST_MAP_NBYTES = 256 * 2**10
+MIN_MAP_NBYTES = 256 * 2**10
 # The greatest part of a larger file that is mapped at a time.
-MOST_WINDOW_NBYTES = 64 * 2**20
+MAX_WINDOW_NBYTES = 64 * 2**20
 # Read-only maps that are kept, because a new one has its pages put into place one by one: their
 # number (each holds a descriptor) and their size (their pages count as memory of the process).
-MOST_KEPT = 8
-MOST_KEPT_NBYTES = 2 * 2**30
+MAX_KEPT = 8
+MAX_KEPT_NBYTES = 2 * 2**30
 # Private maps hold a descriptor as long as their arrays live; beyond this many we read.
-MOST_VIEWS = 64
+MAX_VIEWS = 64
 CACHE_SAMPLES = 8
 
 _views: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
@@ -83,7 +83,7 @@ class LocalSource(PlainSource):
 
     path: str
     fingerprint: Fingerprint
-    pinned: bytes
+    layout_bytes_at_open: bytes
     mapped: bool
 
     @classmethod
@@ -141,7 +141,11 @@ class LocalSource(PlainSource):
         inode, generation, size, time = self.fingerprint
         # Another computer of a cluster may not be told the generation.
         is_same = now[0] == inode and (now[1] == generation or 0 in (now[1], generation))
-        if is_same and now[2] == size and (now[3] == time or layout_bytes(head) == self.pinned):
+        if (
+            is_same
+            and now[2] == size
+            and (now[3] == time or layout_bytes(head) == self.layout_bytes_at_open)
+        ):
             return
         if not is_same:
             what = "was replaced by another file"
@@ -167,7 +171,7 @@ class LocalSource(PlainSource):
                     done += count
         else:
             while done < len(buffer):
-                count = os.preadv(descriptor, [buffer[done : done + MOST_READ]], offset + done)
+                count = os.preadv(descriptor, [buffer[done : done + MAX_READ]], offset + done)
                 if count == 0:
                     break
                 done += count
@@ -176,7 +180,7 @@ class LocalSource(PlainSource):
 
     def view(self, offset: int, nbytes: int) -> Bytes | None:
         """Map a range privately: copy on write, so that no change goes to the file or elsewhere."""
-        if not self.mapped or len(_views) >= MOST_VIEWS:
+        if not self.mapped or len(_views) >= MAX_VIEWS:
             return None
         with self.opened() as descriptor:
             return self.map_range(descriptor, offset, nbytes, mmap.ACCESS_COPY)
@@ -196,7 +200,7 @@ class LocalSource(PlainSource):
         self, probes: Sequence[int], bands: Iterable[Sequence[tuple[int, int]]]
     ) -> Iterator[Bytes | None]:
         """Show the file through its map, if that may be kept."""
-        fits = LEAST_MAP_NBYTES <= self.size <= MOST_KEPT_NBYTES
+        fits = MIN_MAP_NBYTES <= self.size <= MAX_KEPT_NBYTES
         if not (self.mapped and fits and may_keep_maps()):
             yield None
             return
@@ -211,7 +215,7 @@ class LocalSource(PlainSource):
         self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
     ) -> Iterator[Bytes | None]:
         """Show a range through a map of its own, read ahead in just the bands that are needed."""
-        if not self.mapped or not LEAST_MAP_NBYTES <= nbytes <= MOST_WINDOW_NBYTES:
+        if not self.mapped or not MIN_MAP_NBYTES <= nbytes <= MAX_WINDOW_NBYTES:
             yield None
             return
         with self.opened() as descriptor:
@@ -227,11 +231,11 @@ class LocalSource(PlainSource):
                 whole = self.map_range(descriptor, 0, self.size, mmap.ACCESS_READ)
             if whole is not None:
                 _kept[key] = whole
-            while len(_kept) > MOST_KEPT or sum(map(len, _kept.values())) > MOST_KEPT_NBYTES:
+            while len(_kept) > MAX_KEPT or sum(map(len, _kept.values())) > MAX_KEPT_NBYTES:
                 _kept.popitem(last=False)
         return whole
 
-    def read_bands(self, bands: Sequence[tuple[int, int]]) -> Bytes:
+    def read_ranges(self, bands: Sequence[tuple[int, int]]) -> Bytes:
         """Read several ranges, which the system fetches in parallel."""
         data = np.empty(sum(nbytes for _, nbytes in bands), np.uint8)
         end = 0

@@ -19,7 +19,7 @@ Bytes = NDArray[np.uint8]
 class Source(Protocol):
     """Bytes that can be read from any place: small, hashable, picklable, with nothing open.
 
-    What `readinto` and `read_bands` give shares no memory with anything else.
+    What `readinto` and `read_ranges` give shares no memory with anything else.
     """
 
     @property
@@ -31,7 +31,7 @@ class Source(Protocol):
         """Number of bytes, decompressed; of a compressed file this costs a pass."""
 
     @property
-    def known_size(self) -> int | None:
+    def size_if_known(self) -> int | None:
         """Number of bytes, or None where finding out costs a pass."""
 
     @property
@@ -42,10 +42,10 @@ class Source(Protocol):
     def fingerprint(self) -> tuple[int | str, ...]:
         """Numbers that change when the content does."""
 
-    def size_up_to(self, limit: int) -> int:
+    def bounded_size(self, limit: int) -> int:
         """Give the size, or any number above `limit` if it is larger; costs no more than that."""
 
-    def lenient(self) -> Source:
+    def allow_truncated(self) -> Source:
         """Give a source for which a stream that is cut off just ends there."""
 
     def readinto(self, offset: int, out: Bytes) -> None:
@@ -71,7 +71,7 @@ class Source(Protocol):
         `bands` are the ranges (offset, number of bytes) of it that will be looked at.
         """
 
-    def read_bands(self, bands: Sequence[tuple[int, int]]) -> Bytes:
+    def read_ranges(self, bands: Sequence[tuple[int, int]]) -> Bytes:
         """Read several ranges (offset, number of bytes), given one behind the other."""
 
     def finish(self, end: int) -> None:
@@ -101,7 +101,7 @@ class CopyingSource:
         """None: there is nothing to look at."""
         yield None
 
-    def read_bands(self: Source, bands: Sequence[tuple[int, int]]) -> Bytes:
+    def read_ranges(self: Source, bands: Sequence[tuple[int, int]]) -> Bytes:
         """Read several ranges one by one."""
         data = np.empty(sum(nbytes for _, nbytes in bands), np.uint8)
         end = 0
@@ -117,7 +117,7 @@ class PlainSource(CopyingSource):
     __slots__ = ()
 
     @property
-    def known_size(self: Source) -> int:
+    def size_if_known(self: Source) -> int:
         """Number of bytes."""
         return self.size
 
@@ -126,11 +126,11 @@ class PlainSource(CopyingSource):
         """Number of bytes."""
         return self.size
 
-    def size_up_to(self: Source, limit: int) -> int:
+    def bounded_size(self: Source, limit: int) -> int:
         """Give the size."""
         return self.size
 
-    def lenient(self: Source) -> Source:
+    def allow_truncated(self: Source) -> Source:
         """Give the source itself: it has no stream."""
         return self
 

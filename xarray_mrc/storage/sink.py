@@ -30,8 +30,8 @@ NONCE_SIZE = 32
 # Of a file that is there: size and mode, which no edit of its header may change meanwhile.
 SHAPE_SIZE = 16
 PART_SUFFIX = ".part"
-MOST_WRITTEN = 2**30  # in one call: some systems take no 2 GiB
-LEAST_BEGUN = 2**18  # less would make the disk jump to and fro
+MAX_WRITTEN = 2**30  # in one call: some systems take no 2 GiB
+MIN_BEGUN = 2**18  # less would make the disk jump to and fro
 BINARY = getattr(os, "O_BINARY", 0)
 
 
@@ -74,13 +74,13 @@ class Sink:
         OSError
             It can't be written, as on a full disk.
         """
-        self.write_bands([(offset, data)])
+        self.write_ranges([(offset, data)])
 
-    def write_bands(self, bands: Iterable[tuple[int, Bytes | bytes | memoryview]]) -> None:
+    def write_ranges(self, bands: Iterable[tuple[int, Bytes | bytes | memoryview]]) -> None:
         """Write bytes at several places, as `write` does; the file is opened once for all."""
         with self.opened() as descriptor:
             for offset, data in bands:
-                begin_sync(descriptor, offset, write_at(descriptor, offset, data))
+                start_writeback(descriptor, offset, write_at(descriptor, offset, data))
 
     def write_in_order(self, pieces: Iterable[Bytes | bytes]) -> None:
         """Write a whole file from its first byte on; what lies where the nonce is comes last.
@@ -102,7 +102,7 @@ class Sink:
                 rest = view[NONCE_SIZE - len(held) :]
                 held += bytes(view[: NONCE_SIZE - len(held)])
                 start = offset + len(view) - len(rest)
-                begin_sync(descriptor, start, write_at(descriptor, start, rest))
+                start_writeback(descriptor, start, write_at(descriptor, start, rest))
                 offset += len(view)
             write_at(descriptor, 0, held)
 
@@ -142,7 +142,7 @@ def write_at(descriptor: int, offset: int, data: Bytes | bytes | memoryview) -> 
     buffer = memoryview(whole).cast("B")
     done = 0
     while done < len(buffer):
-        part = buffer[done : done + MOST_WRITTEN]
+        part = buffer[done : done + MAX_WRITTEN]
         if hasattr(os, "pwrite"):
             done += os.pwrite(descriptor, part, offset + done)
         else:  # Windows; the descriptor is the caller's alone
@@ -151,12 +151,12 @@ def write_at(descriptor: int, offset: int, data: Bytes | bytes | memoryview) -> 
     return done
 
 
-def begin_sync(descriptor: int, offset: int, nbytes: int) -> None:
+def start_writeback(descriptor: int, offset: int, nbytes: int) -> None:
     """Let the disk begin with what was written, so that there is less to wait for at the end.
 
     For this Linux has the advice that the bytes are not needed: pages that wait for the disk stay.
     """
-    if sys.platform == "linux" and nbytes >= LEAST_BEGUN:
+    if sys.platform == "linux" and nbytes >= MIN_BEGUN:
         os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_DONTNEED)
 
 
@@ -218,12 +218,12 @@ def new_file(path: str, *, nbytes: int = 0, overwrite: bool = False) -> Iterator
         raise OSError(errno.EINVAL, "it is a folder, pipe or device, expected a file", path)
     if not overwrite and os.path.exists(path):
         raise already_there(path)
-    clear_remains(path)
+    remove_stale(path)
     part, descriptor = begin_part(path)
     sink = Sink(path, part, secrets.token_bytes(NONCE_SIZE))
     try:
         try:
-            set_aside(descriptor, max(nbytes, NONCE_SIZE))
+            preallocate(descriptor, max(nbytes, NONCE_SIZE))
             write_at(descriptor, 0, sink.nonce)
             yield sink
             if os.path.exists(path):
@@ -233,7 +233,7 @@ def new_file(path: str, *, nbytes: int = 0, overwrite: bool = False) -> Iterator
         finally:
             if sys.platform == "win32":  # an open file can't be moved there
                 os.close(descriptor)
-        put_in_place(sink.part, path, overwrite=overwrite)
+        publish(sink.part, path, overwrite=overwrite)
     except BaseException:
         remove_part(sink.part)
         raise
@@ -282,7 +282,7 @@ def lock(descriptor: int) -> bool:
     return True
 
 
-def clear_remains(path: str) -> None:
+def remove_stale(path: str) -> None:
     """Remove temporary files of this path whose writers died."""
     folder, prefix = os.path.split(prefix_of(path))
     pattern = re.compile(re.escape(prefix) + "[0-9a-f]{8}" + re.escape(PART_SUFFIX))
@@ -313,7 +313,7 @@ def remove_part(part: str) -> None:
         os.unlink(part)
 
 
-def set_aside(descriptor: int, nbytes: int) -> None:
+def preallocate(descriptor: int, nbytes: int) -> None:
     """Give a file its size, and the room for it where the file system can do that at once.
 
     Where it can't, the C library would write a byte to each block, over a network for hours.
@@ -327,7 +327,7 @@ def set_aside(descriptor: int, nbytes: int) -> None:
     os.truncate(descriptor, nbytes)
 
 
-def put_in_place(part: str, path: str, *, overwrite: bool) -> None:
+def publish(part: str, path: str, *, overwrite: bool) -> None:
     """Give a finished file its name, and make sure that the name outlasts a power cut."""
     if overwrite:
         os.replace(part, path)

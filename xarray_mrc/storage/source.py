@@ -94,7 +94,7 @@ def open_head(path: Openable, *, memmap: MemMap = "auto") -> tuple[Source, bytes
     if container is None:
         return stored, head
     if isinstance(stored, LocalSource):
-        stored = replace(stored, pinned=b"")
+        stored = replace(stored, layout_bytes_at_open=b"")
     return CompressedSource(stored, container), b""
 
 

@@ -134,7 +134,7 @@ def blocks_of(data: xr.Variable, place: Destination) -> Any:
         chunks += list(data.shape[len(axes) :])
         meta = np.empty((0,) * data.ndim, data.dtype)
         name = f"mrc-data-{secrets.token_hex(8)}"  # nothing is read for a name
-        blocks = da.from_array(Unread(data), chunks=tuple(chunks), name=name, meta=meta)
+        blocks = da.from_array(LazySource(data), chunks=tuple(chunks), name=name, meta=meta)
     else:
         # Blocks without a length would be taken for those that begin where they do.
         blocks = data.data.rechunk(tuple(tuple(filter(None, c)) for c in data.data.chunks))
@@ -147,7 +147,7 @@ def blocks_of(data: xr.Variable, place: Destination) -> Any:
     return blocks.rechunk(whole) if whole else blocks
 
 
-class Unread:
+class LazySource:
     """Data that dask cuts into blocks; unlike an array it is neither copied nor hashed."""
 
     __slots__ = ("data", "dtype", "ndim", "shape")
@@ -203,7 +203,7 @@ def write_block(
             yield from zip(offsets, data.reshape(len(offsets), -1), strict=True)
 
     if place.encoder is None:
-        place.sink.write_bands(stored())
+        place.sink.write_ranges(stored())
     else:
         unit = place.layout.section_nbytes
         encode = place.encoder.encode

@@ -17,8 +17,9 @@ from xarray_mrc.codec.header import IMOD_STAMP, Header
 from xarray_mrc.codec.layout import Kind
 from xarray_mrc.codec.samples import find_sample
 from xarray_mrc.codec.statistics import UNKNOWN, Statistics
+from xarray_mrc.dataset.conventions import data_variable
 from xarray_mrc.dataset.positions import VoxelSize
-from xarray_mrc.dataset.to_file import Planned, choose_sample, plan, the_array
+from xarray_mrc.dataset.to_file import Planned, choose_sample, plan
 from xarray_mrc.reading.open_file import OpenedFile, open_file
 from xarray_mrc.storage.compressed.encoders import Encoder, encoder_for
 from xarray_mrc.storage.compressed.members import join_pieces, plain_file
@@ -35,7 +36,7 @@ __all__ = ["to_mrc"]
 
 Compression = Literal["infer", "gzip", "bzip2", "zstd"] | None
 # The bytes of the header that state the statistics.
-STATED = ((76, 88), (216, 220))
+STATISTICS_RANGES = ((76, 88), (216, 220))
 # Data in memory of at most this size are written without dask.
 SMALL_NBYTES = 64 * 2**20
 
@@ -197,7 +198,7 @@ def open_like(
         return like
     path: Any = like
     if isinstance(like, xr.Dataset | xr.DataArray):
-        path = the_array(like).encoding.get("source")
+        path = data_variable(like).encoding.get("source")
         if path is None:
             raise ValueError(
                 "like= is an object that does not know its file, expected one opened from a local "
@@ -284,7 +285,7 @@ def write_region(
             f"would not be right any more: say so first, with xarray_mrc.edit_header(path, "
             f"imod_stamp={IMOD_STAMP}, imod_flags=4)"
         )
-    array = the_array(obj)
+    array = data_variable(obj)
     if (array.dtype if dtype is None else np.dtype(dtype)) != layout.dtype:
         raise ValueError(
             f"the data type is {array.dtype}, but {target} holds {layout.dtype}: cast it with "
@@ -350,5 +351,5 @@ def state_found(found: Any, sink: Sink, header: Header, *, whole: bool) -> None:
 def state(sink: Sink, header: Header, fields: dict[str, float]) -> None:
     """Write statistics into the header of a file, and wait until it is on the disk."""
     raw = header.replace(**fields).raw
-    sink.write_bands((start, raw[start:end]) for start, end in STATED)
+    sink.write_ranges((start, raw[start:end]) for start, end in STATISTICS_RANGES)
     sink.sync()

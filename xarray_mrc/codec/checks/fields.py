@@ -42,7 +42,7 @@ MISSING_MAP_IDS = (b"\0\0\0\0", b" PAM", b"STK ")
 UNUSED: tuple[tuple[int, int], ...] = ((98, 104), (112, 128))
 IMOD_ONLY = ((132, 152), (164, 196))
 IMOD_OR_SCALE = ((152, 164),)
-MOST_PIXELS = 2**63
+MAX_PIXELS = 2**63
 STAMPS = {"<": b"\x44\x44\0\0", ">": b"\x11\x11\0\0"}
 
 
@@ -279,7 +279,7 @@ FIELD_CHECKS: tuple[Check, ...] = (
         lambda h: h.nversion == 20140 and h.mode in MODES_OF_20141,
         lambda h: f"mode {h.mode} came with version 20141, but nversion is {h.nversion}"), version),
     Check("H07", ERROR, False, "the size is positive", when(
-        lambda h: min(h.n) < 1 or math.prod(h.n) >= MOST_PIXELS,
+        lambda h: min(h.n) < 1 or math.prod(h.n) >= MAX_PIXELS,
         lambda h: f"nx, ny, nz are {h.n}, expected 1 or more, and no more pixels than fit a file")),
     Check("H08", ERROR, True, "grid intervals are not negative", when(
         lambda h: min(h.m) < 0,

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 __all__ = [
     "MAGICS",
-    "MOST_MEMORY",
+    "MAX_MEMORY",
     "Decoder",
     "container_of",
     "decoder_maker",
@@ -29,7 +29,7 @@ MAGICS = {
 BZIP2_BLOCKS = (b"\x31\x41\x59\x26\x53\x59", b"\x17\x72\x45\x38\x50\x90")
 
 # More memory for one decoder is refused. zstd refuses windows above this by itself.
-MOST_MEMORY = 128 * 2**20
+MAX_MEMORY = 128 * 2**20
 
 
 class Decoder(Protocol):
@@ -83,7 +83,7 @@ def decoder_maker(container: str) -> Callable[[], Decoder]:
     if container == "xz":
         import lzma
 
-        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_MEMORY)
+        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_MEMORY)
     found: Callable[[], Decoder] = zstd_library().ZstdDecompressor
     return found
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from xarray_mrc.storage.sink import BINARY, Sink, set_aside, write_at
+from xarray_mrc.storage.sink import BINARY, Sink, preallocate, write_at
 
 __all__ = ["join_pieces", "plain_file", "write_piece"]
 
@@ -131,7 +131,7 @@ def plain_file(sink: Sink, nbytes: int) -> Iterator[Sink]:
     descriptor = os.open(beside.part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, allowed)
     try:
         try:
-            set_aside(descriptor, nbytes)
+            preallocate(descriptor, nbytes)
             write_at(descriptor, 0, beside.nonce)
         finally:
             os.close(descriptor)

@@ -23,7 +23,7 @@ import numpy as np
 from xarray_mrc.errors import MrcError, MrcTruncatedError, MrcWarning
 from xarray_mrc.storage.compressed.decoders import (
     MAGICS,
-    MOST_MEMORY,
+    MAX_MEMORY,
     Decoder,
     decoder_maker,
     gzip_header_end,
@@ -40,19 +40,19 @@ ZEROS = re.compile(rb"\0*")
 # What is read, fed and unpacked in one go. A member is fed by little at first: what is left over
 # behind its end is copied, which would add up in a file of very many small ones.
 BLOCK = 256 * 2**10
-LEAST_READ = 32 * 2**10
-LEAST_FEED = 2**10
-MOST_GZIP_HEADER = 2**20
+MIN_READ = 32 * 2**10
+MIN_FEED = 2**10
+MAX_GZIP_HEADER = 2**20
 
 # Starting a decoder takes up to 30 us: so many in a row that give nothing are not waited for.
-MOST_EMPTY = 2**16
+MAX_EMPTY = 2**16
 # Behind the data of the header this much again is unpacked and checked, and then given up.
-LEAST_SURPLUS = 64 * 2**20
+MIN_SURPLUS = 64 * 2**20
 
 # Cursors that wait; those of xz and zstd hold their window, up to 128 MiB.
-MOST_FREE = 8
-HEAVY, MOST_HEAVY = ("xz", "zstd"), 1
-MOST_ENDS = 4096
+MAX_FREE = 8
+HEAVY, MAX_HEAVY = ("xz", "zstd"), 1
+MAX_ENDS = 4096
 
 Key = tuple[object, ...]
 
@@ -75,7 +75,7 @@ class Cursor:
         self._decoder: Decoder | None = None
         self._stored = 0  # how many stored bytes were read
         self._rest, self._at = b"", 0  # the last of them, and how many of these were fed
-        self._feed = LEAST_FEED
+        self._feed = MIN_FEED
         self._empty = 0  # how many members began since the last byte came out
 
     def read(self, inner: Source, most: int) -> bytes:
@@ -130,7 +130,7 @@ class Cursor:
         where = f"{inner.uri}: the {self.container} data before byte {self._fed}"
         if "memory" in str(error).lower():
             return MrcError(
-                f"{where} can't be unpacked within {MOST_MEMORY >> 20} MiB ({error}): pack the "
+                f"{where} can't be unpacked within {MAX_MEMORY >> 20} MiB ({error}): pack the "
                 f"file again with a smaller window or dictionary"
             )
         return MrcError(
@@ -140,7 +140,7 @@ class Cursor:
 
     def _fetch(self, inner: Source) -> bool:
         """Read on in the file, by little at first, because many want the header only."""
-        nbytes = min(BLOCK, max(LEAST_READ, self._stored), inner.stored_size - self._stored)
+        nbytes = min(BLOCK, max(MIN_READ, self._stored), inner.stored_size - self._stored)
         if nbytes <= 0:
             return False
         block = np.empty(nbytes, np.uint8)
@@ -158,12 +158,12 @@ class Cursor:
             if not self._rest.startswith(MAGICS[self.container], self._at):
                 return None
         self._empty += 1
-        if self._empty > MOST_EMPTY:
-            raise self._damaged(inner, f"more than {MOST_EMPTY} empty members in a row")
-        self._feed = LEAST_FEED
+        if self._empty > MAX_EMPTY:
+            raise self._damaged(inner, f"more than {MAX_EMPTY} empty members in a row")
+        self._feed = MIN_FEED
         if self.container == "gzip":
             while (end := gzip_header_end(self._rest, self._at)) is None and self._fetch(inner):
-                if len(self._rest) > MOST_GZIP_HEADER:
+                if len(self._rest) > MAX_GZIP_HEADER:
                     raise self._damaged(inner, "a header without end")
             self._feed = max(self._feed, (end or len(self._rest)) - self._at)
         try:
@@ -206,7 +206,7 @@ def remember_end(key: Key, end: End) -> None:
     """Keep where a stream ends; the oldest are forgotten."""
     with _lock:
         _ends[key] = end
-        while len(_ends) > MOST_ENDS:
+        while len(_ends) > MAX_ENDS:
             del _ends[next(iter(_ends))]
 
 
@@ -243,7 +243,7 @@ class CompressedSource(CopyingSource):
         return self.inner.uri
 
     @property
-    def known_size(self) -> int | None:
+    def size_if_known(self) -> int | None:
         """None: the number of bytes costs a pass."""
         return None
 
@@ -260,9 +260,9 @@ class CompressedSource(CopyingSource):
     @property
     def size(self) -> int:
         """Number of bytes, unpacked: once in a process this costs a pass, which checks all."""
-        return self.size_up_to(sys.maxsize - 1)
+        return self.bounded_size(sys.maxsize - 1)
 
-    def size_up_to(self, limit: int) -> int:
+    def bounded_size(self, limit: int) -> int:
         """Give the size, or `limit` + 1 if it is larger: no more than that is unpacked."""
         if (end := _ends.get(self._key)) is not None:
             return min(end.size, limit + 1)
@@ -280,7 +280,7 @@ class CompressedSource(CopyingSource):
         end = _ends.get(self._key)
         return end.garbage if end else 0
 
-    def lenient(self) -> CompressedSource:
+    def allow_truncated(self) -> CompressedSource:
         """Give the same file, whose stream may be cut off."""
         return replace(self, strict=False)
 
@@ -292,7 +292,7 @@ class CompressedSource(CopyingSource):
         with self._cursor(offset) as cursor:
             self._read_on(cursor, offset, out)
 
-    def read_bands(self, bands: Sequence[tuple[int, int]]) -> Bytes:
+    def read_ranges(self, bands: Sequence[tuple[int, int]]) -> Bytes:
         """Read several ranges in one pass; they may come in any order and overlap."""
         data = np.empty(sum(nbytes for _, nbytes in bands), np.uint8)
         targets, start = [], 0
@@ -320,7 +320,7 @@ class CompressedSource(CopyingSource):
         with self._cursor(end) as cursor:
             try:
                 if cursor.position == end or self._key not in _ends:
-                    cursor.skip(self.inner, end + max(end, LEAST_SURPLUS))
+                    cursor.skip(self.inner, end + max(end, MIN_SURPLUS))
             except MrcTruncatedError:
                 if self.strict:
                     raise
@@ -370,9 +370,9 @@ class CompressedSource(CopyingSource):
             with _lock:
                 _free.append(cursor)
                 heavy = [one for one in _free if one.container in HEAVY]
-                for one in heavy[:-MOST_HEAVY]:
+                for one in heavy[:-MAX_HEAVY]:
                     _free.remove(one)
-                del _free[:-MOST_FREE]
+                del _free[:-MAX_FREE]
 
     def _read_on(self, cursor: Cursor, offset: int, out: Bytes) -> None:
         """Fill `out` by a cursor that is at an offset or before it."""
