@@ -16,7 +16,7 @@ from xarray_mrc.codec.header import Header
 from xarray_mrc.dataset.conventions import AXES
 from xarray_mrc.errors import warn
 
-__all__ = ["TINY", "VoxelSize", "place", "sizes_given"]
+__all__ = ["TINY", "VoxelSize", "header_geometry", "parse_voxel_size"]
 
 VoxelSize = float | Sequence[float] | Mapping[str, float]
 
@@ -25,7 +25,7 @@ LARGEST_BEND = 1e-3
 TINY = 2.1 * 10.0**-DECIMALS
 
 
-def place(
+def header_geometry(
     array: xr.DataArray, dims: dict[str, Any], header: Header, voxel_size: VoxelSize | None
 ) -> dict[str, Any]:
     """Give the fields that say where the voxels are.
@@ -55,12 +55,12 @@ def place(
     --------
     >>> x = xr.Variable("x", [2.5, 5.0], {"units": "angstrom"})
     >>> header = Header.blank().replace(nx=2, mx=2, my=1, mz=1)
-    >>> fields = place(xr.DataArray([1, 2], {"x": x}), {"x": "x"}, header, None)
+    >>> fields = header_geometry(xr.DataArray([1, 2], {"x": x}), {"x": "x"}, header, None)
     >>> header.replace(**fields).origin
     (2.5, 0.0, 0.0)
     """
     lines = {axis: positions(array, dims.get(axis, axis), axis) for axis in AXES}
-    given = sizes_given(voxel_size)
+    given = parse_voxel_size(voxel_size)
     firsts = grid_points(array, lines, header, given)
     steps: list[float | None] = []
     for axis, index in AXES.items():
@@ -150,7 +150,7 @@ def positions(array: xr.DataArray, dim: Any, axis: str) -> NDArray[np.float64] |
     return values
 
 
-def sizes_given(voxel_size: VoxelSize | None) -> dict[str, float]:
+def parse_voxel_size(voxel_size: VoxelSize | None) -> dict[str, float]:
     """Give the voxel sizes that were passed, in angstrom by axis.
 
     Parameters
@@ -169,7 +169,7 @@ def sizes_given(voxel_size: VoxelSize | None) -> dict[str, float]:
 
     Examples
     --------
-    >>> sizes_given((1.5, 1.5, 3))
+    >>> parse_voxel_size((1.5, 1.5, 3))
     {'x': 1.5, 'y': 1.5, 'z': 3.0}
     """
     if voxel_size is None:

@@ -22,13 +22,13 @@ from xarray_mrc.codec.layout import DIMS, STACK_SPACE_GROUPS, Kind, Layout
 from xarray_mrc.codec.modes import MODE_OF_DTYPE, MODES, UNSIGNED_BYTE, Sample
 from xarray_mrc.codec.samples import IMOD_FOUR_BITS, IMOD_SIGNED_BYTES
 from xarray_mrc.dataset.conventions import data_variable
-from xarray_mrc.dataset.positions import TINY, VoxelSize, place
+from xarray_mrc.dataset.positions import TINY, VoxelSize, header_geometry
 from xarray_mrc.errors import warn
 from xarray_mrc.reading.open_file import OpenedFile
 
-__all__ = ["CRYSTALS", "Planned", "choose_sample", "plan"]
+__all__ = ["CRYSTAL_SPACE_GROUPS", "FilePlan", "choose_sample", "plan_file"]
 
-CRYSTALS = range(1, 231)
+CRYSTAL_SPACE_GROUPS = range(1, 231)
 OURS = "Created by xarray_mrc"
 UNNAMED = ("dim_0", "dim_1", "dim_2", "dim_3", "dim_4")
 VOLUMES: dict[int, Kind] = {2: "image", 3: "volume", 4: "volume_stack"}
@@ -37,7 +37,7 @@ COPIED_FIELDS = ("nint", "nreal", "imod_stamp", "imod_flags", "idtype", "tilt_an
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class FilePlan:
     """A file that could be written.
 
     Attributes
@@ -58,7 +58,7 @@ class Planned:
     data: xr.Variable
 
 
-def plan(
+def plan_file(
     obj: xr.Dataset | xr.DataArray,
     *,
     dtype: DTypeLike | None = None,
@@ -67,7 +67,7 @@ def plan(
     like: OpenedFile | None = None,
     kind: Kind | None = None,
     labels: str | Sequence[str] | None = None,
-) -> Planned:
+) -> FilePlan:
     """Plan the file of an object; `xarray_mrc.to_mrc` describes the parameters.
 
     Parameters
@@ -81,7 +81,7 @@ def plan(
 
     Returns
     -------
-    Planned
+    FilePlan
 
     Raises
     ------
@@ -90,12 +90,12 @@ def plan(
 
     Examples
     --------
-    >>> planned = plan(xr.DataArray(np.zeros((2, 3, 4), "f4"), dims=("x", "z", "y")))
+    >>> planned = plan_file(xr.DataArray(np.zeros((2, 3, 4), "f4"), dims=("x", "z", "y")))
     >>> planned.header.n, planned.layout.dims
     ((2, 4, 3), ('z', 'y', 'x'))
     """
     array = data_variable(obj)
-    kind, dims = arrange(array, kind)
+    kind, dims = match_dims(array, kind)
     number, sample = choose_sample(array, dtype, mode)
     data = array.variable.transpose(*dims.values())
     if 0 in data.shape:
@@ -119,17 +119,17 @@ def plan(
         header = header.replace(**carried)
     if number == 0:
         header = header.replace(**imod_fields(header, sample))
-    header = header.replace(**place(array, dims, header, voxel_size))
+    header = header.replace(**header_geometry(array, dims, header, voxel_size))
     if like is not None and voxel_size is None and kind == like.array.layout.kind == "volume":
         header = header.replace(**cell_of(like.header, header))
     texts = choose_labels(array, labels, like)
     header = header.replace(nlabl=len(texts), label_bytes=encode_labels(texts))
     offset = HEADER_SIZE + len(extended)
     layout = Layout.arrange(header, kind, sample, (volumes * depth, rows, columns), offset)
-    return Planned(header, extended, layout, data)
+    return FilePlan(header, extended, layout, data)
 
 
-def arrange(array: xr.DataArray, kind: Kind | None) -> tuple[Kind, dict[str, Any]]:
+def match_dims(array: xr.DataArray, kind: Kind | None) -> tuple[Kind, dict[str, Any]]:
     """Give the kind, and the dimension of the array for each of its dimensions in file order."""
     found = [dim for dim in array.dims if dim != "rgb"]
     if kind is None:
@@ -223,7 +223,7 @@ def no_mode(dtype: np.dtype[Any]) -> str:
 def space_group(array: xr.DataArray, kind: Kind) -> int:
     """Give the space group: that of the attributes where it is one of the kind."""
     usual, allowed = {
-        "volume": (1, CRYSTALS),
+        "volume": (1, CRYSTAL_SPACE_GROUPS),
         "volume_stack": (STACK_SPACE_GROUPS[0], STACK_SPACE_GROUPS),
     }.get(kind, (0, range(1)))
     noted = np.ravel(array.attrs.get("mrc_space_group", usual))

@@ -22,8 +22,8 @@ from xarray_mrc.codec.header import (
 )
 from xarray_mrc.codec.labels import encode_labels, split_labels
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Kind, Layout
-from xarray_mrc.dataset.positions import VoxelSize, sizes_given
-from xarray_mrc.dataset.to_file import CRYSTALS
+from xarray_mrc.dataset.positions import VoxelSize, parse_voxel_size
+from xarray_mrc.dataset.to_file import CRYSTAL_SPACE_GROUPS
 from xarray_mrc.errors import MrcChangedError, MrcError
 from xarray_mrc.reading.open_file import decode_header, named, read_prefix, suffix_of
 from xarray_mrc.storage.compressed.encoders import encoder_for
@@ -166,7 +166,7 @@ def edit_header(
             intervals = new.mz if "cella" in fields else old.mz
             new = new.replace(**kind_fields(new, kind, intervals))
         if voxel_size is not None:
-            sizes = sizes_given(voxel_size)
+            sizes = parse_voxel_size(voxel_size)
             if any(m < 1 for a, m in zip("xyz", new.m, strict=True) if a in sizes):
                 raise ValueError(
                     f"the grid intervals are {new.m}, so that there is no place for a voxel size: "
@@ -227,7 +227,7 @@ def kind_fields(header: Header, kind: Kind, intervals: int) -> dict[str, Any]:
     if kind in ("image", "image_stack"):
         group, depth = 0, 1
     elif kind == "volume":
-        group = header.ispg if header.ispg in CRYSTALS else 1
+        group = header.ispg if header.ispg in CRYSTAL_SPACE_GROUPS else 1
         depth = header.n[axis_order(header).index(2)]
     else:
         stack = header.ispg in STACK_SPACE_GROUPS

@@ -19,7 +19,7 @@ from xarray_mrc.codec.samples import find_sample
 from xarray_mrc.codec.statistics import UNKNOWN, Statistics
 from xarray_mrc.dataset.conventions import data_variable
 from xarray_mrc.dataset.positions import VoxelSize
-from xarray_mrc.dataset.to_file import Planned, choose_sample, plan
+from xarray_mrc.dataset.to_file import FilePlan, choose_sample, plan_file
 from xarray_mrc.reading.open_file import OpenedFile, open_file
 from xarray_mrc.storage.compressed.encoders import Encoder, encoder_for
 from xarray_mrc.storage.compressed.members import join_pieces, plain_file
@@ -143,7 +143,7 @@ def to_mrc(
             f"compute=False can't lay down a compressed file ({encoder.container}), whose size is "
             f"not known before: write a plain file, or delay the call itself"
         )
-    planned = plan(
+    planned = plan_file(
         obj,
         dtype=dtype,
         mode=mode,
@@ -169,7 +169,7 @@ def to_mrc(
     return None
 
 
-def cuts_sections(planned: Planned) -> bool:
+def cuts_sections(planned: FilePlan) -> bool:
     """Whether there are chunks of less than a section, which can't be packed each for itself.
 
     To bring them together would take the memory of all sections that a chunk is deep.
@@ -179,7 +179,7 @@ def cuts_sections(planned: Planned) -> bool:
     return chunks is not None and any(len(lengths) > 1 for lengths in chunks[rows : rows + 2])
 
 
-def write(planned: Planned, place: Destination) -> None:
+def write(planned: FilePlan, place: Destination) -> None:
     """Write a whole file, its headers last."""
     finish(planned, place, write_data(planned.data, place))
 
@@ -242,7 +242,7 @@ def merged(found: Any) -> Statistics:
     return reduce(Statistics.merge, found.reshape(-1), Statistics())
 
 
-def finish(planned: Planned, place: Destination, found: Statistics) -> None:
+def finish(planned: FilePlan, place: Destination, found: Statistics) -> None:
     """Write the headers, with the statistics, when all data are written."""
     header = planned.header.replace(**(found.fields() if place.stats else UNKNOWN))
     raw = header.raw + planned.extended
