@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from windows import needs_simulation, windows_rules
 
 from xarray_mrc.errors import MrcError
 from xarray_mrc.storage.compressed.members import write_piece
@@ -136,4 +137,21 @@ def test_what_a_dead_process_left_is_cleared_and_what_a_live_one_has_is_not(tmp_
     process.join()
     with new_file(str(path), overwrite=True) as sink:
         fill(sink)
+    assert os.listdir(tmp_path) == ["a.mrc"]
+
+
+@needs_simulation
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_no_file_in_use_is_renamed_or_removed(tmp_path, overwrite):
+    path = tmp_path / "a.mrc"
+    if overwrite:
+        path.write_bytes(b"old")
+    with windows_rules() as calls:
+        with new_file(str(path), overwrite=overwrite) as sink:
+            fill(sink)
+        with pytest.raises(KeyError), new_file(str(path), overwrite=True) as sink:  # noqa: PT012
+            fill(sink)
+            raise KeyError
+    assert calls == ["replace" if overwrite else "unlink", "unlink"]
+    assert path.read_bytes() == CONTENT
     assert os.listdir(tmp_path) == ["a.mrc"]

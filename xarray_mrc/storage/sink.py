@@ -33,6 +33,9 @@ PART_SUFFIX = ".part"
 MAX_WRITTEN = 2**30  # in one call: some systems take no 2 GiB
 MIN_BEGUN = 2**18  # less would make the disk jump to and fro
 BINARY = getattr(os, "O_BINARY", 0)
+# Windows does not. There a file is closed before it gets its name; elsewhere it stays open, and so
+# locked, until it has it.
+RENAMES_OPEN_FILES = sys.platform != "win32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,14 +234,14 @@ def new_file(path: str, *, nbytes: int = 0, overwrite: bool = False) -> Iterator
                     os.chmod(sink.part, os.stat(path).st_mode & 0o7777)
             os.fsync(descriptor)
         finally:
-            if sys.platform == "win32":  # an open file can't be moved there
+            if not RENAMES_OPEN_FILES:
                 os.close(descriptor)
         publish(sink.part, path, overwrite=overwrite)
     except BaseException:
         remove_part(sink.part)
         raise
     finally:
-        if sys.platform != "win32":
+        if RENAMES_OPEN_FILES:
             os.close(descriptor)
 
 
