@@ -229,9 +229,10 @@ def lay_out(
         zarr_format=zarr_format,
         encoding={name: encoding},
     )
-    # Zarr leaves out chunks of zeros, as which it takes complex ones of either sign.
-    options = {"array.write_empty_chunks": True} if variable.dtype.kind == "c" else {}
-    with zarr.config.set(options):
+    # Zarr leaves out chunks of zeros, and takes -0.0 for 0.0: in floats up to 3.0, in complex
+    # numbers still in 3.4. Chunks of integers can be left out.
+    keep_zeros = variable.dtype.kind in "fc"
+    with zarr.config.set({"array.write_empty_chunks": keep_zeros}):
         return zarr.open_array(os.path.join(part, name), mode="r+")
 
 

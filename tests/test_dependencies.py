@@ -1,0 +1,65 @@
+"""The package imports what pyproject.toml declares, and nothing else."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+# xarray saves to netCDF by these when a user asks for it, and dask computes on a cluster.
+IMPORTED_BY_OTHERS = {"distributed", "h5netcdf", "h5py", "netCDF4"}
+
+
+def names(requirements):
+    """Return the names of distributions, without those of this project."""
+    found = {re.match(r"[\w.-]+", requirement).group() for requirement in requirements}
+    return found - {PROJECT["name"]}
+
+
+def imported():
+    """Return the third-party distributions that the package imports; here, name = module."""
+    modules = set()
+    for path in (ROOT / "xarray_mrc").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                modules.add(node.module)
+                modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    heads = {module.split(".")[0] for module in modules}
+    heads -= {*sys.stdlib_module_names, "xarray_mrc", "compression"}  # compression: Python 3.14
+    # A namespace that several distributions share.
+    return {"backports.zstd" if head == "backports" else head for head in heads}
+
+
+BASE = names(PROJECT["dependencies"])
+OPTIONAL = names(requirement for extra in EXTRAS.values() for requirement in extra)
+
+
+def test_each_import_is_declared():
+    assert imported() <= BASE | OPTIONAL
+
+
+def test_each_dependency_is_imported():
+    assert imported() >= BASE
+    assert OPTIONAL - imported() == IMPORTED_BY_OTHERS
+
+
+def test_the_extra_all_has_all_extras():
+    (requirement,) = EXTRAS["all"]
+    listed = re.fullmatch(r"xarray-mrc\[([\w,]+)\]", requirement).group(1).split(",")
+    assert set(listed) == EXTRAS.keys() - {"all"}
+
+
+@pytest.mark.parametrize("name", sorted(BASE | OPTIONAL))
+def test_each_floor_is_pinned(name):
+    command = [sys.executable, str(ROOT / "ci" / "floors.py")]
+    pins = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (pin,) = (line for line in pins.splitlines() if line.startswith(f"{name}=="))
+    assert "[" not in pin
