@@ -49,7 +49,7 @@ def test_every_form(tmp_path, form, kind, order):
 
 @pytest.mark.parametrize("block", [1, 100, 9240, 9241, 20_000, 10**9])
 def test_blocks_of_any_size(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(packing, "BLOCK_NBYTES", block)
+    monkeypatch.setattr(packing, "MAX_READ_NBYTES", block)
     raw = LAID.raw if block > 100 else lay("int16", lengths=(7, 6, 3)).raw
     for suffix in ("", ".zst"):
         path = tmp_path / f"a.mrc{suffix}"

@@ -342,7 +342,7 @@ def test_plans(data):
         read = np.zeros(len(laid.raw), bool)
         for piece in chosen.pieces():
             target[piece.target] += 1
-            bands = piece.bands
+            bands = piece.byte_ranges
             count = covered(bands, len(laid.raw))
             # In rising order and none twice, so that they can be told to the system as they are.
             assert count.max() == 1
@@ -380,5 +380,5 @@ def test_little_is_read_beside(key, most):
     layout = reader.decode_header(*reader.open_head(head))
     layout = reader.Layout.from_header(layout)
     chosen = plan(layout, key)
-    nread = sum(nbytes for piece in chosen.pieces() for _, nbytes in piece.bands)
+    nread = sum(nbytes for piece in chosen.pieces() for _, nbytes in piece.byte_ranges)
     assert nread <= most

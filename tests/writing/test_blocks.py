@@ -70,20 +70,21 @@ def test_the_plain_file_is_as_private_as_the_other(tmp_path):
         assert not os.path.exists(plain.part)
 
 
-def test_short_runs_share_a_part(tmp_path, monkeypatch):
+def test_short_runs_share_a_slab(tmp_path, monkeypatch):
     values = np.random.default_rng(0).integers(-99, 99, (40, 60, 50)).astype("i2")
     array = xr.DataArray(da.from_array(values, chunks=(20, 60, 25)), dims=("z", "y", "x"))
     seen = watched(monkeypatch, blocks, "measure")
     to_mrc(array, tmp_path / "a.mrc")
-    assert [part.shape for (part,) in seen] == [(60, 25)] * 80
+    # All rows of a block, of every section: they take 60 kB, and one slab may have 1 MiB.
+    assert [part.shape for (part,) in seen] == [(20, 60, 25)] * 4
     assert open_mrc(tmp_path / "a.mrc").values.tobytes() == values.tobytes()
 
 
-@pytest.mark.parametrize("band", [1, 24, 100])
+@pytest.mark.parametrize("slab", [1, 24, 100])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", [form for form in FORMS.values() if not form.halved], ids=str)
-def test_bands_of_any_length(tmp_path, form, kind, band, monkeypatch):
-    monkeypatch.setattr(blocks, "BAND_NBYTES", band)
+def test_slabs_of_any_length(tmp_path, form, kind, slab, monkeypatch):
+    monkeypatch.setattr(blocks, "SLAB_NBYTES", slab)
     (tmp_path / "a.mrc").write_bytes(
         lay(form, kind, lengths=(7, 6, 1 if kind == "image" else 6)).raw
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -259,30 +258,14 @@ def measure_source(source: Source, layout: Layout) -> NumpyStatistics:
     """
     found = NumpyStatistics.of(np.empty(0, layout.dtype))
     buffer = np.empty(min(layout.nbytes, SLAB), np.uint8)
-    for offset, rows, columns in slabs(layout):
-        raw = buffer[: rows * layout.sample.row_nbytes(columns)]
+    for slab in layout.slabs(SLAB):
+        ((offset, nbytes),) = layout.byte_ranges(slab)
+        raw = buffer[:nbytes]
         source.readinto(offset, raw)
-        pixels = layout.sample.decode(raw.reshape(rows, -1), layout.byteorder)
+        volumes, sections, rows, columns = map(len, slab)
+        pixels = layout.sample.decode(raw.reshape(volumes * sections * rows, -1), layout.byteorder)
         found = found.merge(NumpyStatistics.of(pixels[:, :columns]))
     return found
-
-
-def slabs(layout: Layout) -> Iterator[tuple[int, int, int]]:
-    """Cut the data into parts of at most SLAB bytes: offset, rows and columns of each."""
-    volumes, sections, rows, columns = layout.stored
-    row_nbytes, sample = layout.row_nbytes, layout.sample
-    total = volumes * sections * rows
-    step = SLAB // row_nbytes
-    if step:
-        for row in range(0, total, step):
-            yield layout.offset + row * row_nbytes, min(step, total - row), columns
-        return
-    # A number of pixels that is even, as two may share a byte.
-    step = 2 * (SLAB // sample.row_nbytes(2))
-    for row in range(total):
-        for column in range(0, columns, step):
-            offset = layout.offset + row * row_nbytes + sample.row_nbytes(column)
-            yield offset, 1, min(step, columns - column)
 
 
 def examine_as_mrcfile(source: Source, data: bool) -> tuple[Facts, MrcfileView | None]:

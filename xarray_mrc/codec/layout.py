@@ -9,10 +9,11 @@ from typing import Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from xarray_mrc.codec.byte_ranges import StoredArray
 from xarray_mrc.codec.extended import per_section
 from xarray_mrc.codec.geometry import axis_order
 from xarray_mrc.codec.header import HEADER_SIZE, Header
-from xarray_mrc.codec.modes import ByteOrder, Sample
+from xarray_mrc.codec.modes import Sample
 from xarray_mrc.codec.samples import find_sample, has_four_bits
 from xarray_mrc.errors import MrcHeaderError, MrcTruncatedError
 
@@ -89,37 +90,27 @@ def find_kind(header: Header, suffix: str = "", sidecar: bool = False) -> Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """Everything needed to turn an index into bytes, and bytes into numbers.
+class Layout(StoredArray):
+    """How the pixels of a file lie, and how they become an array in the order z, y, x.
 
     Attributes
     ----------
     kind : {"image", "image_stack", "volume", "volume_stack"}
-        What the data are.
+        Kind of the data.
     dims : tuple of str
-        Names of the axes given out, in z, y, x order; RGB pixels add ``rgb``.
+        Names of the axes of the array, in the order z, y, x; RGB pixels add ``rgb``.
     shape : tuple of int
-        Their lengths.
-    sample : Sample
-        How one pixel is stored.
-    byteorder : {"<", ">"}
-        Byte order of the file.
-    stored : tuple of int
-        Volumes, sections of a volume, rows and columns, as they lie in the file.
+        Lengths of these axes.
     axes : tuple of int
-        For each axis given out, the axis of `stored` that it is (4 for ``rgb``).
-    offset : int
-        Where the data begin, in bytes.
+        For each axis of the array the axis of `stored` that it is (4 for ``rgb``).
+    sample, byteorder, stored, offset
+        As in `StoredArray`.
     """
 
     kind: Kind
     dims: tuple[str, ...]
     shape: tuple[int, ...]
-    sample: Sample
-    byteorder: ByteOrder
-    stored: tuple[int, int, int, int]
     axes: tuple[int, ...]
-    offset: int
 
     @classmethod
     def from_header(
@@ -222,50 +213,12 @@ class Layout:
         dims, shape = DIMS[kind], tuple(stored[axis] for axis in axes)
         if sample.trailing:
             dims, shape, axes = (*dims, "rgb"), shape + sample.trailing, [*axes, 4]
-        return cls(kind, dims, shape, sample, header.byteorder, stored, tuple(axes), offset)
+        return cls(sample, header.byteorder, stored, offset, kind, dims, shape, tuple(axes))
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """Data type given out, in native byte order."""
         return np.dtype(self.sample.dtype)
-
-    @property
-    def row_nbytes(self) -> int:
-        """Bytes of a row in the file."""
-        return self.sample.row_nbytes(self.stored[3])
-
-    @property
-    def section_nbytes(self) -> int:
-        """Bytes of a section in the file."""
-        return self.stored[2] * self.row_nbytes
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all data in the file."""
-        return self.stored[0] * self.stored[1] * self.section_nbytes
-
-    @property
-    def end(self) -> int:
-        """Where the data end, in bytes."""
-        return self.offset + self.nbytes
-
-    @property
-    def strides(self) -> tuple[int, int, int, int]:
-        """Bytes from one volume, section, row and column, as they lie in the file, to the next."""
-        volume = self.stored[1] * self.section_nbytes
-        return (volume, self.section_nbytes, self.row_nbytes, self.sample.row_nbytes(1))
-
-    @property
-    def stored_dtype(self) -> np.dtype[np.generic] | None:
-        """Data type of what lies in the file, where each number of it is one that is given out."""
-        sample = self.sample
-        same = sample.stored == sample.dtype and not sample.packed
-        return np.dtype(self.byteorder + sample.stored) if same else None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the bytes of the file, as they are, are the numbers given out."""
-        return self.sample.is_plain(self.byteorder)
 
     def preferred_chunks(self, nbytes: int = PREFERRED_NBYTES) -> dict[str, int]:
         """Chunks that read fast: whole sections, about 64 MiB of them as given out.
@@ -298,12 +251,12 @@ class Layout:
         return chunks
 
     def pixel_offsets(self, indices: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-        """Give the places of single pixels in the file.
+        """Return the offsets of single pixels of the array.
 
         Parameters
         ----------
         indices : sequence of ndarray of int64
-            For each axis given out the positions along it, which must be inside; all of one shape.
+            Positions along each axis of the array, all of one shape. They must be in bounds.
 
         Returns
         -------
@@ -317,12 +270,10 @@ class Layout:
         >>> Layout.from_header(header).pixel_offsets(at).tolist()
         [1116]
         """
-        zero = np.zeros_like(indices[0])
         found = dict(zip(self.axes, indices, strict=True))
-        volume, section, row, column = (found.get(axis, zero) for axis in range(4))
-        rows = (volume * self.stored[1] + section) * self.stored[2] + row
-        within = column // 2 if self.sample.packed else column * self.sample.row_nbytes(1)
-        return self.offset + rows * self.row_nbytes + within
+        zero = np.zeros_like(indices[0])
+        offsets: NDArray[np.int64] = self.offset_of([found.get(axis, zero) for axis in range(4)])
+        return offsets
 
     def transpose(self, order: Sequence[int]) -> Layout:
         """Give the layout with the axes given out in another order."""

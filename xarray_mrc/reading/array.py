@@ -195,7 +195,7 @@ class MrcArray:
         """Read a selection of many runs, or one that has to be decoded."""
         stored = self.layout.stored_dtype
         if stored is not None and chosen.slices is not None:
-            every = (piece.bands for piece in chosen.pieces())
+            every = (piece.byte_ranges for piece in chosen.pieces())
             with self.source.whole(chosen.probes, every) as whole:
                 if whole is not None:
                     shape = self.layout.stored + self.layout.sample.trailing
@@ -203,12 +203,12 @@ class MrcArray:
                     pixels[...] = found[chosen.slices]
                     return
         for piece in chosen.pieces():
-            bands = piece.bands
+            bands = piece.byte_ranges
             with self.source.window(*piece.span, bands) as span:
                 if span is not None:
                     pixels[piece.target] = piece.from_span(span)
                     continue
-            pixels[piece.target] = piece.from_bands(self.source.read_ranges(bands))
+            pixels[piece.target] = piece.from_ranges(self.source.read_ranges(bands))
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         source = self.source

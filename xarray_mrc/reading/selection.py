@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xarray_mrc.codec.byte_ranges import Positions, Region, runs_of
 from xarray_mrc.codec.layout import Layout
 
 __all__ = ["Piece", "Plan", "plan"]
 
-Band = tuple[int, int]  # offset and number of bytes
+ByteRange = tuple[int, int]  # offset and number of bytes
 
 SPAN_NBYTES = 64 * 2**20  # of one piece: bounds the memory of a read, and what a map shows
-MAX_BANDS = 2**14  # of one piece
+MAX_RANGES = 2**14  # of one piece
 MAX_PROBES = 8
 GAP_NBYTES = 64 * 2**10  # rows that lie closer are read in one go
 
@@ -85,9 +86,11 @@ class Pick:
             return np.arange(self.index.start, self.index.stop, self.index.step)
         return self.index
 
-    def sorted(self) -> NDArray[np.intp]:
-        """Give every position taken once, in rising order."""
-        return self.positions if isinstance(self.index, slice) else np.unique(self.index)
+    def sorted(self) -> Positions:
+        """Return every position taken once, in rising order."""
+        if isinstance(self.index, slice):
+            return range(self.index.start, self.index.stop, self.index.step)
+        return np.unique(self.index)
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -134,32 +137,28 @@ class Pick:
         yield first, self.part(first, self.count)
 
 
-def first_column(layout: Layout, columns: Pick) -> int:
-    """Give the first column that is read: a whole byte holds two of a packed mode."""
-    low = columns.bounds[0]
-    return low - low % 2 if layout.sample.packed else low
+def rows_to_read(layout: Layout, rows: Pick) -> Positions:
+    """Return the rows that are read: the wanted ones, and those in short gaps between them.
 
-
-def crop(layout: Layout, columns: Pick) -> Band:
-    """Give the first byte of a row that is needed, and the one behind the last."""
-    row_nbytes = layout.sample.row_nbytes
-    return row_nbytes(first_column(layout, columns)), row_nbytes(columns.bounds[1])
-
-
-def row_runs(layout: Layout, rows: Pick) -> list[Band]:
-    """Give the runs of rows that are read in one go (first, number of rows), in rising order."""
+    One large read costs less than two small ones with little between them.
+    """
     if rows.is_run:
-        return [(rows.bounds[0], rows.count)]
-    there = rows.sorted()
-    far = np.flatnonzero((np.diff(there) - 1) * layout.row_nbytes > GAP_NBYTES)
-    first = there[np.append(0, far + 1)]
-    last = there[np.append(far, -1)]
-    return list(zip(first.tolist(), (last - first + 1).tolist(), strict=True))
+        return range(*rows.bounds)
+    wanted = np.asarray(rows.sorted())
+    far = np.flatnonzero((np.diff(wanted) - 1) * layout.row_nbytes > GAP_NBYTES)
+    if len(far) == len(wanted) - 1:
+        return wanted
+    return np.concatenate([np.arange(p[0], p[-1] + 1) for p in np.split(wanted, far + 1)])
 
 
-def is_exact(runs: list[Band]) -> bool:
-    """Whether every row is read by itself, and so can be cut to the columns that are needed."""
-    return all(count == 1 for _, count in runs)
+def are_alone(rows: Positions) -> bool:
+    """Return True if no two rows follow one another: then each can be read in part."""
+    return len(runs_of(rows)) == len(rows)
+
+
+def columns_to_read(layout: Layout, rows: Positions, columns: Pick) -> range:
+    """Return the columns that are read: all of them, unless every row is read by itself."""
+    return range(*(columns.bounds if are_alone(rows) else (0, layout.stored[3])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,55 +167,36 @@ class Piece:
 
     Attributes
     ----------
+    sections, rows, columns : Pick
+        The pixels that are wanted.
+    region : tuple
+        The pixels that are read: the wanted ones, and others that lie between them.
     target : tuple
-        Where it goes in an array of the whole selection (volumes, sections, rows, columns).
-    runs : list of tuple of int
-        Rows that are read in one go: the first of them and how many.
+        Index of the piece in an array of the whole selection.
     """
 
     layout: Layout
-    volume: int
     sections: Pick
     rows: Pick
     columns: Pick
-    runs: list[Band]
+    region: Region
     target: tuple[int | slice, ...]
 
-    def offset_of(self, section: int, row: int) -> int:
-        """Where a row begins in the file."""
-        layout = self.layout
-        number = self.volume * layout.stored[1] + section
-        return layout.offset + number * layout.section_nbytes + row * layout.row_nbytes
-
     @property
-    def span(self) -> Band:
+    def span(self) -> ByteRange:
         """The smallest run of whole rows that holds the piece."""
-        (s0, s1), (r0, r1) = self.sections.bounds, self.rows.bounds
-        start = self.offset_of(s0, r0)
-        return start, self.offset_of(s1 - 1, r1 - 1) + self.layout.row_nbytes - start
+        volume, (s0, s1), (r0, r1) = self.region[0][0], self.sections.bounds, self.rows.bounds
+        start = self.layout.offset_of((volume, s0, r0))
+        end = self.layout.offset_of((volume, s1 - 1, r1 - 1)) + self.layout.row_nbytes
+        return start, end - start
 
     @property
-    def bands(self) -> list[Band]:
-        """The runs of bytes that are needed; of rows read one by one only the columns that are."""
-        left, right = self.band_crop
-        width = self.layout.row_nbytes
-        first, section_nbytes = self.offset_of(0, 0) + left, self.layout.section_nbytes
-        parts = [(row * width, (count - 1) * width + right - left) for row, count in self.runs]
-        if self.sections.is_run and parts[0][1] == section_nbytes:  # nothing lies between them
-            low, high = self.sections.bounds
-            return [(first + low * section_nbytes, (high - low) * section_nbytes)]
-        starts = [first + n * section_nbytes for n in self.sections.sorted().tolist()]
-        return [(start + offset, nbytes) for start in starts for offset, nbytes in parts]
-
-    @property
-    def band_crop(self) -> Band:
-        """First byte of a row that is read, and the one behind the last."""
-        return (
-            crop(self.layout, self.columns) if is_exact(self.runs) else (0, self.layout.row_nbytes)
-        )
+    def byte_ranges(self) -> list[ByteRange]:
+        """The bytes of `region`, in the order of the file."""
+        return list(self.layout.byte_ranges(self.region))
 
     def from_span(self, span: NDArray[np.uint8]) -> NDArray[np.generic]:
-        """Take the pixels out of the bytes of `span`; a view where that is possible."""
+        """Return the pixels, from the bytes of `span`; a view where that is possible."""
         (s0, s1), (r0, r1) = self.sections.bounds, self.rows.bounds
         layout = self.layout
         rows = np.lib.stride_tricks.as_strided(
@@ -226,17 +206,15 @@ class Piece:
         )
         return self.take(rows, self.sections.shifted(s0), self.rows.shifted(r0), 0)
 
-    def from_bands(self, data: NDArray[np.uint8]) -> NDArray[np.generic]:
-        """Take the pixels out of the bytes of all `bands`, one behind the other."""
-        left, right = self.band_crop
-        there = self.sections.sorted()
-        rows = data.reshape(len(there), -1, right - left)
-        sections = np.searchsorted(there, self.sections.positions)
-        starts, counts = np.array(self.runs).T
-        before = np.cumsum(counts) - counts
-        wanted = self.rows.positions
-        run = np.searchsorted(starts, wanted, side="right") - 1
-        return self.take(rows, sections, wanted - starts[run] + before[run], left)
+    def from_ranges(self, data: NDArray[np.uint8]) -> NDArray[np.generic]:
+        """Return the pixels, from the bytes of all `byte_ranges`, one after the other."""
+        _, sections, rows, columns = self.region
+        left, right = self.layout.column_bytes(columns)
+        found = data.reshape(len(sections), len(rows), right - left)
+        # Both axes of the region are sorted, and hold every position that is wanted.
+        at_section = np.searchsorted(np.asarray(sections), self.sections.positions)
+        at_row = np.searchsorted(np.asarray(rows), self.rows.positions)
+        return self.take(found, at_section, at_row, left)
 
     def take(
         self,
@@ -245,8 +223,12 @@ class Piece:
         wanted: slice | NDArray[np.intp],
         left: int,
     ) -> NDArray[np.generic]:
-        """Pick sections, rows and columns of (sections, rows, bytes from byte `left` on)."""
-        low, high = crop(self.layout, self.columns)
+        """Pick sections, rows and columns of an array of (sections, rows, bytes of a row).
+
+        Its bytes start with byte `left` of the row.
+        """
+        columns = range(*self.columns.bounds)
+        low, high = self.layout.column_bytes(columns)
         chosen = rows[:, :, low - left : high - left]
         if isinstance(sections, slice):
             chosen = chosen[sections][:, wanted]
@@ -255,7 +237,9 @@ class Piece:
         else:
             chosen = chosen[sections[:, np.newaxis], wanted]
         pixels = self.layout.sample.decode(chosen, self.layout.byteorder)
-        return pixels[:, :, self.columns.shifted(first_column(self.layout, self.columns))]
+        # The first byte of a packed mode may also hold the column before the first one.
+        odd = columns[0] % 2 if self.layout.sample.packed else 0
+        return pixels[:, :, self.columns.shifted(columns[0] - odd)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,28 +265,15 @@ class Plan:
         return counts + self.layout.sample.trailing
 
     @property
-    def run(self) -> Band | None:
-        """Offset and number of bytes of a selection in one piece, else None.
-
-        It lies in one piece if an axis is taken in part, all slower ones at one place and all
-        faster ones whole.
-        """
-        layout = self.layout
-        if layout.sample.packed or not all(pick.is_run for pick in self.picks[:4]):
+    def run(self) -> ByteRange | None:
+        """The byte range that holds the selection and nothing else, or None."""
+        picks = self.picks[:4]
+        if self.layout.sample.packed or not all(pick.is_run for pick in picks):
             return None
-        item = layout.sample.row_nbytes(1)
-        units = (layout.stored[1] * layout.section_nbytes, layout.section_nbytes,
-                 layout.row_nbytes, item)  # fmt: skip
-        whole = True
-        for pick, length in zip(self.picks[3::-1], layout.stored[::-1], strict=True):
-            if pick.count > 1 and not whole:
-                return None
-            whole = whole and pick.count == length
-        start = sum(pick.bounds[0] * unit for pick, unit in zip(self.picks, units, strict=False))
-        count = 1
-        for pick in self.picks[:4]:
-            count *= pick.count
-        return layout.offset + start, count * item
+        volumes, sections, rows, columns = (range(*pick.bounds) for pick in picks)
+        ranges = self.layout.byte_ranges((volumes, sections, rows, columns))
+        first = next(ranges)
+        return first if next(ranges, None) is None else None
 
     @property
     def slices(self) -> tuple[slice, ...] | None:
@@ -316,10 +287,9 @@ class Plan:
         counts = [pick.count for pick in self.picks[:3]]
         rows = math.prod(counts)
         some = np.unravel_index(range(0, rows, max(1, rows // MAX_PROBES)), counts)
-        places = [pick.positions[at] for pick, at in zip(self.picks[:3], some, strict=True)]
-        places.append(np.array(self.picks[3].bounds[0]))
-        offsets: list[int] = sum(map(operator.mul, places, self.layout.strides)).tolist()
-        return [self.layout.offset + offset for offset in offsets]
+        position = [pick.positions[at] for pick, at in zip(self.picks[:3], some, strict=True)]
+        offsets: list[int] = self.layout.offset_of([*position, self.picks[3].bounds[0]]).tolist()
+        return offsets
 
     @property
     def reaches_end(self) -> bool:
@@ -330,28 +300,28 @@ class Plan:
     def pieces(self) -> Iterator[Piece]:
         """Cut the selection into pieces, each within one volume.
 
-        Where rows are read one by one the bands of a piece are bounded, else its span.
+        Where every row is read by itself the bytes that are read are bounded, else the span.
         """
         volumes, sections, rows, columns = self.picks[:4]
         layout = self.layout
-        all_runs = row_runs(layout, rows)
-        if is_exact(all_runs):
-            low, high = crop(layout, columns)
+        all_rows = rows_to_read(layout, rows)
+        if are_alone(all_rows):
+            low, high = layout.column_bytes(range(*columns.bounds))
             row_nbytes, cut = high - low, Pick.split
             room = SPAN_NBYTES // (rows.count * row_nbytes)
         else:
             row_nbytes, cut = layout.row_nbytes, Pick.split_span
             room = SPAN_NBYTES // layout.section_nbytes
-        parts = cut(sections, max(1, min(room, MAX_BANDS // len(all_runs))))
-        most = max(1, min(SPAN_NBYTES // row_nbytes, MAX_BANDS))
-        row_parts = [(r, some, row_runs(layout, some)) for r, some in cut(rows, most)]
-        all_rows = [(0, rows, all_runs)]
-        blocks = list(parts)
+        parts = list(cut(sections, max(1, min(room, MAX_RANGES // len(runs_of(all_rows))))))
+        most = max(1, min(SPAN_NBYTES // row_nbytes, MAX_RANGES))
+        row_parts = [(r, some, rows_to_read(layout, some)) for r, some in cut(rows, most)]
         for v, volume in enumerate(volumes.positions.tolist()):
-            for s, some_sections in blocks:
-                for r, some_rows, runs in row_parts if some_sections.count == 1 else all_rows:
-                    target = (v, slice(s, s + some_sections.count), slice(r, r + some_rows.count))
-                    yield Piece(layout, volume, some_sections, some_rows, columns, runs, target)
+            for s, part in parts:
+                for r, some, read in row_parts if part.count == 1 else [(0, rows, all_rows)]:
+                    read_columns = columns_to_read(layout, read, columns)
+                    region = (range(volume, volume + 1), part.sorted(), read, read_columns)
+                    target = (v, slice(s, s + part.count), slice(r, r + some.count))
+                    yield Piece(layout, part, some, columns, region, target)
 
     def finish(self, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
         """Turn what was read into the result: axes in z, y, x order, integers dropped."""

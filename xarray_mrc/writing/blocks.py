@@ -1,4 +1,4 @@
-"""Blocks of an array to byte ranges of a file: the task of the writer, run anywhere."""
+"""Write the blocks of an array to a file: one task a block, run in any process."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xarray_mrc.codec.byte_ranges import Box
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.codec.statistics import Statistics, measure
 from xarray_mrc.storage.compressed.encoders import Encoder
@@ -21,15 +22,16 @@ from xarray_mrc.storage.sink import Sink
 
 __all__ = ["Destination", "blocks_of", "write_block"]
 
-# Bytes that are cast, measured and written in one go, so that they are still in the cache.
-BAND_NBYTES = 2**20
+# Bytes that are cast, measured and written at a time. They then stay in the processor's cache
+# from one step to the next; and short runs, of chunks that are cut along the rows, share each step.
+SLAB_NBYTES = 2**20
 
 Starts = tuple[Sequence[int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where the blocks of an array go: small and picklable.
+    """Where the blocks of an array are written: a small picklable value.
 
     Attributes
     ----------
@@ -38,11 +40,11 @@ class Destination:
     layout : Layout
         How the data lie in it.
     stats : bool
-        Whether they are measured.
+        Whether the data are measured.
     encoder : Encoder or None
-        What packs them.
+        Compresses the data.
     region : tuple of range
-        Positions of the array along the axes of the file; empty if it is all of the data.
+        Positions in the file along each axis of the array; empty if the array is all of the data.
     """
 
     sink: Sink
@@ -53,17 +55,20 @@ class Destination:
 
     @property
     def axes(self) -> list[int]:
-        """Axes of the file (volumes, sections, rows, columns) that those of the array are."""
+        """Stored axes (volumes, sections, rows, columns) in the order of the array's axes."""
         return [axis for axis in sorted(self.layout.axes) if axis < 4]
 
     @property
     def ranges(self) -> tuple[range, ...]:
-        """Positions of the array along each of its axes."""
+        """Positions in the file along each axis of the array."""
         lengths = [self.layout.stored[axis] for axis in self.axes]
         return self.region or tuple(map(range, (*lengths, *self.layout.sample.trailing)))
 
     def starts(self, chunks: tuple[tuple[int, ...], ...]) -> Starts:
-        """Give the first position of each block along each axis, in few bytes if they are even."""
+        """Return the first position of each block along each axis.
+
+        Evenly spaced ones are a range, so that a task with millions of sisters stays small.
+        """
         found: list[Sequence[int]] = []
         for whole, lengths in zip(self.ranges, chunks, strict=True):
             even = range(whole.start, whole.stop, lengths[0])
@@ -71,42 +76,33 @@ class Destination:
             found.append(even if tuple(even) == exact else exact)
         return tuple(found)
 
+    def box_of(self, position: Sequence[int], shape: Sequence[int]) -> Box:
+        """Return the part of the file that a block of this shape fills, from its first position."""
+        box = [range(1)] * 4  # axes that the array does not have are of length 1
+        for axis, start, length in zip(self.axes, position, shape, strict=False):
+            box[axis] = range(start, start + length)
+        return box[0], box[1], box[2], box[3]
+
     def offset_of(self, position: Sequence[int]) -> int:
-        """Give the place in the file of a position in the data."""
-        offset = self.layout.offset
-        for axis, index in zip(self.axes, position, strict=False):
-            packed = axis == 3 and self.layout.sample.packed
-            offset += self.layout.strides[axis] * (index // 2 if packed else index)
+        """Return the offset of a position of the array in the (uncompressed) file."""
+        box = self.box_of(position, (1,) * len(position))
+        offset: int = self.layout.offset_of([positions.start for positions in box])
         return offset
 
-    def bands(
-        self, block: NDArray[Any], position: tuple[int, ...]
-    ) -> Iterator[tuple[range, NDArray[Any]]]:
-        """Cut a block into parts; give the places of each: of the whole, or of its entries.
-
-        Runs of a few bytes, as of chunks that are cut along the rows, share a part.
-        """
-        axes, layout = self.axes, self.layout
-        level = len(axes) - 1
-        while level and block.shape[level] == layout.stored[axes[level]]:
-            level -= 1
-        deepest = axes.index(2) if self.encoder is None else max(0, axes.index(2) - 1)
-        while level < deepest and layout.strides[axes[level]] > BAND_NBYTES:
-            level += 1
-        run_nbytes = layout.strides[axes[level]] * block.shape[level]
-        is_short = level > 0 and run_nbytes <= BAND_NBYTES
-        level -= is_short
-        stride = layout.strides[axes[level]]
-        count = max(1, BAND_NBYTES // (run_nbytes if is_short else stride))
-        count += level == len(axes) - 1 and layout.sample.packed and count % 2
-        for index in np.ndindex(block.shape[:level]):
-            part = block[index]
-            for start in range(0, len(part), count):
-                inner = (*index, start) + (0,) * (len(axes) - level - 1)
-                whole = [a + b for a, b in zip(position, inner, strict=False)]
-                offset, values = self.offset_of(whole), part[start : start + count]
-                end = offset + stride * (len(values) if is_short else 1)
-                yield range(offset, end, stride), values
+    def slabs(
+        self, block: NDArray[Any], position: Sequence[int]
+    ) -> Iterator[tuple[Box, NDArray[Any]]]:
+        """Cut a block into slabs: yield the part of the file that each fills, and its values."""
+        box = self.box_of(position, block.shape)
+        nbytes = SLAB_NBYTES
+        if self.encoder is not None:  # a compressed member ends where a section does
+            nbytes = max(nbytes, self.layout.section_nbytes)
+        for slab in self.layout.slabs(nbytes, box):
+            index = tuple(
+                slice(slab[axis].start - box[axis].start, slab[axis].stop - box[axis].start)
+                for axis in self.axes
+            )
+            yield slab, block[index]
 
 
 def blocks_of(data: xr.Variable, place: Destination) -> Any:
@@ -195,12 +191,15 @@ def write_block(
 
     def stored() -> Iterator[tuple[int, Bytes]]:
         sample = place.layout.sample
-        for offsets, band in place.bands(values, position):
-            pixels = sample.fit(band)
+        for slab, part in place.slabs(values, position):
+            pixels = sample.fit(part)
             if place.stats:
                 found.append(measure(pixels))
-            data = sample.encode(pixels, place.layout.byteorder)
-            yield from zip(offsets, data.reshape(len(offsets), -1), strict=True)
+            data = sample.encode(pixels, place.layout.byteorder).reshape(-1)
+            start = 0
+            for offset, nbytes in place.layout.byte_ranges(slab):
+                yield offset, data[start : start + nbytes]
+                start += nbytes
 
     if place.encoder is None:
         place.sink.write_ranges(stored())

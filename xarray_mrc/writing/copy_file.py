@@ -1,8 +1,8 @@
-"""The bytes of a file from the first to the last, into another file, packed or plain."""
+"""Copy the bytes of a file, from the first to the last, into another file, compressed or plain."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from xarray_mrc.storage.sink import Sink
 
 __all__ = ["copy_file"]
 
-# Read in one go, and packed on all cores.
-BLOCK_NBYTES = 32 * 2**20
+# Read at a time, and compressed on all cores.
+MAX_READ_NBYTES = 32 * 2**20
 
 
 def copy_file(
@@ -38,39 +38,37 @@ def copy_file(
     sink : Sink
         The other file.
     encoder : Encoder or None
-        What packs it.
+        Compresses the other file.
     header : bytes
-        What replaces the first bytes.
+        Replaces the first bytes.
     end : int, optional
-        Where to stop, by default behind the data.
+        Where to stop; by default after the data.
     """
-    parts = blocks(source, layout, header, layout.end if end is None else end)
-    sink.write_in_order(packed(parts, encoder) if encoder else (block for block, _ in parts))
+
+    def content() -> Iterator[Bytes | bytes]:
+        for offset, nbytes, unit in parts_of(layout, layout.end if end is None else end):
+            part = np.empty(nbytes, np.uint8)
+            source.readinto(offset, part)
+            if offset == 0:
+                part[: len(header)] = np.frombuffer(header, np.uint8)
+            if encoder is None:
+                yield part
+            else:
+                yield from encoder.encode_parallel(part, unit)
+        if encoder is not None:
+            yield encoder.end()
+
+    sink.write_in_order(content())
 
 
-def blocks(source: Source, layout: Layout, header: bytes, stop: int) -> Iterator[tuple[Bytes, int]]:
-    """Read a file from its first byte on; with each block its unit."""
-    head = read(source, 0, layout.offset)
-    head[: len(header)] = np.frombuffer(header, np.uint8)
-    yield head, layout.offset
-    unit = layout.section_nbytes
-    step = max(1, BLOCK_NBYTES // unit) * unit if unit < BLOCK_NBYTES else BLOCK_NBYTES
-    # A section that is longer than a block is cut, and the next one begins a new block anyhow.
-    for first in range(layout.offset, stop, max(unit, step)):
-        end = min(first + max(unit, step), stop)
-        for start in range(first, end, step):
-            yield read(source, start, min(step, end - start)), unit
+def parts_of(layout: Layout, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield offset and number of bytes of the parts of a file, each with its unit of compression.
 
-
-def read(source: Source, offset: int, nbytes: int) -> Bytes:
-    """Read a range of bytes."""
-    block = np.empty(nbytes, np.uint8)
-    source.readinto(offset, block)
-    return block
-
-
-def packed(parts: Iterable[tuple[Bytes, int]], encoder: Encoder) -> Iterator[bytes]:
-    """Pack blocks, one after the other, each on all cores."""
-    for block, unit in parts:
-        yield from encoder.encode_parallel(block, unit)
-    yield encoder.end()
+    Trailing bytes after the data are copied in parts, too.
+    """
+    yield 0, layout.offset, layout.offset
+    for slab in layout.slabs(MAX_READ_NBYTES):
+        for offset, nbytes in layout.byte_ranges(slab):
+            yield offset, nbytes, layout.section_nbytes
+    for start in range(layout.end, end, MAX_READ_NBYTES):
+        yield start, min(MAX_READ_NBYTES, end - start), layout.section_nbytes
