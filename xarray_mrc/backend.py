@@ -15,7 +15,8 @@ from xarray_mrc.codec.geometry import Origin
 from xarray_mrc.codec.layout import Kind
 from xarray_mrc.dataset.from_file import Coords, build
 from xarray_mrc.errors import MrcError
-from xarray_mrc.reading.open_file import ExtendedHeader, decode_header, open_file, suffix_of
+from xarray_mrc.reading.file_layout import decode_header, name_of
+from xarray_mrc.reading.open_file import ExtendedHeader, open_file
 from xarray_mrc.reading.sidecar import Sidecar
 from xarray_mrc.storage import open_head
 from xarray_mrc.storage.source import MemMap, Openable
@@ -101,7 +102,10 @@ class MrcBackendEntrypoint(BackendEntrypoint):
         """Whether the name is that of an MRC file, and the first bytes, where at hand, too."""
         if isinstance(filename_or_obj, str | os.PathLike):
             path = os.fspath(filename_or_obj)
-            if not isinstance(path, str) or suffix_of(path).lower() not in SUFFIXES:
+            if (
+                not isinstance(path, str)
+                or os.path.splitext(name_of(path))[1].lower() not in SUFFIXES
+            ):
                 return False
             if "://" in path and not path.startswith("file://"):
                 return True

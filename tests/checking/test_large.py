@@ -128,7 +128,7 @@ def test_a_small_stream_that_claims_many_records(claim, data, monkeypatch):
         assert shape <= SLAB
         return np.zeros(shape, dtype)
 
-    monkeypatch.setattr("xarray_mrc.reading.open_file.np.empty", empty)
+    monkeypatch.setattr("xarray_mrc.reading.file_layout.np.empty", empty)
     raw = gzip.compress(sound(nsymbt=claim, exttyp=b"FEI1"))
     report = validate(raw, data=data)
     assert "H24" in [finding.id for finding in report.findings]

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from mrcbytes import AXES, FORMS, KINDS, ORDERS, Laid, lay
 
+from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.layout import Layout
 from xarray_mrc.reading import array, buffers, selection
 from xarray_mrc.reading import open_file as reader
 from xarray_mrc.reading.selection import plan
@@ -377,8 +379,7 @@ def test_plans(data):
 def test_little_is_read_beside(key, most):
     laid = lay(lengths=(4, 4, 4))
     head = laid.with_fields(nx=1024, ny=1024, nz=64, mz=64)[:1024]
-    layout = reader.decode_header(*reader.open_head(head))
-    layout = reader.Layout.from_header(layout)
+    layout = Layout.from_header(Header.decode(head))
     chosen = plan(layout, key)
     nread = sum(nbytes for piece in chosen.pieces() for _, nbytes in piece.byte_ranges)
     assert nread <= most

@@ -19,9 +19,8 @@ from xarray_mrc.checking.mrcfile_rules import (
 from xarray_mrc.checking.report import Finding, Report
 from xarray_mrc.codec import checks
 from xarray_mrc.codec.checks import Check, Facts, Severity, findings
-from xarray_mrc.codec.extended import Extended, decode_extended
 from xarray_mrc.codec.header import HEADER_SIZE, Header, guess_byteorder
-from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Layout, may_lack_symmetry
+from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Layout
 from xarray_mrc.codec.modes import MODES
 from xarray_mrc.errors import (
     MrcChangedError,
@@ -30,8 +29,7 @@ from xarray_mrc.errors import (
     MrcHeaderError,
     MrcTruncatedError,
 )
-from xarray_mrc.reading.open_file import has_implausible_ratio, read_extended, suffix_of
-from xarray_mrc.reading.sidecar import has_sidecar
+from xarray_mrc.reading.file_layout import find_layout
 from xarray_mrc.storage import Source, open_source
 from xarray_mrc.storage.compressed.source import CompressedSource
 from xarray_mrc.storage.source import Openable
@@ -132,7 +130,6 @@ def examine(source: Source, data: bool, is_local: bool) -> Facts:
         pass  # of a length below 1, which has a check of its own
     try:
         facts = lay_out(facts, source, is_local)
-        facts = look_at_extended(facts, source)
         return look_at_data(facts, source, is_local) if data else facts
     except MrcError as error:
         return damaged(facts, source, error)
@@ -175,52 +172,32 @@ def true_size(source: Source) -> int:
 
 
 def lay_out(facts: Facts, source: Source, is_local: bool) -> Facts:
-    """Find out how the data lie, or why they can't be read."""
-    header = facts.header
+    """Find how the data lie, or why they cannot be read, and read the extended header."""
+    facts, header = replace(facts, layout=None), facts.header
     if min(header.n) < 1:
         return facts
-    room = 80 if facts.size is None else facts.size - HEADER_SIZE
-    extended_head = np.empty(max(0, min(80, header.nsymbt, room)), np.uint8)
-    if facts.size is None and extended_head.size:
-        extended_head = extended_head[: source.bounded_size(HEADER_SIZE + 80) - HEADER_SIZE]
-    source.readinto(HEADER_SIZE, extended_head)
-    size = facts.size
-    if size is None and may_lack_symmetry(header, extended_head.tobytes()):
-        size = source.size
     try:
-        layout = Layout.from_header(
+        found = find_layout(
+            source,
             header,
-            size,
+            size=facts.size,
+            is_local=is_local,
             truncated="sections",
-            suffix=suffix_of(source.uri),
-            sidecar=is_local and header.ispg == 0 and has_sidecar(source.uri),
-            extended_head=extended_head.tobytes(),
+            check_size=False,
         )
     except MrcTruncatedError as error:
-        in_file = size is None or 0 <= header.nsymbt <= size - HEADER_SIZE
-        return replace(facts, layout=None, size=size, cut_off=str(error) if in_file else "")
-    except MrcError:  # of a mode, a length or a flag, each of which has a check of its own
-        return replace(facts, layout=None, size=size)
-    return replace(facts, layout=layout, size=size)
-
-
-def look_at_extended(facts: Facts, source: Source) -> Facts:
-    """Read the extended header, if it is one of those that say something."""
-    if facts.layout is None or facts.layout.offset <= HEADER_SIZE:
+        size = source.size if facts.size is None else facts.size
+        in_file = 0 <= header.nsymbt <= size - HEADER_SIZE
+        return replace(facts, size=size, cut_off=str(error) if in_file else "")
+    except MrcHeaderError:  # of a mode, a length or a flag, each of which has a check of its own
         return facts
-    end = facts.layout.offset
-    if (
-        facts.size is None
-        and has_implausible_ratio(source, facts.layout)
-        and source.bounded_size(end) < end
-    ):
-        return replace(facts, size=true_size(source))
+    facts = replace(facts, layout=found.layout, size=found.size)
+    if found.layout.offset == HEADER_SIZE:
+        return facts
     try:
-        raw = read_extended(facts.header, source, facts.layout, "common")
+        return replace(facts, extended=found.read_records())
     except MrcTruncatedError:
         return replace(facts, size=true_size(source))
-    found = decode_extended(facts.header, raw, facts.header.nz) if raw else Extended("none")
-    return replace(facts, extended=found)
 
 
 def look_at_data(facts: Facts, source: Source, is_local: bool) -> Facts:

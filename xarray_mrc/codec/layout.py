@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
@@ -10,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_mrc.codec.byte_ranges import StoredArray
-from xarray_mrc.codec.extended import per_section
+from xarray_mrc.codec.extended import Extended, per_section
 from xarray_mrc.codec.geometry import axis_order
 from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.codec.modes import Sample
 from xarray_mrc.codec.samples import find_sample, has_four_bits
 from xarray_mrc.errors import MrcHeaderError, MrcTruncatedError
 
-__all__ = ["Kind", "Layout", "find_kind"]
+__all__ = ["Kind", "KindEvidence", "Layout", "find_kind"]
 
 Kind = Literal["image", "image_stack", "volume", "volume_stack"]
 DIMS: dict[Kind, tuple[str, ...]] = {
@@ -43,17 +44,37 @@ def depth_of(header: Header) -> int:
     return pixel_counts(header)[axis_order(header).index(2)]
 
 
-def find_kind(header: Header, suffix: str = "", sidecar: bool = False) -> Kind:
+@dataclass(frozen=True, slots=True)
+class KindEvidence:
+    """Evidence for the kind of a file that its header does not hold; looked up only if it decides.
+
+    Attributes
+    ----------
+    name : str
+        File name, without the suffix of a container: ``"tilts.mrcs"``.
+    has_sidecar : callable
+        Returns True if a file of tilt angles (.mdoc, .tlt, .rawtlt) lies beside the file.
+    read_records : callable
+        Returns the decoded extended header, for a file that has one.
+    """
+
+    name: str = ""
+    has_sidecar: Callable[[], bool] = lambda: False
+    read_records: Callable[[], Extended] = lambda: Extended("none")
+
+
+NO_EVIDENCE = KindEvidence()
+
+
+def find_kind(header: Header, evidence: KindEvidence = NO_EVIDENCE) -> Kind:
     """Tell an image, an image stack, a volume and a volume stack apart.
 
     Parameters
     ----------
     header : Header
         The header of the file.
-    suffix : str, optional
-        Suffix of the file name, without that of a container: ``".mrcs"``.
-    sidecar : bool, optional
-        Whether a file of tilt angles (.mdoc, .tlt, .rawtlt) lies beside it.
+    evidence : KindEvidence, optional
+        What else there is to go by.
 
     Returns
     -------
@@ -69,7 +90,8 @@ def find_kind(header: Header, suffix: str = "", sidecar: bool = False) -> Kind:
     --------
     >>> find_kind(Header.blank().replace(nx=4, ny=4, nz=9, mz=9, ispg=0))
     'volume'
-    >>> find_kind(Header.blank().replace(nx=4, ny=4, nz=9, mz=9, ispg=0), ".mrcs")
+    >>> header = Header.blank().replace(nx=4, ny=4, nz=9, mz=9, ispg=0)
+    >>> find_kind(header, KindEvidence("particles.mrcs"))
     'image_stack'
     """
     if header.ispg in STACK_SPACE_GROUPS and header.mz > 0 and header.nz % header.mz == 0:
@@ -81,9 +103,9 @@ def find_kind(header: Header, suffix: str = "", sidecar: bool = False) -> Kind:
         return "image"
     is_stack = (
         header.mz in (0, 1)
-        or suffix.lower() in STACK_SUFFIXES
+        or os.path.splitext(evidence.name)[1].lower() in STACK_SUFFIXES
         or (header.nsymbt > 0 and per_section(header.exttyp))
-        or sidecar
+        or evidence.has_sidecar()
         or (header.has_imod_stamp and header.idtype in IMOD_TILT_TYPES)
     )
     return "volume" if not is_stack and header.mz == depth else "image_stack"
@@ -121,8 +143,7 @@ class Layout(StoredArray):
         kind: Kind | Literal["auto"] = "auto",
         signed: bool | None = None,
         truncated: Literal["raise", "sections"] = "raise",
-        suffix: str = "",
-        sidecar: bool = False,
+        evidence: KindEvidence = NO_EVIDENCE,
         extended_head: bytes = b"",
     ) -> Layout:
         """Find out how the data of a file lie.
@@ -139,7 +160,7 @@ class Layout(StoredArray):
             Whether bytes are signed; by default found as `find_sample` says.
         truncated : {"raise", "sections"}
             What to do with a file that ends early: an error, or the whole sections that are there.
-        suffix, sidecar
+        evidence
             As in `find_kind`.
         extended_head : bytes
             The first bytes behind the header, as in `may_lack_symmetry`.
@@ -172,7 +193,7 @@ class Layout(StoredArray):
         if whole < sections and (truncated == "raise" or whole == 0):
             raise truncated_error(header, cast("int", size), offset, sections, section_nbytes)
         if kind == "auto":
-            kind = find_kind(header, suffix, sidecar)
+            kind = find_kind(header, evidence)
         elif kind not in get_args(Kind):
             raise ValueError(
                 f"kind={kind!r}, expected 'auto' or one of {', '.join(get_args(Kind))}"

@@ -18,7 +18,7 @@ from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.errors import MrcChangedError, MrcError, MrcTruncatedError
 from xarray_mrc.mrcfile.mrcfile import FILE_MODES, MrcFile
 from xarray_mrc.mrcfile.mrcinterpreter import Bytes, MrcInterpreter
-from xarray_mrc.reading.open_file import SUSPECT_NBYTES, SUSPECT_RATIO
+from xarray_mrc.reading.file_layout import SUSPECT_NBYTES, SUSPECT_RATIO
 from xarray_mrc.storage.compressed.decoders import MAGICS
 from xarray_mrc.storage.compressed.encoders import encoder_for
 from xarray_mrc.storage.compressed.source import CompressedSource

@@ -25,7 +25,7 @@ from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Kind, Layout
 from xarray_mrc.dataset.positions import VoxelSize, parse_voxel_size
 from xarray_mrc.dataset.to_file import CRYSTAL_SPACE_GROUPS
 from xarray_mrc.errors import MrcChangedError, MrcError
-from xarray_mrc.reading.open_file import decode_header, named, read_prefix, suffix_of
+from xarray_mrc.reading.file_layout import decode_header, find_layout, named
 from xarray_mrc.storage.compressed.encoders import encoder_for
 from xarray_mrc.storage.compressed.source import CompressedSource
 from xarray_mrc.storage.protocol import Source
@@ -208,11 +208,8 @@ def facts_of(source: Source, header: Header) -> Facts:
 
 
 def layout_of(source: Source, header: Header) -> Layout:
-    """Find out how the data lie under a header."""
-    extended_head = read_prefix(source, b"", HEADER_SIZE, max(0, min(80, header.nsymbt)))
-    return Layout.from_header(
-        header, source.size, suffix=suffix_of(source.uri), extended_head=extended_head
-    )
+    """Return how the data lie under a header."""
+    return find_layout(source, header, size=source.size, is_local=True).layout
 
 
 def kind_fields(header: Header, kind: Kind, intervals: int) -> dict[str, Any]:

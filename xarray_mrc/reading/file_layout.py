@@ -1,0 +1,187 @@
+"""Finds how the data of a file lie: the one way from a source and its header to a `Layout`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numpy as np
+
+from xarray_mrc.codec.containers import plain_name
+from xarray_mrc.codec.extended import Extended, decode_extended, useful_nbytes
+from xarray_mrc.codec.header import HEADER_SIZE, Header
+from xarray_mrc.codec.layout import Kind, KindEvidence, Layout, may_lack_symmetry
+from xarray_mrc.errors import MrcError
+from xarray_mrc.reading.sidecar import has_sidecar
+from xarray_mrc.storage import Source
+from xarray_mrc.storage.protocol import truncated as truncated_source
+
+__all__ = ["FileLayout", "decode_header", "find_layout", "name_of", "named", "read_bytes"]
+
+# The size of a symmetry record; the first one shows whether there are any.
+RECORD_NBYTES = 80
+SUSPECT_NBYTES = 16 * 2**20
+SUSPECT_RATIO = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FileLayout:
+    """How the data of a file lie, with the facts that were read to find out.
+
+    Attributes
+    ----------
+    layout : Layout
+        How the data lie.
+    size : int or None
+        Bytes of the file, decompressed; None for a compressed file whose size was not needed.
+        Bytes after the data of a compressed file do not count.
+    read_records : callable
+        Returns the decoded extended header, which is read when it is first asked for.
+    """
+
+    layout: Layout
+    size: int | None
+    read_records: Callable[[], Extended]
+
+
+def find_layout(
+    source: Source,
+    header: Header,
+    head: bytes = b"",
+    *,
+    size: int | None = None,
+    is_local: bool = False,
+    kind: Kind | Literal["auto"] = "auto",
+    signed: bool | None = None,
+    truncated: Literal["raise", "sections"] = "raise",
+    check_size: bool = True,
+) -> FileLayout:
+    """Find how the data of a file lie.
+
+    Parameters
+    ----------
+    source : Source
+        The file.
+    header : Header
+        Its header, or the header that it would get.
+    head : bytes
+        The first bytes of the file, as far as they were read already.
+    size : int, optional
+        Bytes of the file, decompressed, if a pass over a compressed file found it.
+    is_local : bool
+        Whether the file lies at a path of this computer, so that sidecars can lie beside it.
+    kind, signed, truncated
+        As in `Layout.from_header`.
+    check_size : bool
+        Whether the data will be held in memory as a whole. A compressed file is then read through
+        first if the header implies an implausible compression ratio, or if whole sections of a
+        truncated file are wanted.
+
+    Returns
+    -------
+    FileLayout
+
+    Raises
+    ------
+    MrcHeaderError
+        A field has a value with which the data cannot be read.
+    MrcTruncatedError
+        The file is shorter than the header says.
+    MrcError
+        A compressed file is damaged.
+
+    Notes
+    -----
+    The size of a compressed file costs a pass, which is avoided where the size decides nothing.
+
+    Examples
+    --------
+    >>> from xarray_mrc.storage import open_source
+    >>> header = Header.blank().replace(nx=2, ny=1, nz=1, ispg=0)
+    >>> find_layout(open_source(header.raw + bytes(2)), header).layout.shape
+    (1, 2)
+    """
+    size = source.size_if_known if size is None else size
+    nbytes = max(0, min(RECORD_NBYTES, header.nsymbt))
+    first_record = read_bytes(source, head, HEADER_SIZE, nbytes)
+
+    @cache
+    def read_records() -> Extended:
+        """Read and decode the part of the extended header that is of use."""
+        nbytes = useful_nbytes(header, header.nz)
+        if nbytes > SUSPECT_NBYTES:
+            there = source.bounded_size(HEADER_SIZE + nbytes) - HEADER_SIZE
+            if there < nbytes:
+                raise truncated_source(source.uri, HEADER_SIZE, nbytes, there)
+        raw = read_bytes(source, head, HEADER_SIZE, nbytes)
+        return decode_extended(header, raw, header.nz) if raw else Extended("none")
+
+    evidence = KindEvidence(
+        name_of(source.uri), lambda: is_local and has_sidecar(source.uri), read_records
+    )
+
+    def arrange() -> Layout:
+        return Layout.from_header(
+            header,
+            size,
+            kind=kind,
+            signed=signed,
+            truncated=truncated,
+            evidence=evidence,
+            extended_head=first_record,
+        )
+
+    layout = arrange()
+    if size is None and (
+        may_lack_symmetry(header, first_record)
+        or (check_size and (truncated == "sections" or has_implausible_ratio(source, layout)))
+    ):
+        size = min(source.bounded_size(layout.end), layout.end)
+        layout = arrange()
+    return FileLayout(layout, size, read_records)
+
+
+@contextmanager
+def named(source: Source) -> Iterator[None]:
+    """Put the name of the file in front of errors that the codec raises."""
+    try:
+        yield
+    except MrcError as error:
+        if str(error).startswith(source.uri):
+            raise
+        raise type(error)(f"{source.uri}: {error}") from None
+
+
+def decode_header(source: Source, head: bytes) -> Header:
+    """Read the first 1024 bytes of a source as a header, from `head` if it has them."""
+    return Header.decode(read_bytes(source, head, 0, HEADER_SIZE), source.size_if_known)
+
+
+def read_bytes(source: Source, head: bytes, offset: int, nbytes: int) -> bytes:
+    """Read bytes near the start, from `head` if it has them; stop at a known end of the source."""
+    end = offset + nbytes
+    if source.size_if_known is not None:
+        end = min(end, source.size_if_known)
+    if end <= len(head):
+        return head[offset:end]
+    found = np.empty(max(0, end - offset), np.uint8)
+    source.readinto(offset, found)
+    return found.tobytes()
+
+
+def has_implausible_ratio(source: Source, layout: Layout) -> bool:
+    """Return True if the header implies an implausible compression ratio.
+
+    Such a file is read through once, before memory is allocated for data or positions.
+    """
+    wanted = max(layout.end, 16 * max(layout.shape))
+    return wanted > SUSPECT_NBYTES and layout.end > SUSPECT_RATIO * source.stored_size
+
+
+def name_of(path: str) -> str:
+    """Return the name of a file, without the suffix of a container: ``a.mrcs`` of ``a.mrcs.gz``."""
+    return os.path.basename(plain_name(path))
