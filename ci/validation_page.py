@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from xarray_mrc.checking.validator import PROFILES, severity_of
+from xarray_mrc.checking.profiles import PROFILES, severity_of
 from xarray_mrc.codec.checks import CHECKS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "validation.md"

@@ -6,9 +6,9 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from xarray_mrc.checking.measuring import statistics
+from xarray_mrc.checking.array_statistics import statistics
 from xarray_mrc.checking.report import Report
-from xarray_mrc.checking.validator import validate
+from xarray_mrc.checking.validation import validate
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.statistics import Statistics
 from xarray_mrc.conversion.dispatch import convert

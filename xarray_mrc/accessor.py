@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from xarray_mrc.checking.report import Report
-from xarray_mrc.checking.validator import validate
+from xarray_mrc.checking.validation import validate
 from xarray_mrc.codec.header import Header
 from xarray_mrc.dataset.conventions import kind_of, voxel_size_of
 from xarray_mrc.reading.open_file import read_header

@@ -13,8 +13,8 @@ from files import NUMBERS, sound
 from mrcbytes import IMOD, put
 
 from xarray_mrc import validate
-from xarray_mrc.checking.mrcfile_rules import MRCFILE
-from xarray_mrc.checking.validator import PROFILES
+from xarray_mrc.checking.mrcfile_rules import MRCFILE_RULES
+from xarray_mrc.checking.profiles import PROFILES
 from xarray_mrc.codec.checks import CHECKS
 
 
@@ -141,7 +141,7 @@ def test_the_table_itself():
     names = [check.id for check in CHECKS]
     assert len(set(names)) == len(names)
     assert all(check.title for check in CHECKS)
-    assert set(MRCFILE) <= set(names)
+    assert set(MRCFILE_RULES) <= set(names)
     assert not [check.id for check in CHECKS if check.reading and check.severity is None]
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from mrcbytes import IMOD, get, lay, put
 
 from xarray_mrc import MrcError, MrcWarning, edit_header, open_mrc, validate
-from xarray_mrc.checking.validator import examine
+from xarray_mrc.checking.facts import examine
+from xarray_mrc.checking.profiles import findings
 from xarray_mrc.codec.checks import CHECKS, Facts, fixes
-from xarray_mrc.codec.checks.table import findings
 from xarray_mrc.codec.header import Header
 from xarray_mrc.storage import open_source
 from xarray_mrc.storage.compressed.decoders import container_of

@@ -12,7 +12,8 @@ from mrcbytes import lay, put
 from programs import PEAK_MEMORY, run_program
 
 from xarray_mrc import MrcChangedError, validate
-from xarray_mrc.checking.validator import PROFILES, SLAB, measure_source
+from xarray_mrc.checking.measurement import SLAB_NBYTES, NumpyStatistics, measure_file
+from xarray_mrc.checking.profiles import PROFILES
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.storage import open_source
@@ -23,7 +24,7 @@ VALIDATE = (
     + """
 import sys
 from xarray_mrc import MrcChangedError, validate
-from xarray_mrc.checking.validator import PROFILES
+from xarray_mrc.checking.profiles import PROFILES
 path, profile, data = sys.argv[1:]
 validate(path, profile, False)
 before = peak_nbytes()
@@ -125,7 +126,7 @@ def test_a_small_stream_that_claims_much(profile):
 @pytest.mark.parametrize("claim", [2**31 - 1, 10**8])
 def test_a_small_stream_that_claims_many_records(claim, data, monkeypatch):
     def empty(shape, dtype):
-        assert shape <= SLAB
+        assert shape <= SLAB_NBYTES
         return np.zeros(shape, dtype)
 
     monkeypatch.setattr("xarray_mrc.reading.file_layout.np.empty", empty)
@@ -136,13 +137,13 @@ def test_a_small_stream_that_claims_many_records(claim, data, monkeypatch):
 
 
 @pytest.mark.parametrize("form", ["int8", "float32", "complex_int16", "rgb", "four_bit", "float16"])
-@pytest.mark.parametrize("slab", [16, 40, SLAB])
+@pytest.mark.parametrize("slab", [16, 40, SLAB_NBYTES])
 def test_slabs_are_the_whole(monkeypatch, form, slab):
-    monkeypatch.setattr("xarray_mrc.checking.validator.SLAB", slab)
+    monkeypatch.setattr("xarray_mrc.checking.measurement.SLAB_NBYTES", slab)
     laid = lay(form, "volume_stack", ">", lengths=(7, 3, 4))
     header = Header(laid.head, ">")
     layout = Layout.from_header(header, len(laid.raw))
-    found = measure_source(open_source(laid.raw), layout)
+    found = measure_file(open_source(laid.raw), layout, NumpyStatistics.of)
     pixels = laid.pixels.astype("c16" if laid.pixels.dtype.kind == "c" else "f8")
     pixels = pixels[np.isfinite(pixels)]
     assert found.statistics.count == pixels.size
@@ -156,9 +157,9 @@ def test_slabs_are_the_whole(monkeypatch, form, slab):
 def test_a_slab_is_bounded():
     header = Header(put(lay("four_bit").head, "<", nx=2**26 + 1, ny=3, nz=1), "<")
     layout = Layout.from_header(header)
-    parts = [(len(rows), len(columns)) for _, _, rows, columns in layout.slabs(SLAB)]
+    parts = [(len(rows), len(columns)) for _, _, rows, columns in layout.slabs(SLAB_NBYTES)]
     assert len(parts) == 3 * 5
-    assert max(-(-columns // 2) * rows for rows, columns in parts) <= SLAB
+    assert max(-(-columns // 2) * rows for rows, columns in parts) <= SLAB_NBYTES
     assert sum(columns * rows for rows, columns in parts) == 3 * (2**26 + 1)
 
 

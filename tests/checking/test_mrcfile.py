@@ -25,8 +25,9 @@ from hypothesis import strategies as st
 from mrcbytes import header, lay, put
 
 from xarray_mrc import mrcfile as drop_in
-from xarray_mrc.checking.mrcfile_rules import inaccurate
-from xarray_mrc.checking.validator import MrcfileView, NumpyStatistics, mrcfile_problems, validate
+from xarray_mrc import validate
+from xarray_mrc.checking.measurement import NumpyStatistics
+from xarray_mrc.checking.mrcfile_rules import MrcfileView, inaccurate, mrcfile_problems
 from xarray_mrc.codec.header import Header
 
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?|-?\d+")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xarray_mrc import validate
-from xarray_mrc.checking.validator import PROFILES
+from xarray_mrc.checking.profiles import PROFILES
 
 
 @settings(deadline=None, max_examples=400)

@@ -260,7 +260,7 @@ def test_statistics_of_lazy_data_are_measured_in_parts(tmp_path, monkeypatch):
     lazy = open_mrc(tmp_path / "a.mrc", chunks=None)
     read = []
     loaded = xr.Variable.to_numpy
-    monkeypatch.setattr("xarray_mrc.checking.measuring.PREFERRED_NBYTES", 7 * 200)
+    monkeypatch.setattr("xarray_mrc.checking.array_statistics.PREFERRED_NBYTES", 7 * 200)
     monkeypatch.setattr(xr.Variable, "to_numpy", lambda v: read.append(v.nbytes) or loaded(v))
     found = statistics(lazy)
     assert (found.count, found.maximum) == (values.size, values.max())

@@ -9,24 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xarray_mrc.checking.measurement import NumpyStatistics
 from xarray_mrc.codec.checks import CHECKS, Check, Facts, Severity
 from xarray_mrc.codec.checks.base import ENDIAN, ERROR, EXTENDED_TYPES
 from xarray_mrc.codec.checks.content import rounding_of
 from xarray_mrc.codec.header import STAMP_ORDERS, Header, stamp_order
 from xarray_mrc.codec.labels import label_slots
 from xarray_mrc.codec.layout import STACK_SPACE_GROUPS
-from xarray_mrc.codec.statistics import Statistics, measure
 
 __all__ = [
+    "MRCFILE_FAILURES",
     "MRCFILE_MODES",
+    "MRCFILE_RULES",
     "MrcfileView",
-    "NumpyStatistics",
-    "is_mrcfile_check",
     "mrcfile_findings",
     "mrcfile_problems",
 ]
@@ -36,66 +34,7 @@ MODES_IN_FLOAT32 = (2, 4)
 INTEGER_MODES = (0, 1, 6)
 RTOL, ATOL = 0.01, 1e-8  # those of numpy.isclose as mrcfile calls it
 # Where mrcfile has no text, but fails with an exception.
-MRCFILE_FAILS = ("H01", "C02", "C03")
-
-
-@dataclass(frozen=True, slots=True)
-class NumpyStatistics:
-    """Statistics as numpy's own functions give them, with values that are not finite counted in.
-
-    Attributes
-    ----------
-    statistics : Statistics
-        Those of the finite values.
-    low, high : float or complex
-        Least and greatest value: nan if any is, infinite values counted, complex ones by their
-        real parts first.
-
-    Examples
-    --------
-    >>> finite = NumpyStatistics.of(np.array([1.0, 2.0]))
-    >>> both = finite.merge(NumpyStatistics.of(np.array([-np.inf])))
-    >>> both.low, both.high, both.mean, both.rms
-    (-inf, 2.0, -inf, nan)
-    """
-
-    statistics: Statistics
-    low: complex | float
-    high: complex | float
-
-    @classmethod
-    def of(cls, values: NDArray[Any]) -> NumpyStatistics:
-        """Measure values of any shape."""
-        found = measure(values)
-        if values.size and (found.nonfinite or values.dtype.kind == "c"):
-            with np.errstate(invalid="ignore"):
-                return cls(found, values.min().item(), values.max().item())
-        return cls(found, found.minimum, found.maximum)
-
-    def merge(self, other: NumpyStatistics) -> NumpyStatistics:
-        """Give the statistics of two disjoint parts together."""
-        if not self.size or not other.size:
-            return self if self.size else other
-        low = np.array([self.low, other.low]).min().item()
-        high = np.array([self.high, other.high]).max().item()
-        return NumpyStatistics(self.statistics.merge(other.statistics), low, high)
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return self.statistics.count + self.statistics.nonfinite
-
-    @property
-    def mean(self) -> float:
-        """Mean of the real parts; nan or infinite if the values make it so."""
-        if self.statistics.nonfinite:
-            return complex(self.low).real + complex(self.high).real
-        return complex(self.statistics.mean).real
-
-    @property
-    def rms(self) -> float:
-        """Standard deviation; nan if any value is not finite."""
-        return math.nan if self.statistics.nonfinite else self.statistics.rms
+MRCFILE_FAILURES = ("H01", "C02", "C03")
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +208,7 @@ def file_size(held: MrcfileView) -> Iterator[str]:
         )
 
 
-MRCFILE: dict[str, Callable[[MrcfileView], Iterator[str]]] = {
+MRCFILE_RULES: dict[str, Callable[[MrcfileView], Iterator[str]]] = {
     "H02": map_id,
     "H03": stamp,
     "H04": lying_stamp,
@@ -296,15 +235,10 @@ MRCFILE: dict[str, Callable[[MrcfileView], Iterator[str]]] = {
 
 def texts(held: MrcfileView) -> Iterator[tuple[str, str]]:
     """Go through what mrcfile says, in its order, with the id of the check that says it."""
-    for id_, problems in MRCFILE.items():
+    for id_, problems in MRCFILE_RULES.items():
         if held.checked or not id_.startswith("D"):
             for text in problems(held):
                 yield id_, text
-
-
-def is_mrcfile_check(check: Check) -> bool:
-    """Return True if the profile "mrcfile" has a check, which is an error there."""
-    return check.id in MRCFILE or check.id in MRCFILE_FAILS
 
 
 def mrcfile_findings(
@@ -320,7 +254,7 @@ def mrcfile_findings(
         What mrcfile would hold of it; None if it has no header.
     """
     by_id = {check.id: check for check in CHECKS}
-    for failure in MRCFILE_FAILS:
+    for failure in MRCFILE_FAILURES:
         if text := by_id[failure].test(facts):
             yield by_id[failure], ERROR, text
     if held is not None:

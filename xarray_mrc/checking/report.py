@@ -17,6 +17,7 @@ WORDS: dict[Severity, tuple[str, str]] = {
     "warning": ("warning", "warnings"),
     "info": ("note", "notes"),
 }
+SEVERITIES = tuple(WORDS)
 STYLE = """
 .mrc-report { font: 14px/1.5 sans-serif; text-align: left }
 .mrc-report table { border-collapse: collapse }

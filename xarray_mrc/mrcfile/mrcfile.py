@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_mrc.checking.validator import MrcfileView
+from xarray_mrc.checking.mrcfile_rules import MrcfileView
 from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.errors import MrcChangedError
 from xarray_mrc.mrcfile.mrcinterpreter import (

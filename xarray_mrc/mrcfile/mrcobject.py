@@ -11,7 +11,8 @@ from typing import Any, TextIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_mrc.checking.validator import MrcfileView, NumpyStatistics, mrcfile_problems
+from xarray_mrc.checking.measurement import NumpyStatistics
+from xarray_mrc.checking.mrcfile_rules import MrcfileView, mrcfile_problems
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.labels import LABEL_COUNT, LABEL_SIZE
 from xarray_mrc.codec.statistics import UNKNOWN

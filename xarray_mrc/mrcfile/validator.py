@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from xarray_mrc.checking.validator import NumpyStatistics
+from xarray_mrc.checking.measurement import NumpyStatistics
 from xarray_mrc.mrcfile import load_functions, utils
 from xarray_mrc.mrcfile.bzip2mrcfile import Bzip2MrcFile
 from xarray_mrc.mrcfile.compressed import CompressedMrcFile, DamagedFileError

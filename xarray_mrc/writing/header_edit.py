@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from xarray_mrc.checking.validator import examine
+from xarray_mrc.checking.facts import examine
 from xarray_mrc.codec import checks
 from xarray_mrc.codec.checks import CHECKS, Facts
 from xarray_mrc.codec.decimals import shortest

@@ -5,23 +5,6 @@ its one warning. `docs/validation.md` shows the table.
 """
 
 from xarray_mrc.codec.checks.base import Check, Facts, Severity
-from xarray_mrc.codec.checks.table import (
-    CHECKS,
-    PROFILES,
-    findings,
-    fixes,
-    reading_notes,
-    severity_of,
-)
+from xarray_mrc.codec.checks.table import CHECKS, fixes, reading_notes
 
-__all__ = [
-    "CHECKS",
-    "PROFILES",
-    "Check",
-    "Facts",
-    "Severity",
-    "findings",
-    "fixes",
-    "reading_notes",
-    "severity_of",
-]
+__all__ = ["CHECKS", "Check", "Facts", "Severity", "fixes", "reading_notes"]

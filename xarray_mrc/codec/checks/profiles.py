@@ -1,19 +1,18 @@
-"""What an archive or another program asks for beyond the standard: rows of the table, and weights.
+"""The checks that only some profiles run: rules of an archive beyond the standard.
 
-A profile says which checks apply and how much each weighs; what it does not name weighs as the
-table says. Sources: EMDB's page on map deposition and its map format (CCP4: a map lies on a grid
-that holds the origin, so NSTART gives its place); the checks of MRC files in the CryoET Data
-Portal's own test suite.
+Sources: EMDB's page on map deposition and its map format (CCP4: a map lies on a grid that holds the
+origin, so NSTART gives its position); the checks of MRC files in the CryoET Data Portal's own test
+suite.
 """
 
 from __future__ import annotations
 
-from xarray_mrc.codec.checks.base import ERROR, WARNING, Check, Facts, Severity, when
+from xarray_mrc.codec.checks.base import Check, Facts, when
 from xarray_mrc.codec.checks.content import trailing_bytes
 from xarray_mrc.codec.geometry import RIGHT_ANGLES
 from xarray_mrc.codec.header import Header
 
-__all__ = ["PROFILE_CHECKS", "WEIGHTS"]
+__all__ = ["PROFILE_CHECKS"]
 
 MAP_MODES = (0, 1, 2, 6, 12)
 PORTAL_MODES = (0, 1, 2, 6)
@@ -89,17 +88,3 @@ PROFILE_CHECKS: tuple[Check, ...] = (
         is_uneven, lambda h: f"the voxel size is {h.voxel_size}, expected equal numbers")),
 )
 # fmt: on
-
-EMDB: dict[str, Severity | None] = {
-    "P01": ERROR, "P02": ERROR, "P03": ERROR, "P04": WARNING, "P05": WARNING,
-    "H10": ERROR, "H13": ERROR, "H33": ERROR, "H34": ERROR, "H35": ERROR, "H37": ERROR,
-    "H40": ERROR, "D04": ERROR, "S02": ERROR, "S03": ERROR, "C03": ERROR,
-}  # fmt: skip
-PORTAL: dict[str, Severity | None] = {
-    "P06": ERROR, "P07": ERROR, "P08": ERROR, "P09": ERROR, "P10": ERROR, "P11": ERROR,
-    "P12": ERROR, "P13": ERROR, "P14": ERROR,
-    "H06": ERROR, "H25": ERROR, "H33": ERROR, "H35": ERROR, "H40": ERROR, "L02": ERROR,
-    "H15": None, "H16": None, "H17": None, "H36": None, "H41": None,
-}  # fmt: skip
-
-WEIGHTS = {"emdb": EMDB, "cryoet-portal": PORTAL}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from xarray_mrc.codec.checks.base import Check, Facts, Severity
+from xarray_mrc.codec.checks.base import Check, Facts
 from xarray_mrc.codec.checks.content import CONTENT_CHECKS
 from xarray_mrc.codec.checks.fields import FIELD_CHECKS
-from xarray_mrc.codec.checks.profiles import PROFILE_CHECKS, WEIGHTS
+from xarray_mrc.codec.checks.profiles import PROFILE_CHECKS
 from xarray_mrc.codec.geometry import (
     axis_order,
     cell_angles,
@@ -22,69 +21,9 @@ from xarray_mrc.codec.modes import Sample
 from xarray_mrc.codec.samples import find_sample
 from xarray_mrc.errors import MrcError
 
-__all__ = [
-    "CHECKS",
-    "PROFILES",
-    "findings",
-    "fixes",
-    "reading_notes",
-    "severity_of",
-]
+__all__ = ["CHECKS", "fixes", "reading_notes"]
 
 CHECKS: tuple[Check, ...] = FIELD_CHECKS + CONTENT_CHECKS + PROFILE_CHECKS
-# What can be said of a file that has no header.
-BARE = ("H43", "H01", "C01", "C02", "C03")
-PROFILES = ("mrc2014", *WEIGHTS)
-
-
-def severity_of(check: Check, profile: str) -> Severity | None:
-    """Say how much a check weighs in a profile; None if it is not part of it.
-
-    Parameters
-    ----------
-    check : Check
-        A row of the table.
-    profile : str
-        One of `PROFILES`.
-
-    Returns
-    -------
-    {"error", "warning", "info"} or None
-
-    Examples
-    --------
-    >>> row = next(check for check in CHECKS if check.id == "H06")
-    >>> severity_of(row, "mrc2014"), severity_of(row, "cryoet-portal")
-    ('warning', 'error')
-    """
-    return WEIGHTS.get(profile, {}).get(check.id, check.severity)
-
-
-def findings(facts: Facts, profile: str = "mrc2014") -> Iterator[tuple[Check, Severity, str]]:
-    """Run the checks of a profile.
-
-    Parameters
-    ----------
-    facts : Facts
-        What is known of the file.
-    profile : str
-        One of `PROFILES`.
-
-    Yields
-    ------
-    tuple
-        The check that found something, its severity in the profile, and the sentence.
-
-    Examples
-    --------
-    >>> [check.id for check, _, _ in findings(Facts(Header.blank().replace(nx=-1)))][0]
-    'H07'
-    """
-    has_header = facts.has_header and not facts.not_mrc
-    for check in CHECKS:
-        severity = severity_of(check, profile)
-        if severity and (has_header or check.id in BARE) and (text := check.test(facts)):
-            yield check, severity, text
 
 
 def reading_notes(facts: Facts) -> list[str]:
