@@ -15,6 +15,7 @@ import math
 import os
 import warnings
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -340,6 +341,7 @@ class Known:
     space_group: int = 1
 
 
+PYMOL_VOXEL = "0.150000047683715825"
 CLEAN: dict[str, Known] = {
     "czii_TS_run1.rec": Known("volume", (10, 8, 6), "i1", ("13.48",) * 3),
     # Named like a tilt series, but of space group 1: a volume.
@@ -364,16 +366,16 @@ CLEAN: dict[str, Known] = {
         "image", (200, 200), "f4", ("4.66667",) * 2, ("-466.667",) * 2, "nstart", 0
     ),
     # Columns along Y, rows along X; ORIGIN and NSTART both set, and ORIGIN goes first. The cell
-    # is 6.000002, which 40 times 0.15 is not.
+    # is 6.000002, four units in the last place above 40 times 0.15: the voxel size is the quotient.
     "pymol_h2o-elf-nstart-origin.mrc": Known(
-        "volume", (40, 40, 40), "f4", ("0.15000005",) * 3, ("1.2", "3.4", "5.6"), "origin", 0
+        "volume", (40, 40, 40), "f4", (PYMOL_VOXEL,) * 3, ("1.2", "3.4", "5.6"), "origin", 0
     ),
     "pymol_h2o-elf-nstart-skwtrn.ccp4": Known(
         "volume",
         (40, 40, 40),
         "f4",
-        ("0.15000005",) * 3,
-        ("0.6000002", "0.45000015", "0.75000025"),
+        (PYMOL_VOXEL,) * 3,
+        tuple(str(n * Decimal(PYMOL_VOXEL)) for n in (4, 3, 5)),
         "nstart",
         0,
     ),
@@ -412,12 +414,10 @@ def test_known_file(name: str, known: Known) -> None:
             assert data.mrc.voxel_size[dim] == round(float(voxel), 6)
 
 
-@pytest.mark.xfail(reason="a length that was computed in single precision is not seen through")
 def test_one_voxel_size_of_one_map() -> None:
-    # Chimera multiplies with float32(1.05): 50.399998, 41.999996 and 49.35 angstrom.
+    # Chimera computes in float32: the cell of 40 voxels is one unit in the last place below 42.
     found = read_header(corpus_file("ccpem_emd_21457_seg.mrc"))
-    sizes = [size * m for size, m in ((np.float32(1.05), m) for m in found.m)]
-    assert [np.float32(size) for size in sizes] == [np.float32(size) for size in found.cella]
+    assert found.cella[1] == np.nextafter(np.float32(42), np.float32(0))
     assert found.voxel_size == (1.05, 1.05, 1.05)
 
 

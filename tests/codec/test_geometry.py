@@ -1,9 +1,10 @@
-"""Voxel size as the shortest decimal, positions, axes and skewed cells."""
+"""Voxel size as the decimal that was meant, positions, axes and skewed cells."""
 
 from __future__ import annotations
 
 import math
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from fractions import Fraction
 from typing import Any
 
 import gemmi
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from mrcbytes import AXES, IMOD, ORDERS, decimals
 from mrcbytes import header as lay_header
 
-from xarray_mrc.codec.decimals import place_of, shortest
+from xarray_mrc.codec.decimals import first_position, shortest, start_of, step_of
 from xarray_mrc.codec.geometry import (
     RIGHT_ANGLES,
     Geometry,
@@ -68,25 +69,87 @@ def test_clean_voxel_sizes_are_recovered_without_exception() -> None:
             assert voxel_size(with_cell(length, m))[0] == size
 
 
+def f32(*values: float) -> Any:
+    return np.float32(values[0]) if len(values) == 1 else tuple(map(np.float32, values))
+
+
+@pytest.mark.parametrize("places", [2, 3, 4, 5])
+@pytest.mark.parametrize("way", ["float64", "float32", "copied"])
+def test_clean_voxel_sizes_are_recovered_however_the_cell_was_computed(
+    places: int, way: str
+) -> None:
+    random = np.random.default_rng(places)
+    sizes = np.round(random.uniform(0.2, 20, 5000), places)
+    counts, others = random.integers(16, 8193, (2, 5000))
+    if way == "float64":
+        lengths = (sizes * counts).astype("f4")
+    else:
+        lengths = sizes.astype("f4") * counts.astype("f4")
+    if way == "copied":  # the voxel size of one file, in float32, times the counts of another
+        lengths = (lengths / counts.astype("f4")) * others.astype("f4")
+        counts = others
+    found = [
+        voxel_size(with_cell(float(length), int(m)))[0]
+        for length, m in zip(lengths, counts, strict=True)
+    ]
+    assert (np.array(found) == sizes).mean() >= 0.9995
+
+
 @UNTIMED
 @given(LENGTHS, INTERVALS)
 @example(0.25, 20_000)
 @example(512.0, 375)
 @example(1e8, 1)
-def test_stored_length_is_given_back(length: float, m: int) -> None:
-    for found in voxel_size(with_cell(length, m)):
-        assert np.float32(found * m) == np.float32(length)
+def test_a_voxel_size_is_the_shortest_decimal_near_the_cell_or_the_quotient(
+    length: float, m: int
+) -> None:
+    found = voxel_size(with_cell(length, m))[0]
+    near = 3 * Fraction(float(np.spacing(np.float32(length))))
+    exact = Fraction(length) / m
+    decimals = [Decimal(float(exact)).quantize(Decimal(1).scaleb(-places)) for places in range(7)]
+    meant = [d for d in decimals if abs(Fraction(d) * m - Fraction(length)) <= near]
+    assert found == float(meant[0] if meant else exact)
+    assert abs(found - float(exact)) <= 3.6e-7 * float(exact)
+
+
+def test_a_cell_that_was_computed_in_float32() -> None:
+    for voxel, m in ((1.07, 96), (1.05, 40), (2.62, 511), (5.36, 928)):
+        cella = float(f32(voxel) * f32(m))
+        assert voxel_size(with_cell(cella, m)) == (voxel,) * 3
+        assert voxel_size(with_cell(np.nextafter(f32(cella), f32(0)), m)) == (voxel,) * 3
 
 
 @UNTIMED
-@given(LENGTHS, INTERVALS)
-def test_no_shorter_decimal_gives_the_length_back(length: float, m: int) -> None:
-    found = voxel_size(with_cell(length, m))[0]
-    digits = len(Decimal(repr(found)).normalize().as_tuple().digits)
-    exact = Decimal(length) / m
-    for fewer in range(1, digits):
-        decimal = Context(fewer, ROUND_HALF_EVEN).create_decimal(exact)
-        assert np.float32(float(decimal) * m) != np.float32(length)
+@given(
+    st.floats(0.05, 500),
+    st.integers(2, 700),
+    st.floats(-3000, 3000, width=32),
+    st.sampled_from(["origin", "nstart", "none"]),
+)
+@example(43.145189432110875, 3, 0.0, "none")
+def test_positions_of_any_file_are_stored_as_they_were_read(
+    voxel: float, m: int, start: float, source: str
+) -> None:
+    def read(cella: float, origin: float, first: int) -> Any:
+        fields = {"cella": (cella,) * 3, "origin": (origin,) * 3, "nxstart": first}
+        return Geometry.from_header(header(nx=m, mx=m, my=m, mz=m, **fields))
+
+    assume(start == 0 or abs(start) > 1e-30)
+    first = int(start) % (5 * m) if source == "nstart" else 0
+    before = read(voxel * m, start if source == "origin" else 0.0, first)
+    positions = before.positions(0, m)
+    grid_point = first if before.origin_source == "nstart" else None
+    cella = step_of(positions, m, grid_point) * m
+    size = read(cella, 0.0, 0).voxel[0]
+    origin = 0.0 if grid_point else start_of(positions, size)
+    assert read(cella, origin, first).positions(0, m).tolist() == positions.tolist()
+
+
+@UNTIMED
+@given(CLEAN, INTERVALS)
+def test_the_cell_is_the_float32_of_the_decimal_times_m(voxel: Decimal, m: int) -> None:
+    positions = np.array(decimals("0", voxel, max(2, min(m, 50))))
+    assert f32(step_of(positions, m) * m) == f32(float(voxel) * m)
 
 
 @UNTIMED
@@ -123,6 +186,16 @@ def test_shortest_decimal_of_a_float32(value: float) -> None:
     for fewer in range(1, digits):
         decimal = Context(fewer, ROUND_HALF_EVEN).create_decimal(Decimal(value))
         assert np.float32(float(decimal)) != np.float32(value)
+
+
+@pytest.mark.parametrize(
+    "options", [{"legacy": "1.13"}, {"precision": 2}, {"floatmode": "fixed"}, {"suppress": True}]
+)
+def test_numbers_do_not_depend_on_how_numpy_prints(options: dict[str, Any]) -> None:
+    values = [0.1, -2587.4007, 1 / 3, 1e-7, 6.000002, 123456.79]
+    expected = [float(str(np.float32(value))) for value in values]
+    with np.printoptions(**options):
+        assert [shortest(value) for value in values] == expected
 
 
 # Positions ---------------------------------------------------------------------------------------
@@ -180,7 +253,7 @@ def test_positions_from_origin(voxel: Decimal, first: Decimal, count: int) -> No
 )
 def test_a_place_that_float32_can_not_hold(stored: float, voxel: float, expected: float) -> None:
     for sign in (1, -1):
-        assert place_of(float(np.float32(sign * stored)), voxel) == sign * expected
+        assert first_position(float(np.float32(sign * stored)), voxel) == sign * expected
 
 
 @UNTIMED

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_mrc.codec.decimals import DECIMALS, FARTHEST, Triple, place_of, shortest
+from xarray_mrc.codec.decimals import DECIMALS, FARTHEST, Triple, first_position, shortest
 from xarray_mrc.codec.header import Header
 
 __all__ = ["Geometry", "Origin", "axis_order", "cell_angles", "cell_matrix"]
@@ -199,7 +199,7 @@ class Geometry:
                 a, b, c = np.linalg.solve(cell_matrix(angles), place).tolist()
                 place = (a, b, c)
             else:
-                x, y, z = map(place_of, place, voxel)
+                x, y, z = map(first_position, place, voxel)
                 place = (x, y, z)
             return cls(voxel, place, (0, 0, 0), "origin", angles)
         nowhere = (0.0, 0.0, 0.0)
