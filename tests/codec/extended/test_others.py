@@ -27,7 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xarray_mrc.codec.extended import COMMON_UNITS, decode_extended, per_section
-from xarray_mrc.codec.extended.table import decimals
+from xarray_mrc.codec.extended.table import shift_point
 
 
 @pytest.mark.parametrize("name", [b"CCP4", b"MRCO", BLANK, b"    ", b"\xcd\xcd\xcd\xcd"])
@@ -186,7 +186,7 @@ def test_no_bytes_raise(
 )
 def test_decimals_moves_the_point(numbers: list[float], shift: int, code: str) -> None:
     stored = np.array(numbers, code)
-    moved = decimals(stored, shift)
+    moved = shift_point(stored, shift)
     assert moved.dtype == np.float64
     for before, after in zip(stored, moved, strict=True):
         if np.isfinite(before):
@@ -254,3 +254,14 @@ def test_symmetry_of_real_maps(name: str, operators: tuple[str, ...]) -> None:
     facts, raw, nz = read_corpus(name)
     found = decode_extended(facts, raw, nz)
     assert (found.kind, found.problem, found.symmetry) == ("CCP4", "", operators)
+
+
+@pytest.mark.parametrize("options", [{"legacy": "1.13"}, {"precision": 2}])
+def test_numbers_do_not_depend_on_how_numpy_prints(options: dict[str, object]) -> None:
+    numbers = [0.1, -2.5874007, 1 / 3, 2.2e-6]
+    with np.printoptions(**options):  # type: ignore[arg-type]
+        assert shift_point(np.array(numbers, "f8"), 6).tolist() == [
+            100000.0, -2587400.7, 333333.3333333333, 2.2
+        ]  # fmt: skip
+        found = shift_point(np.array(numbers, "f4"), 6).tolist()
+    assert found == [100000.0, -2587400.7, 333333.34, 2.2]

@@ -6,12 +6,15 @@ field and the columns under common names are all derived from those rows and fro
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
+
+from xarray_mrc.codec.decimals import shortest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -229,12 +232,12 @@ def record_dtype(
     )
 
 
-def decimals(values: NDArray[np.floating[Any]], shift: int = 0) -> NDArray[np.float64]:
-    """Move the decimal point of floats, as one would on paper.
+def shift_point(values: NDArray[np.floating[Any]], shift: int = 0) -> NDArray[np.float64]:
+    """Return floats with their decimal point moved, as on paper.
 
-    The shortest decimal that stands for a stored float is what its producer meant, and the
-    double next to that decimal is given: the float32 next to 2.2e-6 shifted by 6 is 2.2, where
-    a product would be 2.2000000171829015.
+    The shortest decimal with a stored float is the one that its producer meant. The result is the
+    float64 nearest to that decimal: float32(2.2e-6) shifted by 6 is 2.2, where a product would be
+    2.2000000171829015.
 
     Parameters
     ----------
@@ -250,12 +253,13 @@ def decimals(values: NDArray[np.floating[Any]], shift: int = 0) -> NDArray[np.fl
     """
     if shift == 0 and values.dtype.itemsize == 8:
         return values.astype(np.float64)
+    meant = shortest if values.dtype.itemsize == 4 else float
     different, place = np.unique(values, return_inverse=True)
     moved = []
-    for text in different.astype(np.str_):
-        digits, _, exponent = str(text).partition("e")
-        finite = digits[-1].isdigit() or digits[-1] == "."
-        moved.append(float(f"{digits}e{int(exponent or 0) + shift}" if finite else digits))
+    for value in map(meant, different.tolist()):
+        digits, _, exponent = repr(value).partition("e")
+        finite = math.isfinite(value)
+        moved.append(float(f"{digits}e{int(exponent or 0) + shift}") if finite else value)
     return np.array(moved, dtype=np.float64)[place]
 
 
@@ -293,7 +297,7 @@ def decode(column: Column, stored: NDArray[Any], valid: NDArray[np.bool_]) -> ND
     elif column.code in ("i2", "u2"):
         values = stored.astype(np.int32)  # so that differences of positions do not wrap
     elif column.code == "f4":
-        values = decimals(stored)
+        values = shift_point(stored)
     else:
         values = stored.astype(stored.dtype.newbyteorder("="))
     return values if valid.all() else np.where(valid, values.astype(np.float64), np.nan)
@@ -320,5 +324,5 @@ def own(column: Column, values: NDArray[Any]) -> SectionField:
 def shared(column: Column, values: NDArray[Any]) -> Iterator[SectionField]:
     """Give a column under its common name and unit, if it has one."""
     if column.common:
-        exact = decimals(values, column.shift) if column.shift else values.copy()
+        exact = shift_point(values, column.shift) if column.shift else values.copy()
         yield SectionField(column.common, exact, COMMON_UNITS[column.common], column.name)
