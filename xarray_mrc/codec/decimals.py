@@ -129,17 +129,28 @@ def step_of(positions: NDArray[np.float64], intervals: int, first: int | None = 
     weights = grid - (grid.mean() if first is None else 0)
     nearest = fitted = float(weights @ positions / (weights @ weights))
     least = math.inf
-    for step in likely_steps(fitted, intervals):
-        size = voxel_size((float(np.float32(step * intervals)),) * 3, (intervals,) * 3)[0]
-        away = abs(size - fitted) * float(np.abs(weights).max())
-        if away < 2 * UNIT:  # near enough to be worth arrays
-            start = 0.0 if first is not None else first_position(start_of(positions, size), size)
+    # Farther off, positions at the ends differ: reading moves a size by 3 of 2**23.
+    reach = 2 * UNIT / np.abs(weights).max() + 4e-7 * fitted
+    steps = [step for step in likely_steps(fitted, intervals) if abs(step - fitted) <= reach]
+    # A start beside the first position is the last resort: that of a grid with more decimals.
+    for is_exact in (True, False) if first is None else (True,):
+        for step in steps:
+            size = read_back(step, intervals)
+            start = 0.0 if first is not None else float(positions[0])
+            if not is_exact:
+                start = first_position(start_of(positions, size), size)
             away = float(np.abs(np.round(start + grid * size, DECIMALS) - positions).max())
-        if away < 0.1 * UNIT:
-            return step
-        if away < least:
-            nearest, least = step, away
+            if away < 0.1 * UNIT:
+                return step
+            if away < least:
+                nearest, least = step, away
     return nearest
+
+
+def read_back(step: float, intervals: int) -> float:
+    """Return the voxel size that is read from the cell length stored for a voxel size."""
+    length = float(np.float32(step * intervals))
+    return voxel_size((length,) * 3, (intervals,) * 3)[0]
 
 
 def likely_steps(fitted: float, intervals: int) -> Iterator[float]:
