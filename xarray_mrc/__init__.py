@@ -11,7 +11,7 @@ from xarray_mrc.checking.report import Report
 from xarray_mrc.checking.validation import validate
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.statistics import Statistics
-from xarray_mrc.conversion.dispatch import convert
+from xarray_mrc.conversion.converter import convert
 from xarray_mrc.errors import (
     MrcChangedError,
     MrcError,

@@ -8,8 +8,11 @@ import gzip
 import itertools
 import json
 import os
+import re
 import struct
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import dask
 import numpy as np
@@ -127,6 +130,27 @@ def test_options_of_reading(tmp_path):
     assert found["counts"].dtype == np.uint8
 
 
+@pytest.mark.parametrize("name", ["a.mrc", "a.mrc.gz"])
+def test_another_data_type(tmp_path, name):
+    laid = lay("int16", lengths=(7, 6, 5))
+    path = save(tmp_path, laid, name)
+    for dtype in ("float32", "f8", np.complex64, ">i4"):
+        convert(path, tmp_path / "a.zarr", dtype=dtype, overwrite=True, chunks={"z": 2})
+        found = xr.open_zarr(tmp_path / "a.zarr")["data"]
+        assert found.dtype == np.dtype(dtype).newbyteorder("=")
+        np.testing.assert_array_equal(found, laid.pixels.astype(dtype))
+    with pytest.raises(ValueError, match=r"whole numbers from -128 to 127"):
+        convert(path, tmp_path / "b.zarr", dtype="int8")
+    with pytest.raises(ValueError, match=r"dtype=<U1, but the data are int16"):
+        convert(path, tmp_path / "b.zarr", dtype="U1")
+    with pytest.raises(ValueError, match="mode=1 was passed"):
+        convert(path, tmp_path / "b.zarr", mode=1)
+    path = save(tmp_path, lay("complex64"), name)
+    with pytest.raises(ValueError, match="expected a complex type"):
+        convert(path, tmp_path / "b.zarr", dtype="float32")
+    assert sorted(os.listdir(tmp_path)) == sorted({"a.zarr", name})
+
+
 def test_bytes_and_file_objects(tmp_path):
     expected = xr.open_dataset(save(tmp_path), engine="mrc")
     convert(LAID.raw, tmp_path / "a.zarr")
@@ -187,7 +211,7 @@ def test_what_is_there(tmp_path):
     (tmp_path / "b.zarr" / "thesis.tex").write_text("all I have")
     (tmp_path / "c.zarr").write_text("a file")
     for name in ("b.zarr", "c.zarr"):
-        with pytest.raises(OSError, match=r"not a Zarr group|expected a folder"):
+        with pytest.raises(OSError, match=r"not a Zarr group|expected a (folder|directory)"):
             convert(path, tmp_path / name, overwrite=True)
     assert (tmp_path / "b.zarr" / "thesis.tex").read_text() == "all I have"
     other = save(tmp_path, lay(lengths=(4, 4, 4)), "b.mrc")
@@ -254,6 +278,10 @@ def test_zarr_writes_no_more_when_the_folder_is_removed(tmp_path, zarr_format, m
     assert os.listdir(tmp_path) == ["a.mrc"]
 
 
+def open_target(group):
+    return groups.run(zarr.AsyncArray.open(str(group / "data")))
+
+
 def test_a_task_that_comes_too_late_leaves_nothing(tmp_path):
     # As on a cluster whose client was interrupted: its folder is removed while a worker reads.
     part = tmp_path / "a.zarr"
@@ -265,7 +293,7 @@ def test_a_task_that_comes_too_late_leaves_nothing(tmp_path):
             return xr.Variable(("z", "y", "x"), np.ones((16, 32, 32), "i2"))
 
     region = (slice(16), slice(32), slice(32))
-    groups.write_region(Late(), zarr.open_array(part / "data"), str(part), region)
+    groups.write_region(Late(), open_target(part), str(part), region)
     assert os.listdir(tmp_path) == ["a.mrc"]
 
 
@@ -277,22 +305,69 @@ def test_a_task_that_fails_waits_for_what_it_began(tmp_path, monkeypatch):
         if key.endswith("0/0/0"):
             raise OSError("full")
         on_their_way.append(key)
-        await asyncio.sleep(0.05)
-        await put(store, key, value)
-        on_their_way.remove(key)
+        try:
+            await asyncio.sleep(0.05)
+            await put(store, key, value)
+        finally:
+            on_their_way.remove(key)
 
     monkeypatch.setattr(zarr.storage.LocalStore, "set", fail)
     source = xr.open_dataset(tmp_path / "a.mrc", engine="mrc")["data"].variable
-    target = zarr.open_array(tmp_path / "a.zarr" / "data")
+    target = open_target(tmp_path / "a.zarr")
     with pytest.raises(OSError, match="full"):
         groups.write_region(source, target, str(tmp_path / "a.zarr"), (slice(None),) * 3)
     assert on_their_way == []
 
 
+def test_an_error_does_not_wait_for_the_tasks_of_others(tmp_path, monkeypatch):
+    # A program of the user's own may read or write with Zarr for hours on another thread.
+    started, stop = threading.Event(), threading.Event()
+
+    async def endless():
+        started.set()
+        while not stop.is_set():
+            await asyncio.sleep(0.01)
+
+    async def fail(store, key, value):
+        raise OSError("full")
+
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(zarr.core.sync.sync, endless())
+        assert started.wait(10)
+        path = save(tmp_path)
+        array_chunk = re.compile(r"c/|\d")
+        put = zarr.storage.LocalStore.set
+
+        async def fail_for_chunks(store, key, value):
+            await (fail if array_chunk.search(key) else put)(store, key, value)
+
+        monkeypatch.setattr(zarr.storage.LocalStore, "set", fail_for_chunks)
+        failed = pool.submit(convert, path, tmp_path / "a.zarr", chunks=CHUNKS)
+        try:
+            with pytest.raises(OSError, match="full"):
+                failed.result(timeout=30)
+        finally:
+            stop.set()
+    assert os.listdir(tmp_path) == ["a.mrc"]
+
+
+@pytest.mark.parametrize("name", ["a.mrc", "a.mrc.gz"])
+def test_in_a_notebook(tmp_path, name):
+    # Where an event loop runs on the thread that calls.
+    path = save(tmp_path, LAID, name)
+
+    async def cell():
+        with dask.config.set(scheduler="synchronous"):
+            convert(path, tmp_path / "a.zarr", chunks=CHUNKS)
+
+    asyncio.run(cell())
+    assert_same(tmp_path / "a.zarr", path)
+
+
 def test_a_worker_on_another_file_system(tmp_path):
     convert(save(tmp_path), tmp_path / "a.zarr")
     source = xr.open_dataset(tmp_path / "a.mrc", engine="mrc")["data"].variable
-    target = zarr.open_array(tmp_path / "a.zarr" / "data")
+    target = open_target(tmp_path / "a.zarr")
     with pytest.raises(MrcError, match="not shared"):
         groups.write_region(source, target, str(tmp_path / "none"), (slice(1),) * 3)
 
@@ -356,7 +431,7 @@ def test_an_array_is_no_group(tmp_path):
     convert(save(tmp_path), tmp_path / "a.zarr")
     with pytest.raises(FileExistsError, match="not a Zarr group"):
         convert(tmp_path / "a.mrc", tmp_path / "a.zarr" / "data", format="zarr", overwrite=True)
-    with pytest.raises(IsADirectoryError, match=r"single Zarr array make an xarray\.DataArray"):
+    with pytest.raises(IsADirectoryError, match=r"Make an xarray\.DataArray .* single Zarr array"):
         convert(tmp_path / "a.zarr" / "data", tmp_path / "b.mrc")
     assert_same(tmp_path / "a.zarr", tmp_path / "a.mrc")
 
@@ -400,6 +475,7 @@ def test_grids_are_bounded(kind, lengths, itemsize, in_order):
     chunks=st.lists(st.integers(1, 9), min_size=3, max_size=3),
     room=st.integers(1, 2000),
 )
+@settings(deadline=None)
 def test_every_voxel_is_in_one_region(shape, chunks, room):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grids, "REGION_NBYTES", room)

@@ -1,4 +1,4 @@
-"""How an array is cut up in a Zarr group: into chunks, and chunks gathered in shards."""
+"""The chunks and shards of an array in a Zarr group."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ __all__ = ["Grid", "Shards", "grid_for"]
 
 Shards = Mapping[str, int] | Literal["auto"] | None
 
-# What one chunk holds: 64 sections of 128 x 128 voxels, tiles of 1024 pixels, or as much of thinner
-# things. It is what a viewer reads at least, and what is packed in one go: cubes of 64 voxels cost
-# half as much processor time again.
+# A chunk has 64 sections of 128 x 128 voxels, or a tile of 1024 x 1024 pixels. It is the least that
+# a viewer reads, and is compressed in one call. Cubes of 64 voxels took 1.5 times the CPU time.
 CHUNK_VOXELS = 2**20
 CHUNK_DEPTH = 64
-# What is written by one task, and is one file where there are shards.
+# One task writes a region of this size at most. It is one file if there are shards.
 REGION_NBYTES = 64 * 2**20
-# Of a stream, which is unpacked once and in order, what is held of it at a time.
+# A compressed stream is read once and in order. At most this much of it is in memory at a time.
 SLAB_NBYTES = 128 * 2**20
 
 PLANE_DIMS = ("y", "x", "rgb")
@@ -30,20 +29,20 @@ Region = tuple[slice, ...]
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """How an array is cut up.
+    """The lengths of chunks, shards and tasks along each axis of an array.
 
     Attributes
     ----------
     dims : tuple of str
         Names of the axes.
     shape : tuple of int
-        Their lengths.
+        Lengths of the axes.
     chunks : tuple of int
-        What is packed in one go.
+        Lengths of a chunk.
     shards : tuple of int or None
-        What is one file, if that is more than a chunk.
+        Lengths of a shard, which is one file; None if each chunk is a file.
     steps : tuple of int
-        What one task writes: a shard, or some chunks.
+        Lengths of the region that one task writes: a shard, or several chunks.
     """
 
     dims: tuple[str, ...]
@@ -53,13 +52,13 @@ class Grid:
     steps: tuple[int, ...]
 
     def regions(self) -> list[Region]:
-        """Give what the tasks write: no chunk or shard is in two of them."""
+        """Return the region of each task. No chunk or shard is in two regions."""
         return cut(self.shape, self.steps)
 
     def slabs(self) -> list[tuple[Region, list[Region]]]:
-        """Give whole sections in the order in which they lie, and the regions within each.
+        """Return slabs of whole sections in file order, each with its regions.
 
-        The regions are counted from the beginning of their slab.
+        The regions are relative to the start of their slab.
         """
         whole = [
             length if dim in PLANE_DIMS else step
@@ -70,7 +69,7 @@ class Grid:
 
 
 def cut(shape: tuple[int, ...] | list[int], steps: tuple[int, ...] | list[int]) -> list[Region]:
-    """Cut a shape into boxes, in C order."""
+    """Return the boxes that tile a shape, in C order."""
     axes = [
         [slice(start, min(start + step, length)) for start in range(0, length, step)]
         for length, step in zip(shape, steps, strict=True)
@@ -87,22 +86,23 @@ def grid_for(
     shards: Shards = "auto",
     in_order: bool = False,
 ) -> Grid:
-    """Choose how an array is cut up.
+    """Compute the chunks, shards and tasks of an array.
 
     Parameters
     ----------
     dims : tuple of str
-        Names of the axes, as an opened file has them.
+        Names of the axes, as in an opened file.
     shape : tuple of int
-        Their lengths.
+        Lengths of the axes.
     itemsize : int
         Bytes of a voxel.
-    chunks : mapping, optional
-        Lengths of a chunk by dimension; what is left out is chosen.
-    shards : mapping, "auto" or None
-        Lengths of a shard by dimension, multiples of those of a chunk; None for no shards.
+    chunks : mapping of str to int, optional
+        Lengths of a chunk by dimension; the others are chosen.
+    shards : mapping of str to int, "auto" or None
+        Lengths of a shard by dimension, multiples of the chunk lengths; None for no shards.
     in_order : bool
-        Whether the data come in a stream. Chunks are then flat enough for slabs of bounded size.
+        Whether the data are read as a stream. Chunks are then flat enough for slabs of bounded
+        size.
 
     Returns
     -------
@@ -111,7 +111,8 @@ def grid_for(
     Raises
     ------
     ValueError
-        A dimension is not there, a length is not positive, or a shard is no whole number of chunks.
+        A dimension does not exist, a length is not positive, or a shard length is not a multiple of
+        the chunk length.
 
     Examples
     --------
@@ -120,24 +121,24 @@ def grid_for(
     ((64, 128, 128), (64, 512, 1024))
     """
     chosen = default_chunks(dims, shape, itemsize, in_order=in_order)
-    cell = replaced(chosen, dims, {} if chunks is None else chunks, "chunks")
-    grown = grow(cell, shape, itemsize)
+    chunk = replace_lengths(chosen, dims, {} if chunks is None else chunks, "chunks")
+    grown = gather_chunks(chunk, shape, itemsize)
     if shards is None or shards == "auto":
-        return Grid(dims, shape, cell, None if shards is None else grown, grown)
-    block = replaced(grown, dims, shards, "shards")
-    for dim, length, chunk in zip(dims, block, cell, strict=True):
-        if length % chunk:
+        return Grid(dims, shape, chunk, None if shards is None else grown, grown)
+    shard = replace_lengths(grown, dims, shards, "shards")
+    for dim, length, unit in zip(dims, shard, chunk, strict=True):
+        if length % unit:
             raise ValueError(
-                f"a shard of {length} along {dim} was asked for, expected a multiple of the "
-                f"chunk's {chunk}"
+                f"shards={dict(shards)}: a shard of {length} along {dim} is not a multiple of the "
+                f"chunk's {unit}"
             )
-    return Grid(dims, shape, cell, block, block)
+    return Grid(dims, shape, chunk, shard, shard)
 
 
 def default_chunks(
     dims: tuple[str, ...], shape: tuple[int, ...], itemsize: int, *, in_order: bool
 ) -> tuple[int, ...]:
-    """Choose chunks: near to cubes in a volume, tiles in images, of small images several."""
+    """Return chunk lengths: near to cubes in a volume, tiles of images, several small images."""
     sizes = dict(zip(dims, shape, strict=True))
     plane = math.prod(sizes.get(dim, 1) for dim in PLANE_DIMS) * itemsize
     most = power_of_2(SLAB_NBYTES // max(1, plane)) if in_order else max(shape)
@@ -151,27 +152,29 @@ def default_chunks(
 
 
 def power_of_2(number: int) -> int:
-    """Give the greatest power of 2 that is not above a number; 1 for 0."""
+    """Return the greatest power of 2 up to a number; 1 for 0."""
     return 1 << max(0, number.bit_length() - 1)
 
 
-def replaced(
-    lengths: tuple[int, ...], dims: tuple[str, ...], asked: Any, what: str
+def replace_lengths(
+    lengths: tuple[int, ...], dims: tuple[str, ...], asked: Any, option: str
 ) -> tuple[int, ...]:
-    """Put the lengths that were asked for in place of others."""
+    """Return lengths, with those that were asked for instead of the chosen ones."""
     if not isinstance(asked, Mapping) or not all(
         dim in dims and isinstance(length, int | np.integer) and length >= 1
         for dim, length in asked.items()
     ):
         raise ValueError(
-            f"{what}={asked!r} was found, expected a dict of positive lengths along some of "
+            f"{option}={asked!r}, expected a dict of positive lengths along some of "
             f"{', '.join(dims)}"
         )
     return tuple(int(asked.get(dim, length)) for dim, length in zip(dims, lengths, strict=True))
 
 
-def grow(chunks: tuple[int, ...], shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Gather chunks along the rows, then over the rows and sections, to regions of equal size."""
+def gather_chunks(
+    chunks: tuple[int, ...], shape: tuple[int, ...], itemsize: int
+) -> tuple[int, ...]:
+    """Return the lengths of regions of equal size, of many chunks: first along the last axis."""
     grown = list(chunks)
     room = REGION_NBYTES // (math.prod(chunks) * itemsize)
     for axis in reversed(range(len(shape))):

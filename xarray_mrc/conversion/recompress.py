@@ -1,4 +1,4 @@
-"""One MRC file as another: the same bytes in another container."""
+"""An MRC file to an MRC file: the same bytes in another container."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from xarray_mrc.storage.source import Openable
 from xarray_mrc.writing.copy_file import copy_file
 from xarray_mrc.writing.writer import Compression, encoder_of
 
-__all__ = ["repack"]
+__all__ = ["recompress"]
 
 
-def repack(
+def recompress(
     src: Openable, path: str, *, compression: Compression = "infer", overwrite: bool = False
 ) -> None:
-    """Write the header, extended header and data of a file to another, byte by byte.
+    """Write the header, extended header and data of a file to another file, byte by byte.
 
     Parameters
     ----------
     src : str, os.PathLike, bytes, memoryview or binary file object
         An MRC file, in any container.
     path : str
-        Where the new one will be.
+        Path of the new file.
     compression : {"infer", "gzip", "bzip2", "zstd", None}
-        Its container; None for a plain file, "infer" for what the suffix says.
+        Its container; None for a plain file, "infer" for the container that the suffix names.
     overwrite : bool
-        Whether a file that is there may be replaced, even by `src` itself.
+        Whether an existing file may be replaced, even `src` itself.
 
     Raises
     ------
     OSError
-        A file can't be read or written, or is there and may not be replaced.
+        A file cannot be read or written, or exists and may not be replaced.
     MrcError
-        `src` is no MRC file, or its data can't be read faithfully.
+        `src` is not an MRC file, or its data cannot be read faithfully.
     """
     opened = open_file(src, extended="none", sidecar=False)
     source, layout = opened.array.source, opened.array.layout

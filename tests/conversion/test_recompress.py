@@ -116,5 +116,5 @@ def test_parts_of_any_length(tmp_path, lengths):
 
 @pytest.mark.parametrize("argument", [{"chunks": {"z": 2}}, {"shards": None}, {"zarr_format": 2}])
 def test_what_is_for_groups(tmp_path, argument):
-    with pytest.raises(ValueError, match="they are for Zarr groups"):
+    with pytest.raises(ValueError, match="will be an MRC file; name it"):
         convert(LAID.raw, tmp_path / "a.mrc", **argument)

@@ -107,6 +107,37 @@ def test_options_of_reading_what_is_no_path(tmp_path):
             assert open_file(tmp_path / "b.mrc")["tilt_angle"].values.tolist() == [-3, 0, 3]
 
 
+@pytest.mark.parametrize("src", ["a.mrc", "a.mrc.gz", "a.zarr"])
+def test_another_data_type(tmp_path, src):
+    laid = lay(
+        "uint8", "image_stack", lengths=(5, 4, 3), extended=fei_records(3), exttyp=b"FEI1",
+        labels=LABELS, voxel=("1.35", "1.35", "1.35"),
+    )  # fmt: skip
+    (tmp_path / "a.mrc").write_bytes(laid.raw)
+    if src != "a.mrc":
+        convert(tmp_path / "a.mrc", tmp_path / src)
+    for arguments, mode in (
+        ({"dtype": "float32"}, 2),
+        ({"dtype": np.int16}, 1),
+        ({"mode": 0}, 0),
+        ({"mode": 12}, 12),
+        ({"mode": 2, "dtype": "f4"}, 2),
+    ):
+        convert(tmp_path / src, tmp_path / "b.mrc", overwrite=True, **arguments)
+        assert read_header(tmp_path / "b.mrc").mode == mode
+        found = open_file(tmp_path / "b.mrc")
+        np.testing.assert_array_equal(found["data"], laid.pixels)
+        assert found["x"].values.tolist() == laid.positions("x")
+        if src != "a.zarr":
+            assert found["tilt_angle"].values.tolist() == [-3, 0, 3]
+            assert read_header(tmp_path / "b.mrc").labels[:2] == ("made by hand", "and described")
+    with pytest.raises(ValueError, match="whole numbers from -128 to 127"):
+        convert(tmp_path / src, tmp_path / "c.mrc", dtype="int8")
+    with pytest.raises(ValueError, match="mode=2 holds float32, but dtype=int16"):
+        convert(tmp_path / src, tmp_path / "c.mrc", dtype="int16", mode=2)
+    assert not (tmp_path / "c.mrc").exists()
+
+
 def test_what_is_cut_off(tmp_path):
     laid = lay("int16", "image_stack", lengths=(5, 4, 3), extended=b" " * 80, exttyp=b"MRCO")
     (tmp_path / "a.mrc").write_bytes(laid.raw[:-2])
@@ -181,6 +212,6 @@ def test_a_group_that_is_no_dataset(tmp_path, names, zarr_format):
         )
         if names and zarr_format == 2:
             array.attrs["_ARRAY_DIMENSIONS"] = names
-    with pytest.raises(ValueError, match=r"a\.zarr: a Zarr group .* no dataset .* call to_mrc"):
+    with pytest.raises(ValueError, match=r"a\.zarr is a Zarr group, but not .* call to_mrc"):
         convert(tmp_path / "a.zarr", tmp_path / "a.mrc")
     assert os.listdir(tmp_path) == ["a.zarr"]
