@@ -19,6 +19,8 @@ from xarray_mrc.codec.extended.table import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 #: Bytes that each bit of NREAL adds to a record, lowest bit first. The bits from 64 on are
@@ -146,3 +148,88 @@ def read(header: HeaderFacts, raw: bytes, sections: int) -> Extended | str:
         every.append(own(column, values))
         common.extend(shared(column, values))
     return Extended("SERI", tuple(common), tuple(every))
+
+
+def two_shorts_of(numbers: NDArray[np.float64]) -> NDArray[np.int16]:
+    """Encode numbers in two short integers each; the inverse of `two_shorts`.
+
+    Parameters
+    ----------
+    numbers : ndarray of float64, shape (n,)
+        Finite numbers, at most 2**150 in size.
+
+    Returns
+    -------
+    ndarray of int16, shape (n, 2)
+        The mantissa has 23 bits.
+    """
+    mantissa, exponent = np.frexp(np.abs(numbers))
+    whole = np.rint(np.ldexp(mantissa, 23)).astype(np.int64)
+    power = exponent.astype(np.int64) - 23
+    full = whole == 1 << 23  # rounded up
+    whole, power = np.where(full, whole >> 1, whole), power + full
+    # The power has seven bits and a sign; smaller numbers lose bits of the mantissa.
+    small = np.minimum(np.maximum(-127 - power, 0), 24)
+    whole, power = whole >> small, np.maximum(power, -127)
+    upper = np.where(numbers < 0, -1, 1) * (whole >> 8)
+    lower = np.where(power < 0, -1, 1) * (256 * np.abs(power) + whole % 256)
+    known = numbers != 0
+    return np.stack([upper * known, lower * known], axis=-1).astype(np.int16)
+
+
+def encode(fields: Mapping[str, NDArray[Any]], sections: int) -> tuple[int, bytes]:
+    r"""Encode columns as records, as far as these have room for them; the inverse of `read`.
+
+    Parameters
+    ----------
+    fields : mapping of str to ndarray
+        One value per section by name: the common name of a field, or the producer's.
+    sections : int
+        Number of sections.
+
+    Returns
+    -------
+    bits : int
+        The fields that were encoded, for NREAL; NINT is `bytes_per_section` of it. A field is left
+        out if it is not complete, or one of its values is out of range or unknown.
+    records : bytes
+        Little endian, one record per section.
+
+    Examples
+    --------
+    >>> encode({"tilt_angle": np.array([-60.004, 1.5])}, 2)
+    (1, b'\x90\xe8\x96\x00')
+    """
+    stored: dict[str, NDArray[Any]] = {}
+    bits = 0
+    for number in range(len(SIZES)):
+        columns = [column for column in COLUMNS if column.bit[1] == number]
+        found = {column.name: _stored(column, fields) for column in columns}
+        if columns and all(values is not None for values in found.values()):
+            bits |= 1 << number
+            stored |= {name: values for name, values in found.items() if values is not None}
+    dtype = record_dtype(_layout(bits), bytes_per_section(bits), "<", {})
+    records = np.zeros(sections, dtype)
+    for name, values in stored.items():
+        records[name] = values
+    return bits, records.tobytes()
+
+
+def _stored(column: Column, fields: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
+    """Return the numbers that a record stores for a field, or None if it cannot store them."""
+    given = fields.get(column.common or column.identifier, fields.get(column.identifier))
+    if given is None or given.dtype.kind not in "biuf":
+        return None
+    values = given.astype(np.float64)
+    if column.zero_is_unknown or column.name == _DOSE:
+        values = np.where(np.isnan(values), 0.0, values)
+    least, greatest = column.limits
+    if not np.isfinite(values).all() or (values < least).any() or (values > greatest).any():
+        return None
+    if column.name == _DOSE:
+        return two_shorts_of(values)
+    counts = np.rint(values * column.per / column.times)
+    limits = np.iinfo(column.code)
+    if (counts < limits.min).any() or (counts > limits.max).any():
+        return None
+    return counts.astype(column.code)
