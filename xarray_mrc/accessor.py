@@ -10,7 +10,8 @@ import xarray as xr
 from xarray_mrc.checking.report import Report
 from xarray_mrc.checking.validation import validate
 from xarray_mrc.codec.header import Header
-from xarray_mrc.dataset.conventions import kind_of, voxel_size_of
+from xarray_mrc.dataset.conventions import kind_of
+from xarray_mrc.dataset.positions import voxel_size_of
 from xarray_mrc.reading.open_file import read_header
 from xarray_mrc.writing.writer import to_mrc
 

@@ -19,10 +19,14 @@ def zeros(dtype="f4", shape=(2, 3, 4), dims=DIMS, **coords):
 
 
 REFUSED = [
-    (zeros("f8"), {}, "astype.'float32'"),
-    (zeros("i8"), {}, "int16"),
-    (zeros("?"), {}, "astype.'int8'"),
-    (zeros("c16"), {}, "complex64"),
+    (zeros("f8"), {"dtype": "f8"}, "dtype='float32'"),
+    (zeros("i8"), {}, "int16.*uint16.*float32.*not known before"),
+    (zeros("i4"), {}, "int16.*uint16.*float32.*not known before"),
+    (zeros("u8"), {"dtype": "u4"}, "uint32.*int16"),
+    (zeros("?"), {"dtype": "?"}, "dtype='int8'"),
+    (zeros("c16"), {"dtype": "c16"}, "complex64"),
+    (zeros("f8") + 1e300, {}, "1e.300"),
+    (zeros("c16") + 1e300j, {}, "1e.300"),
     (zeros("U1"), {}, "expected numbers"),
     (zeros(), {"mode": 5}, "expected one of 0, 1, 2"),
     (zeros("c8"), {"mode": 2}, "complex"),
@@ -41,15 +45,18 @@ REFUSED = [
     (zeros("f2") + np.float16(np.inf), {"mode": 6}, "inf"),
     (zeros(shape=(2, 3), dims=("z", "x")), {}, "expected one of"),
     (zeros(shape=(2,), dims=("x",)), {}, "expected one of"),
-    (zeros(dims=("tilt", "y", "x")), {}, "kind='image_stack'"),
+    (zeros(dims=("volume", "y", "x")), {}, "kind='image_stack'"),
+    (zeros(shape=(), dims=()), {}, "expected one of"),
+    (zeros(shape=(2,), dims=("dim_0",)).assign_attrs(mrc_kind="image"), {}, "expected one of"),
     (zeros(), {"kind": "image"}, "has 2.*isel"),
     (zeros(), {"kind": "volume_stack"}, "has 4.*expand_dims"),
     (zeros(), {"kind": "stack"}, "expected one of image"),
     (zeros(shape=(0, 3, 4)), {}, "length 0"),
     (zeros(x=[0, 1, 2, 4]), {}, "sortby"),
-    (zeros(x=[3, 2, 1, 0]), {}, "sortby.'x'"),
+    (zeros(x=[3, 2, 1, 0]), {}, "assign_coords.x=original.x.*sortby.'x'"),
+    (zeros(x=[3, 0, 1, 2]), {}, "roll.roll_coords=True"),
     (zeros(x=[0, 0, 0, 0]), {}, "evenly"),
-    (zeros(x=[0, 1, 2, np.nan]), {}, "no positions"),
+    (zeros(x=[0, np.nan, 2, 3]), {}, "no positions"),
     (zeros(x=[0, 4e-6, 8e-6, 12e-6]), {}, "look at the units"),
     (zeros(x=[-9e8, -3e8, 3e8, 9e8]), {}, "look at the units"),
     (zeros(), {"voxel_size": 3e8}, "look at the units"),
@@ -148,13 +155,15 @@ def test_no_such_folder(tmp_path):
         to_mrc(zeros(), tmp_path / "none" / "a.mrc")
 
 
-def test_units_that_are_not_known_are_told(tmp_path):
+@pytest.mark.parametrize("units", ["pixel", "px", "1", "degree", "nM", "a", "furlong"])
+def test_units_that_are_no_length(tmp_path, units):
     array = zeros(x=[0, 1, 2, 3])
-    array.x.attrs["units"] = "nm"
-    with pytest.warns(MrcWarning, match="'nm'"):
+    array.x.attrs["units"] = units
+    with pytest.raises(ValueError, match=f"units='{units}', expected a length: set obj.x.attrs"):
         to_mrc(array, tmp_path / "a.mrc")
-    assert "units" not in open_mrc(tmp_path / "a.mrc").x.attrs
-    to_mrc(array.drop_vars("x"), tmp_path / "b.mrc", voxel_size=10)  # as the warning says
+    to_mrc(array.drop_vars("x"), tmp_path / "b.mrc", voxel_size=10)  # as the error says
+    array.x.attrs["units"] = "angstrom"  # as it says, too
+    to_mrc(array, tmp_path / "a.mrc")
 
 
 def test_no_voxel_size_is_told(tmp_path):

@@ -88,6 +88,9 @@ def build(
             if dim in layout.dims:
                 length = layout.shape[layout.dims.index(dim)]
                 found[dim] = position(geometry, dim, length, physical=coords == "physical")
+        if any(math.isnan(geometry.voxel[AXES[dim]]) for dim in found):
+            for variable_along in found.values():  # to_file names an axis that lost its positions
+                variable_along.attrs.pop("axis")
     found |= section_coords(opened, extended_header)
     if name in (*layout.dims, *found):
         raise ValueError(

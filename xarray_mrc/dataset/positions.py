@@ -1,162 +1,255 @@
-"""Positions to the fields of a header that say where the voxels are: cell, ORIGIN and NSTART."""
+"""Coordinates to positions in angstrom along x, y and z: units, order and spacing."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xarray_mrc.codec.decimals import DECIMALS, FARTHEST, SHORTEST_VOXEL, Triple, start_of, step_of
-from xarray_mrc.codec.geometry import NSTART_LIMIT, RIGHT_ANGLES, cell_angles, cell_matrix
-from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.decimals import DECIMALS, FARTHEST, SHORTEST_VOXEL, step_of
 from xarray_mrc.dataset.conventions import AXES
-from xarray_mrc.errors import warn
 
-__all__ = ["TINY", "VoxelSize", "header_geometry", "parse_voxel_size"]
+__all__ = [
+    "TINY",
+    "AxisPositions",
+    "VoxelSize",
+    "check_increasing",
+    "even_step",
+    "parse_voxel_size",
+    "read_positions",
+    "voxel_size_of",
+]
 
 VoxelSize = float | Sequence[float] | Mapping[str, float]
 
-# Of a voxel: what positions may be off the line that is written.
-LARGEST_BEND = 1e-3
+# Positions may be off an even grid by this part of a voxel, and by two units of the last decimal.
+MAX_BEND = 1e-3
 TINY = 2.1 * 10.0**-DECIMALS
+# Powers of ten from a unit to the angstrom. NFKC makes one of the code points that look alike.
+SYMBOLS = {"A": 0, "\u00c5": 0, "pm": -2, "nm": 1, "\u03bcm": 4, "um": 4, "mm": 7, "cm": 8, "m": 10}
+PREFIXES = {"pico": -2, "nano": 1, "micro": 4, "milli": 7, "centi": 8, "": 10}
+WORDS = dict.fromkeys(("angstrom", "\u00e5ngstr\u00f6m", "angstr\u00f6m"), 0) | {"micron": 4}
+WORDS |= {prefix + word: e for prefix, e in PREFIXES.items() for word in ("meter", "metre")}
 
 
-def header_geometry(
-    array: xr.DataArray, dims: dict[str, Any], header: Header, voxel_size: VoxelSize | None
-) -> dict[str, Any]:
-    """Give the fields that say where the voxels are.
+@dataclass(frozen=True, slots=True)
+class AxisPositions:
+    """Positions along one axis, as a coordinate has them.
+
+    Attributes
+    ----------
+    name : hashable
+        Name of the coordinate.
+    values : ndarray of float64
+        Positions in angstrom; nan where padding left none.
+    has_units : bool
+        Whether the coordinate names its units.
+    """
+
+    name: Hashable
+    values: NDArray[np.float64]
+    has_units: bool
+
+
+def read_positions(
+    array: xr.Dataset | xr.DataArray, axis: str, dim: Hashable | None
+) -> AxisPositions | str | None:
+    """Read the positions along an axis from a coordinate.
 
     Parameters
     ----------
-    array : xarray.DataArray
-        What shall be written, with coordinates in angstrom where it has some.
-    dims : dict
-        Its dimension for each of those of the file.
-    header : Header
-        The numbers of voxels and grid intervals.
-    voxel_size : float, sequence of 3 floats, dict or None
-        As in `xarray_mrc.to_mrc`.
+    array : xarray.Dataset or xarray.DataArray
+        The object with the coordinates.
+    axis : {"x", "y", "z"}
+        The axis.
+    dim : hashable or None
+        Dimension of the array along it; None if there is none, and a scalar can give the place.
 
     Returns
     -------
-    dict
-        Cell lengths and angles, and ORIGIN, or NSTART if the place came from there.
+    AxisPositions, str or None
+        None if the array has no positions; a str says why a coordinate holds none.
 
     Raises
     ------
     ValueError
-        The positions are not even or not increasing, or the header can't hold them.
+        The units are not a length, or the values are not positions.
 
     Examples
     --------
-    >>> x = xr.Variable("x", [2.5, 5.0], {"units": "angstrom"})
-    >>> header = Header.blank().replace(nx=2, mx=2, my=1, mz=1)
-    >>> fields = header_geometry(xr.DataArray([1, 2], {"x": x}), {"x": "x"}, header, None)
-    >>> header.replace(**fields).origin
-    (2.5, 0.0, 0.0)
+    >>> x = xr.Variable("x", [0.1, 0.2], {"units": "nm"})
+    >>> read_positions(xr.DataArray([0, 1], {"x": x}), "x", "x").values.tolist()
+    [1.0, 2.0]
     """
-    lines = {axis: positions(array, dims.get(axis, axis), axis) for axis in AXES}
-    given = parse_voxel_size(voxel_size)
-    firsts = grid_points(array, lines, header, given)
-    steps: list[float | None] = []
-    for axis, index in AXES.items():
-        line, step = lines[axis], given.get(axis)
-        if step is None and line is not None and line.size > 1:
-            step = step_of(line, header.m[index], firsts[index] if firsts else None)
-        steps.append(step)
-    known = next((step for step in steps if step is not None), None)
-    if known is None and any(line is not None for line in lines.values()):
-        warn(
-            "there is one voxel along every axis with positions, so that they give no voxel size, "
-            "and will not be read back: pass voxel_size="
-        )
-    lonely = [
-        step is None and (line is not None or array.sizes.get(dims.get(axis, axis), 1) == 1)
-        for step, (axis, line) in zip(steps, lines.items(), strict=True)
-    ]
-    sizes = [
-        (steps[0] or known or 0.0) if alone else step or 0.0
-        for step, alone in zip(steps, lonely, strict=True)
-    ]
-    fields: dict[str, Any] = {
-        "cella": tuple(size * m for size, m in zip(sizes, header.m, strict=True))
-    }
-    for axis, size, found in zip(AXES, sizes, header.replace(**fields).voxel_size, strict=True):
-        if size and math.isnan(found):
-            raise ValueError(
-                f"the voxel size along {axis} is {size:g} angstrom, expected more than "
-                f"{SHORTEST_VOXEL:g}, and at most {FARTHEST:g} in all: look at the units"
-            )
-    angles = fields["cellb"] = angles_noted(array, header)
-    if firsts:
-        return fields | dict(zip(("nxstart", "nystart", "nzstart"), firsts, strict=True))
-    if angles != RIGHT_ANGLES:
-        begin = [0.0 if line is None else float(line[0]) for line in lines.values()]
-        return fields | {"origin": tuple((cell_matrix(angles) @ begin).tolist())}
-    read = zip(lines.values(), header.replace(**fields).voxel_size, strict=True)
-    start = [0.0 if line is None else start_of(line, size) for line, size in read]
-    return fields | {"origin": tuple(start)}
-
-
-def angles_noted(array: xr.DataArray, header: Header) -> Triple:
-    """Give the cell angles of the attributes; ValueError if they make no cell."""
-    noted = array.attrs.get("mrc_cell_angles", RIGHT_ANGLES)
-    angles = tuple(np.ravel(noted).tolist())
-    found = cell_angles(header.replace(cellb=angles))
-    if found == RIGHT_ANGLES != angles:
-        raise ValueError(f"mrc_cell_angles is {noted!r}, expected the three angles of a cell")
-    return found
-
-
-def positions(array: xr.DataArray, dim: Any, axis: str) -> NDArray[np.float64] | None:
-    """Give the positions along an axis, checked; None if the object does not tell them."""
-    coord = array.coords.get(dim)
-    if coord is None or coord.ndim > 1 or coord.dims not in ((), (dim,)):
-        return None
+    coord = find_coordinate(array, axis, dim)
+    if coord is None:
+        if dim is None or axis not in array.coords:
+            return None
+        return f"it has the dimensions {array.coords[axis].dims}, expected {(dim,)}"
     units = coord.attrs.get("units")
-    if units != "angstrom":
-        is_index = coord.dtype.kind in "iu" or "index" in coord.attrs.get("long_name", "")
-        if units is not None or (coord.ndim and not is_index):
-            warn(
-                f"the coordinate {dim} has the units {units!r}, expected 'angstrom', so that its "
-                f"positions are not written: set obj.{dim}.attrs['units'], or pass voxel_size= and "
-                f"obj.drop_vars({dim!r})"
-            )
+    units = None if units is None or not str(units).strip() else str(units)
+    if units is None and is_index(coord):
         return None
-    is_number = coord.dtype.kind in "iuf"
-    values = np.atleast_1d(np.asarray(coord.values, np.float64 if is_number else None))
-    if not (is_number and (np.abs(values) <= FARTHEST).all()):
-        raise ValueError(f"the coordinate {dim} has values that are no positions in angstrom")
-    if values.size == 1:
-        return values
-    step = (values[-1] - values[0]) / (values.size - 1)
-    if step < 0:
+    exponent = 0 if units is None else exponent_of(units, coord.name)
+    values = numbers(coord)
+    if values is None and units is None:
+        return f"it holds no numbers, but {coord.dtype}" if coord.ndim else None
+    if values is None or (np.abs(values) > FARTHEST).any():
         raise ValueError(
-            f"the coordinate {dim} decreases, expected it to increase, as in a file: turn the data "
-            f"with obj.sortby({dim!r}), or obj.isel({dim}=slice(None, None, -1))"
+            f"the coordinate {coord.name} has values that are no positions in angstrom: correct "
+            f"them, or leave them out with obj.drop_vars({coord.name!r})"
         )
+    scale = 10.0 ** abs(exponent)
+    values = values * scale if exponent >= 0 else values / scale
+    return AxisPositions(coord.name, values, units is not None)
+
+
+def find_coordinate(
+    array: xr.Dataset | xr.DataArray, axis: str, dim: Hashable | None
+) -> xr.DataArray | None:
+    """Find the coordinate along an axis: named as the axis, or as the dimension along it."""
+    for name in dict.fromkeys((axis, dim)):
+        # Asking for one that is not there would make up labels for a dimension.
+        if name in array.coords and array.coords[name].dims in ((), (dim,)):
+            return array.coords[name]
+    return None
+
+
+def is_index(coord: xr.DataArray) -> bool:
+    """Return True if a coordinate holds the labels of ``coords="index"``, which are no positions.
+
+    Other whole numbers are positions: so are those of a grid of 1 or 2 angstrom.
+    """
+    if "index" not in str(coord.attrs.get("long_name", "")) or coord.dtype.kind not in "iu":
+        return False
+    steps = np.unique(np.diff(np.atleast_1d(coord.values).astype(np.int64)))
+    return steps.tolist() in ([], [1], [-1])
+
+
+def exponent_of(units: str, name: Hashable) -> int:
+    """Return the power of ten from a unit of length to the angstrom."""
+    text = unicodedata.normalize("NFKC", units).strip()
+    word = text.casefold()
+    for table, key in ((SYMBOLS, text), (WORDS, word), (WORDS, word.removesuffix("s"))):
+        if key in table:
+            return table[key]
+    raise ValueError(
+        f"the coordinate {name} has units={units!r}, expected a length: set "
+        f"obj.{name}.attrs['units'] to 'angstrom', 'nm', 'um' or another one, or leave the "
+        f"positions out with obj.drop_vars({name!r}) and pass voxel_size="
+    )
+
+
+def numbers(coord: xr.DataArray) -> NDArray[np.float64] | None:
+    """Return the numbers of a coordinate, or the middles of its intervals; None if it has none."""
+    values = np.atleast_1d(np.asarray(coord.values))
+    if values.dtype.kind == "O" and values.size and all(hasattr(v, "mid") for v in values):
+        values = np.array([v.mid for v in values])  # of groupby_bins
+    return values.astype(np.float64) if values.dtype.kind in "iuf" else None
+
+
+def even_step(values: NDArray[np.float64]) -> float | None:
+    """Return the mean distance of positions that are evenly spaced, or None if they are not.
+
+    Parameters
+    ----------
+    values : ndarray of float64
+        Two or more positions in angstrom, increasing or decreasing.
+
+    Returns
+    -------
+    float or None
+
+    Examples
+    --------
+    >>> even_step(np.array([3.0, 1.5, 0.0])), even_step(np.array([0.0, 1.0, 3.0]))
+    (-1.5, None)
+    """
+    step = float(values[-1] - values[0]) / (values.size - 1)
     bend = np.abs(values[0] + step * np.arange(values.size) - values).max()
-    if step == 0 or bend > max(TINY, LARGEST_BEND * step):
+    return step if step and bend <= max(TINY, MAX_BEND * abs(step)) else None
+
+
+def check_increasing(name: Hashable, values: NDArray[np.float64]) -> None:
+    """Raise ValueError if positions are not even and increasing, as a file needs them.
+
+    Parameters
+    ----------
+    name : hashable
+        Name of the coordinate.
+    values : ndarray of float64
+        Two or more positions in angstrom.
+    """
+    step = even_step(values)
+    if step is None:
         steps = np.diff(values)
         raise ValueError(
-            f"the coordinate {dim} is not evenly spaced (steps from {steps.min():g} to "
-            f"{steps.max():g}), expected one voxel size: put it in order with obj.sortby({dim!r}), "
-            f"or on an even grid with obj.interp({dim}=...)"
+            f"the coordinate {name} is not evenly spaced (steps from {steps.min():g} to "
+            f"{steps.max():g}), expected one voxel size: sort it with obj.sortby({name!r}), "
+            f"interpolate with obj.interp({name}=...), or set even positions with "
+            f"obj.assign_coords({name}=...), as after roll(roll_coords=True) or pad(mode='edge')"
         )
-    return values
+    if step < 0:
+        raise ValueError(
+            f"the coordinate {name} decreases, but positions increase in a file: to write the "
+            f"data flipped on the same grid use obj.assign_coords({name}=original.{name}); to put "
+            f"them back in order use obj.sortby({name!r}) or obj.isel({name}=slice(None, None, -1))"
+        )
+
+
+def voxel_size_of(obj: xr.Dataset | xr.DataArray) -> dict[str, float]:
+    """Return the distance between neighbours along x, y and z, as `to_mrc` would write it.
+
+    Parameters
+    ----------
+    obj : xarray.Dataset or xarray.DataArray
+        The object.
+
+    Returns
+    -------
+    dict of str to float
+        Angstrom by axis. Axes without positions, or with a single one, are left out.
+
+    Raises
+    ------
+    ValueError
+        The positions along an axis are not evenly spaced, or are not lengths.
+
+    Examples
+    --------
+    >>> x = xr.Variable("x", [2.0, 3.5], {"units": "angstrom"})
+    >>> voxel_size_of(xr.DataArray([0.0, 1.0], {"x": x}, "x"))
+    {'x': 1.5}
+    """
+    sizes: dict[str, float] = {}
+    for axis in AXES:
+        found = read_positions(obj, axis, axis)
+        if not isinstance(found, AxisPositions):
+            continue
+        values = found.values[~np.isnan(found.values)]
+        if values.size < 2:
+            continue
+        step = even_step(values)
+        if step is None:
+            check_increasing(found.name, values)
+        elif step < 0:
+            values = values[::-1]
+        sizes[axis] = step_of(values, values.size)
+    return sizes
 
 
 def parse_voxel_size(voxel_size: VoxelSize | None) -> dict[str, float]:
-    """Give the voxel sizes that were passed, in angstrom by axis.
+    """Return the voxel sizes of a parameter in angstrom, by axis.
 
     Parameters
     ----------
     voxel_size : float, sequence of 3 floats, dict or None
-        One for all axes, or by axis; 0 if it is not known.
+        One for all axes, or by axis; 0 if it is unknown.
 
     Returns
     -------
@@ -189,38 +282,8 @@ def parse_voxel_size(voxel_size: VoxelSize | None) -> dict[str, float]:
 
 
 def is_length(size: Any) -> bool:
-    """Whether a number is a voxel size, or 0 for one that is not known."""
+    """Return True if a number is a voxel size, or 0 for an unknown one."""
     try:
         return size == 0 or SHORTEST_VOXEL <= float(size) <= FARTHEST
     except (TypeError, ValueError):
         return False
-
-
-def grid_points(
-    array: xr.DataArray,
-    lines: Mapping[str, NDArray[np.float64] | None],
-    header: Header,
-    given: Mapping[str, float],
-) -> tuple[int, int, int] | None:
-    """Give the first grid points, if the place came from NSTART and is a whole number of voxels."""
-    if str(array.attrs.get("mrc_origin_source")) != "nstart":
-        return None
-    spacings = [
-        (v[-1] - v[0]) / (v.size - 1) for v in lines.values() if v is not None and v.size > 1
-    ]
-    firsts = [0, 0, 0]
-    for axis, line in lines.items():
-        if line is None:
-            continue
-        if not spacings:
-            return None
-        spacing = given.get(axis) or spacings[0]
-        if line.size > 1:
-            spacing = (line[-1] - line[0]) / (line.size - 1)
-        first = round(line[0] / spacing)
-        near = abs(first * spacing - line[0]) <= max(TINY, abs(first) * TINY / line.size)
-        length = max(header.n[AXES[axis]], header.m[AXES[axis]])
-        if not near or abs(first) > NSTART_LIMIT * length:
-            return None
-        firsts[AXES[axis]] = first
-    return (firsts[0], firsts[1], firsts[2])

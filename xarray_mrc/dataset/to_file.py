@@ -1,39 +1,49 @@
-"""Dataset or DataArray to (Header, Layout, data): what a file has to be; no file is touched.
+"""Dataset or DataArray to header, layout and data: the file that holds it. No file is touched.
 
-The other direction of `dataset`: what is planned here reads back there as it was.
+The inverse of `from_file`: a file that is planned here reads back there as it was, or `notes` says
+what will not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, cast, get_args
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import DTypeLike
 
-from xarray_mrc.codec.extended import per_section
-from xarray_mrc.codec.geometry import IMOD_ORIGIN_SIGN, axis_order, cell_angles
+from xarray_mrc.codec.extended import decode_extended, per_section
+from xarray_mrc.codec.geometry import IMOD_ORIGIN_SIGN
 from xarray_mrc.codec.header import HEADER_SIZE, IMOD_STAMP, Header
 from xarray_mrc.codec.labels import LABEL_COUNT, encode_labels, split_labels
-from xarray_mrc.codec.layout import DIMS, STACK_SPACE_GROUPS, Kind, Layout
-from xarray_mrc.codec.modes import MODE_OF_DTYPE, MODES, UNSIGNED_BYTE, Sample
+from xarray_mrc.codec.layout import DIMS, STACK_SPACE_GROUPS, Kind, KindEvidence, Layout, find_kind
+from xarray_mrc.codec.modes import UNSIGNED_BYTE, Sample
 from xarray_mrc.codec.samples import IMOD_FOUR_BITS, IMOD_SIGNED_BYTES
-from xarray_mrc.dataset.conventions import data_variable
-from xarray_mrc.dataset.positions import TINY, VoxelSize, header_geometry
-from xarray_mrc.errors import warn
-from xarray_mrc.reading.open_file import OpenedFile
+from xarray_mrc.dataset.conventions import data_variable, match_dims
+from xarray_mrc.dataset.grid_fields import header_geometry
+from xarray_mrc.dataset.mode_choice import choose_sample, widening_notes
+from xarray_mrc.dataset.positions import VoxelSize
+from xarray_mrc.dataset.section_metadata import (
+    SectionPlan,
+    WrittenSidecar,
+    plan_sections,
+    records_like,
+    section_values,
+)
+from xarray_mrc.errors import MrcError
+from xarray_mrc.reading import sidecar as sidecars
+from xarray_mrc.reading.file_layout import name_of
+from xarray_mrc.reading.open_file import OpenedFile, read_header
 
 __all__ = ["CRYSTAL_SPACE_GROUPS", "FilePlan", "choose_sample", "plan_file"]
 
-CRYSTAL_SPACE_GROUPS = range(1, 231)
+CRYSTAL_SPACE_GROUPS = range(2, 231)
 OURS = "Created by xarray_mrc"
-UNNAMED = ("dim_0", "dim_1", "dim_2", "dim_3", "dim_4")
-VOLUMES: dict[int, Kind] = {2: "image", 3: "volume", 4: "volume_stack"}
-# Of another file: what neither coordinates nor attributes carry.
-COPIED_FIELDS = ("nint", "nreal", "imod_stamp", "imod_flags", "idtype", "tilt_angles")
+IMOD_FIELDS = ("imod_stamp", "imod_flags", "idtype", "tilt_angles")
+MAX_TILT_ROUNDING = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,35 +59,48 @@ class FilePlan:
     layout : Layout
         How the data will lie.
     data : xarray.Variable
-        The data, with the axes in the order of the file; not computed, nor cast yet.
+        The data, with the axes in the order of the file; neither computed nor cast yet.
+    cast : Sample or None
+        What the values have to fit before they are widened to the mode of the file.
+    sidecar : str
+        Text of the sidecar; empty if none is written.
+    notes : tuple of str
+        Sentences for the one warning: what the file will not hold.
     """
 
     header: Header
     extended: bytes
     layout: Layout
     data: xr.Variable
+    cast: Sample | None
+    sidecar: str
+    notes: tuple[str, ...]
 
 
 def plan_file(
     obj: xr.Dataset | xr.DataArray,
     *,
+    target: str = "",
     dtype: DTypeLike | None = None,
     mode: int | None = None,
     voxel_size: VoxelSize | None = None,
     like: OpenedFile | None = None,
     kind: Kind | None = None,
     labels: str | Sequence[str] | None = None,
+    sidecar: WrittenSidecar | None = None,
 ) -> FilePlan:
     """Plan the file of an object; `xarray_mrc.to_mrc` describes the parameters.
 
     Parameters
     ----------
     obj : xarray.Dataset or xarray.DataArray
-        What shall be written.
-    dtype, mode, voxel_size, kind, labels
+        The object.
+    target : str
+        Path of the file: its name tells a reader the kind.
+    dtype, mode, voxel_size, kind, labels, sidecar
         As in `to_mrc`.
     like : OpenedFile, optional
-        The file to copy from, opened.
+        The file to copy from, opened with all bytes of its extended header.
 
     Returns
     -------
@@ -86,7 +109,7 @@ def plan_file(
     Raises
     ------
     ValueError
-        An MRC file can't hold it.
+        An MRC file cannot hold the object.
 
     Examples
     --------
@@ -98,6 +121,50 @@ def plan_file(
     kind, dims = match_dims(array, kind)
     number, sample = choose_sample(array, dtype, mode)
     data = array.variable.transpose(*dims.values())
+    volumes, depth, rows, columns = file_lengths(data, kind)
+    header = Header.blank().replace(
+        nx=columns, ny=rows, nz=volumes * depth, mode=number, mx=columns, my=rows, mz=depth
+    )
+    both_volumes = kind == "volume" and like is not None and like.array.layout.kind == "volume"
+    if like is not None:
+        header = header.replace(**imod_fields_like(like.header))
+    if number == 0 and sample is UNSIGNED_BYTE:
+        header = header.replace(**unsigned_fields(header))
+    grid = header_geometry(
+        array,
+        dims,
+        header,
+        voxel_size,
+        like.header if like else None,
+        is_volume=both_volumes,
+        source=source_header(array),
+    )
+    group, group_notes = space_group(array, kind, like, has_cell=grid.has_cell)
+    texts = choose_labels(array, labels, like)
+    header = header.replace(
+        **grid.fields, ispg=group, nlabl=len(texts), label_bytes=encode_labels(texts)
+    )
+    records: dict[str, Any] = {}
+    extended = b""
+    record_notes: list[str] = []
+    if like is not None and like.extended_bytes:
+        try:
+            records, extended = extended_like(like, header, array, kind, dims)
+        except LookupError as reason:
+            record_notes = [f"the extended header of {like.array.source.uri} is left out: {reason}"]
+    header = header.replace(**records)
+    sections = plan_sections(array, kind, dims, header, extended, sidecar)
+    header = header.replace(**sections.fields)
+    offset = HEADER_SIZE + len(sections.extended)
+    layout = Layout.arrange(header, kind, sample, (volumes * depth, rows, columns), offset)
+    notes = [*widening_notes(array, number), *grid.notes, *group_notes, *record_notes]
+    notes += [*sections.notes, *kind_notes(header, kind, target, sections)]
+    cast = UNSIGNED_BYTE if dtype is not None and np.dtype(dtype) == np.uint8 else None
+    return FilePlan(header, sections.extended, layout, data, cast, sections.sidecar, tuple(notes))
+
+
+def file_lengths(data: xr.Variable, kind: Kind) -> tuple[int, int, int, int]:
+    """Return the numbers of volumes, sections of a volume, rows and columns."""
     if 0 in data.shape:
         raise ValueError(f"the shape is {data.shape}, expected no axis of length 0")
     if any(length != length for length in data.shape):  # nan
@@ -105,192 +172,119 @@ def plan_file(
             f"the shape is {data.shape}, expected lengths that are known: call "
             f".data.compute_chunk_sizes() first"
         )
-    lengths = [1] * (4 - len(DIMS[kind])) + [array.sizes[dims[dim]] for dim in DIMS[kind]]
-    volumes, depth, rows, columns = lengths
-    if kind == "image_stack":
-        volumes, depth = depth, 1
-    header = Header.blank().replace(
-        nx=columns, ny=rows, nz=volumes * depth, mode=number, mx=columns, my=rows, mz=depth,
-        ispg=space_group(array, kind),
-    )  # fmt: skip
-    extended = b""
-    if like is not None:
-        carried, extended = copy_from(like, header, array)
-        header = header.replace(**carried)
-    if number == 0:
-        header = header.replace(**imod_fields(header, sample))
-    header = header.replace(**header_geometry(array, dims, header, voxel_size))
-    if like is not None and voxel_size is None and kind == like.array.layout.kind == "volume":
-        header = header.replace(**cell_of(like.header, header))
-    texts = choose_labels(array, labels, like)
-    header = header.replace(nlabl=len(texts), label_bytes=encode_labels(texts))
-    offset = HEADER_SIZE + len(extended)
-    layout = Layout.arrange(header, kind, sample, (volumes * depth, rows, columns), offset)
-    return FilePlan(header, extended, layout, data)
+    lengths = data.shape[: len(DIMS[kind])]
+    volumes, depth, rows, columns = (1,) * (4 - len(lengths)) + lengths
+    return (depth, 1, rows, columns) if kind == "image_stack" else (volumes, depth, rows, columns)
 
 
-def match_dims(array: xr.DataArray, kind: Kind | None) -> tuple[Kind, dict[str, Any]]:
-    """Give the kind, and the dimension of the array for each of its dimensions in file order."""
-    found = [dim for dim in array.dims if dim != "rgb"]
-    if kind is None:
-        kind = kind_by_dims(array, found)
-    elif kind not in get_args(Kind):
-        raise ValueError(f"kind={kind!r}, expected one of {', '.join(get_args(Kind))}")
-    wanted = DIMS[kind]
-    if len(found) != len(wanted):
-        raise ValueError(
-            f"the dimensions are {tuple(found)}, but kind={kind!r} has {len(wanted)}: "
-            f"{wanted}; add one with obj.expand_dims(...), pick one with obj.isel(...), or pass "
-            f"another kind="
-        )
-    others = iter([dim for dim in found if dim not in wanted])
-    dims = {dim: dim if dim in found else next(others) for dim in wanted}
-    if "rgb" in array.dims:
-        dims["rgb"] = "rgb"
-    return kind, dims
+def source_header(array: xr.DataArray) -> Header | None:
+    """Read the header of the file that an array was opened from, if the array still knows it."""
+    source = array.encoding.get("source")
+    try:
+        return None if source is None else read_header(source)
+    except (OSError, MrcError, TypeError):
+        return None
 
 
-def kind_by_dims(array: xr.DataArray, found: list[Any]) -> Kind:
-    """Tell the kind by the names of the dimensions, or by their number where they have none."""
-    for kind, dims in DIMS.items():
-        if set(found) == set(dims):
-            return kind
-    named = {dim for dim in found if dim in ("x", "y", "z", "volume", "image")}
-    unnamed = all(dim in UNNAMED for dim in found if dim not in named)
-    for guess in (array.attrs.get("mrc_kind"), VOLUMES.get(len(found)) if unnamed else None):
-        wanted = DIMS[guess] if isinstance(guess, str) and guess in DIMS else ()
-        if len(wanted) == len(found) and named <= set(wanted):
-            return cast("Kind", guess)
-    expected = ", ".join(f"({', '.join(dims)})" for dims in DIMS.values())
-    raise ValueError(
-        f"the dimensions are {tuple(found)}, expected one of {expected}: rename them, or say what "
-        f"they are with kind='image_stack' or another kind"
+def space_group(
+    array: xr.DataArray, kind: Kind, like: OpenedFile | None, *, has_cell: bool
+) -> tuple[int, list[str]]:
+    """Return the space group, and a sentence if that of a crystal cannot be kept.
+
+    The symmetry of a crystal is that of its unit cell, and a cell as large as the data is none.
+    """
+    if kind in ("image", "image_stack"):
+        return 0, []
+    usual = 1 if kind == "volume" else STACK_SPACE_GROUPS[0]
+    noted = np.ravel(array.attrs.get("mrc_space_group", like.header.ispg if like else usual))
+    group = int(noted[0]) if noted.size == 1 and noted.dtype.kind in "iu" else usual
+    if kind == "volume_stack":
+        return (group if group in STACK_SPACE_GROUPS else usual), []
+    if group not in CRYSTAL_SPACE_GROUPS or has_cell:
+        return (group if group in CRYSTAL_SPACE_GROUPS else usual), []
+    note = (
+        f"the space group {group} of the crystal is written as 1, because the cell is as large as "
+        f"the data: pass like= with a file of the crystal to keep it"
     )
+    return usual, [note]
 
 
-def choose_sample(
-    array: xr.DataArray, dtype: DTypeLike | None, mode: int | None
-) -> tuple[int, Sample]:
-    """Choose the mode; ValueError if there is none that fits the data type and what was asked."""
-    found = array.dtype if dtype is None else np.dtype(dtype)
-    code = found.str[1:]
-    rgb = "rgb" in array.dims
-    if rgb and array.sizes["rgb"] != 3:
-        raise ValueError(f"the dimension rgb has length {array.sizes['rgb']}, expected 3")
-    if array.dtype.kind not in "biufc" or found.kind not in "biufc":
-        raise ValueError(f"the data type is {found}, expected numbers")
-    if mode is None:
-        if rgb and code != "u1":
-            raise ValueError(f"RGB pixels are {found}, expected uint8: use .astype('uint8')")
-        if code not in MODE_OF_DTYPE:
-            raise ValueError(no_mode(found))
-        number = 16 if rgb else MODE_OF_DTYPE[code]
-        noted = array.encoding.get("mrc_mode")
-        if not rgb and code == "u1" and noted in (0, 101):
-            warn(
-                f"the bytes of {array.encoding.get('source', 'the file')} (mode {noted}) are "
-                f"widened to mode 6, as the standard has no unsigned bytes: pass mode={noted} to "
-                f"keep them"
-            )
-    elif mode not in MODES:
-        raise ValueError(f"mode={mode!r}, expected one of {', '.join(map(str, MODES))}")
-    else:
-        number = mode
-    sample = MODES[number].sample
-    if number == 0 and found.kind in "ub":
-        sample = UNSIGNED_BYTE
-    if rgb != (number == 16):
-        what = "the data have no dimension rgb" if number == 16 else "the data are RGB pixels"
-        raise ValueError(f"mode={number} was asked for, but {what}")
-    if mode is not None and dtype is not None and code != sample.dtype:
-        raise ValueError(f"mode={mode} holds {np.dtype(sample.dtype)}, but dtype={found} was asked")
-    if array.dtype.kind == "c" and np.dtype(sample.dtype).kind != "c":
-        raise ValueError(f"the data are complex, but mode {number} holds no complex numbers")
-    return number, sample
-
-
-def no_mode(dtype: np.dtype[Any]) -> str:
-    """Say which casts make a data type one that MRC has a mode for."""
-    casts = {"c": "complex64", "b": "int8", "f": "float32"}.get(dtype.kind, "float32")
-    more = ' (whole numbers that fit: "int16" or "uint16")' if dtype.kind in "iu" else ""
-    return (
-        f"the data type is {dtype}, for which MRC has no mode, expected one of int8, int16, "
-        f"uint16, float16, float32, complex64: cast it with .astype({casts!r}), or pass "
-        f"dtype={casts!r}{more}"
-    )
-
-
-def space_group(array: xr.DataArray, kind: Kind) -> int:
-    """Give the space group: that of the attributes where it is one of the kind."""
-    usual, allowed = {
-        "volume": (1, CRYSTAL_SPACE_GROUPS),
-        "volume_stack": (STACK_SPACE_GROUPS[0], STACK_SPACE_GROUPS),
-    }.get(kind, (0, range(1)))
-    noted = np.ravel(array.attrs.get("mrc_space_group", usual))
-    return int(noted[0]) if noted.size == 1 and noted[0] in allowed else usual
-
-
-def copy_from(
-    like: OpenedFile, header: Header, array: xr.DataArray
+def extended_like(
+    like: OpenedFile,
+    header: Header,
+    array: xr.DataArray,
+    kind: Kind,
+    dims: Mapping[str, Hashable],
 ) -> tuple[dict[str, Any], bytes]:
-    """Give the fields and the extended header of another file that fit this one."""
+    """Return the fields and bytes of another file's extended header; LookupError if they don't fit.
+
+    Records of sections are put in the order of the data.
+    """
     other = like.header
-    fields: dict[str, Any] = {}
-    if other.has_imod_stamp:
-        flags = other.imod_flags & ~IMOD_FOUR_BITS | IMOD_ORIGIN_SIGN | IMOD_SIGNED_BYTES
-        fields = {name: getattr(other, name) for name in COPIED_FIELDS[2:]} | {"imod_flags": flags}
+    symmetry = bool(like.extended.symmetry)
+    exttyp = b"CCP4" if symmetry else other.exttyp  # the type often goes without saying
     extended = like.extended_bytes
-    problem = ""
-    if not extended:
-        return fields, b""
-    exttyp = b"CCP4" if like.extended.symmetry else other.exttyp  # which often goes without saying
-    if per_section(other.exttyp) and other.nz != header.nz:
-        problem = f"it has records of {other.nz} sections, and {header.nz} are written"
-    elif has_other_tilts(like, array):
-        problem = "its tilt angles are not those of the data, or in another order"
-    elif other.byteorder != header.byteorder and exttyp not in (b"CCP4", b"JSON"):
-        problem = "its numbers are big endian, and little endian is written"
-    if problem:
-        warn(f"the extended header of {like.array.source.uri} is left out: {problem}")
-        return fields, b""
-    fields |= {name: getattr(other, name) for name in COPIED_FIELDS[:2]}
-    fields |= {"exttyp": exttyp, "nsymbt": len(extended)}
+    if symmetry and other.ispg in CRYSTAL_SPACE_GROUPS and header.ispg != other.ispg:
+        raise LookupError("its symmetry is that of a crystal, and the space group written is 1")
+    if per_section(other.exttyp):
+        extended = records_like(like, array, header.nz)
+    if other.byteorder != header.byteorder and exttyp not in (b"CCP4", b"JSON"):
+        raise LookupError("its numbers are big endian, and little endian is written")
+    fields = {"nint": other.nint, "nreal": other.nreal, "exttyp": exttyp, "nsymbt": len(extended)}
     if other.is_standard_version:  # in images of EPU it tells which row is the top one
         fields["nversion"] = other.nversion
+    if has_other_tilts(header.replace(**fields), extended, array, kind, dims):
+        raise LookupError("its tilt angles are not those of the data")
     return fields, extended
 
 
-def cell_of(other: Header, header: Header) -> dict[str, Any]:
-    """Give the unit cell of another map of the same grid, where it is more than the data.
-
-    The symmetry of a crystal is that of its cell, of which neither coordinates nor attributes tell.
-    """
-    lengths = [n for _, n in sorted(zip(axis_order(other), other.n, strict=True))]
-    if header.ispg < 2 and list(other.m) == lengths:
-        return {}
-    # At the last position; both are known to the decimals of positions.
-    away = np.abs(np.subtract(other.voxel_size, header.voxel_size)) * (np.array(header.n) - 1)
-    same = cell_angles(other) == cell_angles(header) and (away <= 2 * TINY).all()
-    return {"mx": other.mx, "my": other.my, "mz": other.mz, "cella": other.cella} if same else {}
-
-
-def has_other_tilts(like: OpenedFile, array: xr.DataArray) -> bool:
-    """Whether the images were sorted or chosen after they were read, so that records do not fit."""
-    tilts = next((f.values for f in like.extended.common if f.name == "tilt_angle"), None)
-    if tilts is None or "tilt_angle" not in array.coords:
+def has_other_tilts(
+    header: Header,
+    extended: bytes,
+    array: xr.DataArray,
+    kind: Kind,
+    dims: Mapping[str, Hashable],
+) -> bool:
+    """Return True if records name other tilt angles than the data; a sidecar has more decimals."""
+    ours = section_values(array, kind, dims, header.nz)[0].get("tilt_angle")
+    read = decode_extended(header, extended, header.nz).common
+    tilts = next((f.values for f in read if f.name == "tilt_angle"), None)
+    if ours is None or tilts is None:
         return False
-    ours = array.tilt_angle.values
-    # Those of an .mdoc have more decimals.
-    return ours.size != tilts.size or not np.allclose(ours, tilts, atol=0.1, equal_nan=True)
+    return not np.allclose(ours, tilts, rtol=0, atol=MAX_TILT_ROUNDING, equal_nan=True)
 
 
-def imod_fields(header: Header, sample: Sample) -> dict[str, int]:
-    """Give IMOD's stamp and flags for bytes: they are the one way to say that bytes are unsigned.
+def kind_notes(header: Header, kind: Kind, target: str, sections: SectionPlan) -> list[str]:
+    """Return a sentence if a reader will find another kind, by the name of the file."""
+    has_sidecar = bool(sections.sidecar) or (target != "" and sidecars.has_sidecar(target))
+    evidence = KindEvidence(
+        name_of(target),
+        lambda: has_sidecar,
+        lambda: decode_extended(header, sections.extended, header.nz),
+    )
+    found = find_kind(header, evidence)
+    if found == kind:
+        return []
+    note = (
+        f"the {kind} will be read as {found}, because of its name or its number of sections: "
+        f"choose another name, or open it with kind={kind!r}"
+    )
+    return [note]
+
+
+def imod_fields_like(other: Header) -> dict[str, Any]:
+    """Return IMOD's fields of another file; ORIGIN has the sign of the standard in ours."""
+    if not other.has_imod_stamp:
+        return {}
+    flags = other.imod_flags & ~IMOD_FOUR_BITS | IMOD_ORIGIN_SIGN | IMOD_SIGNED_BYTES
+    return {name: getattr(other, name) for name in IMOD_FIELDS} | {"imod_flags": flags}
+
+
+def unsigned_fields(header: Header) -> dict[str, int]:
+    """Return IMOD's stamp and flags for unsigned bytes: no other field marks them.
 
     Flag 4 says that ORIGIN has the sign of the standard.
     """
-    if sample is not UNSIGNED_BYTE:
-        return {}
     flags = header.imod_flags & ~IMOD_SIGNED_BYTES if header.has_imod_stamp else 0
     return {"imod_stamp": IMOD_STAMP, "imod_flags": flags | IMOD_ORIGIN_SIGN}
 
@@ -298,7 +292,7 @@ def imod_fields(header: Header, sample: Sample) -> dict[str, int]:
 def choose_labels(
     array: xr.DataArray, labels: str | Sequence[str] | None, like: OpenedFile | None
 ) -> list[str]:
-    """Give the labels: those that were passed, of the attributes or of the other file, and ours."""
+    """Return the labels that were passed, or of the attributes or the other file, and our own."""
     if labels is None:
         noted = array.attrs.get("mrc_labels")
         labels = split_labels("" if noted is None else noted)
@@ -310,7 +304,7 @@ def choose_labels(
 
 
 def own_version() -> str:
-    """Version of this package."""
+    """Return the version of this package."""
     try:
         return version("xarray-mrc")
     except PackageNotFoundError:  # used from a source tree that was not installed

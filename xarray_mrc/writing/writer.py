@@ -19,7 +19,9 @@ from xarray_mrc.codec.samples import find_sample
 from xarray_mrc.codec.statistics import UNKNOWN, Statistics
 from xarray_mrc.dataset.conventions import data_variable
 from xarray_mrc.dataset.positions import VoxelSize
+from xarray_mrc.dataset.section_metadata import WrittenSidecar
 from xarray_mrc.dataset.to_file import FilePlan, choose_sample, plan_file
+from xarray_mrc.errors import warn
 from xarray_mrc.reading.open_file import OpenedFile, open_file
 from xarray_mrc.storage.compressed.encoders import Encoder, encoder_for
 from xarray_mrc.storage.compressed.members import join_pieces, plain_file
@@ -53,6 +55,7 @@ def to_mrc(
     kind: Kind | None = None,
     compression: Compression = "infer",
     labels: str | Sequence[str] | None = None,
+    sidecar: WrittenSidecar | None = None,
     stats: bool = True,
     compute: bool = True,
     region: Mapping[str, slice] | None = None,
@@ -86,6 +89,10 @@ def to_mrc(
     labels : str or sequence of str, optional
         Labels (a str has one a line) instead of those of the attribute ``mrc_labels``. One that
         names this package is added where there is room.
+    sidecar : {"mdoc", "rawtlt"}, optional
+        Also write the metadata of the images of a stack exactly: tilt angles, stage positions,
+        doses, times and others into ``PATH.mdoc``, or the tilt angles into ``PATH.rawtlt``. The
+        extended header holds some of them, rounded.
     stats : bool
         Whether the header states the statistics.
     compute : bool
@@ -120,10 +127,10 @@ def to_mrc(
     """
     target = os.path.realpath(local_path(path))
     if region is not None:
-        if any(option is not None for option in (voxel_size, like, labels)):
+        if any(option is not None for option in (voxel_size, like, labels, sidecar)):
             raise ValueError(
-                "voxel_size=, like= or labels= was passed, but region= leaves the header as it is: "
-                "change it with xarray_mrc.edit_header"
+                "voxel_size=, like=, labels= or sidecar= was passed, but region= leaves the header "
+                "as it is: change it with xarray_mrc.edit_header"
             )
         if compression not in ("infer", None):
             raise ValueError(
@@ -143,19 +150,25 @@ def to_mrc(
             f"compute=False can't lay down a compressed file ({encoder.container}), whose size is "
             f"not known before: write a plain file, or delay the call itself"
         )
+    beside = f"{target}.{sidecar}"
+    if sidecar is not None and os.path.exists(beside) and not overwrite:
+        raise already_there(beside)
     planned = plan_file(
         obj,
+        target=target,
         dtype=dtype,
         mode=mode,
         voxel_size=voxel_size,
         like=open_like(like),
         kind=kind,
         labels=labels,
+        sidecar=sidecar,
     )
     layout, raw = planned.layout, planned.header.raw + planned.extended
     if not compute:
         with new_file(target, nbytes=layout.end) as sink:
             sink.write(0, raw)
+            finish_beside(planned, target, beside, overwrite=overwrite)
         place = Destination(existing_file(target), layout, stats=stats)
         return write_later(planned.data, place, planned.header, whole=stats)
     size = 0 if encoder else layout.end
@@ -166,7 +179,17 @@ def to_mrc(
                 copy_file(open_source(plain.part, memmap=False), layout, sink, encoder)
         else:
             write(planned, Destination(sink, layout, stats=stats, encoder=encoder))
+        finish_beside(planned, target, beside, overwrite=overwrite)
     return None
+
+
+def finish_beside(planned: FilePlan, target: str, beside: str, *, overwrite: bool) -> None:
+    """Issue the one warning and write the sidecar, before the file takes its place."""
+    if planned.notes:
+        warn(f"{target}: " + "; ".join(planned.notes))
+    if planned.sidecar:
+        with new_file(beside, overwrite=overwrite) as sink:
+            sink.write(0, planned.sidecar.encode())
 
 
 def cuts_sections(planned: FilePlan) -> bool:

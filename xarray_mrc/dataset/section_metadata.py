@@ -1,0 +1,319 @@
+"""Coordinates of the images of a stack to section records and sidecars, and what these lose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xarray_mrc.codec.extended import COMMON_UNITS, agard, decode_extended, seri
+from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.layout import Kind
+from xarray_mrc.dataset.conventions import AXES
+from xarray_mrc.reading.open_file import OpenedFile
+
+__all__ = ["SectionPlan", "WrittenSidecar", "plan_sections", "records_like", "section_values"]
+
+WrittenSidecar = Literal["mdoc", "rawtlt"]
+Values = Mapping[str, NDArray[Any]]
+
+# Records fill whole kilobytes, as SerialEM writes them, so that the data stay aligned.
+BLOCK_NBYTES = 1024
+# A tilt angle in a sidecar may be off the one in the records by this, in degrees.
+MAX_TILT_ROUNDING = 0.1
+FEI_NBYTES = {"FEI1": 768, "FEI2": 888}
+DEGREES = ("degree", "degrees", "deg", "\u00b0")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+# Common names by the key of a .mdoc that holds them.
+MDOC_KEYS: dict[str, tuple[str, ...]] = {
+    "TiltAngle": ("tilt_angle",),
+    "StagePosition": ("stage_x", "stage_y"),
+    "StageZ": ("stage_z",),
+    "Magnification": ("magnification",),
+    "Defocus": ("defocus",),
+    "ExposureDose": ("dose",),
+    "ExposureTime": ("exposure_time",),
+    "PixelSpacing": ("pixel_size",),
+    "DateTime": ("timestamp",),
+}
+AXIS_TITLE = "[T = Tilt axis angle = {!r}]"
+
+
+@dataclass(frozen=True, slots=True)
+class SectionPlan:
+    """How the metadata of the sections will be stored.
+
+    Attributes
+    ----------
+    fields : dict
+        Header fields of the extended header by name.
+    extended : bytes
+        The extended header.
+    sidecar : str
+        Text of the sidecar; empty if none is written.
+    notes : list of str
+        Sentences on what will be rounded or lost.
+    """
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    extended: bytes = b""
+    sidecar: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def section_values(
+    array: xr.DataArray, kind: Kind, dims: Mapping[str, Hashable], sections: int
+) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Collect the coordinates that describe the sections of a stack.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        The array.
+    kind : {"image", "image_stack", "volume", "volume_stack"}
+        Its kind.
+    dims : mapping
+        Its dimension for each dimension of the file.
+    sections : int
+        Number of sections.
+
+    Returns
+    -------
+    values : dict of str to ndarray
+        One value per section, by the name of the coordinate; scalars are repeated.
+    lost : list of str
+        Names of coordinates along the slow dimension that no record holds, with the reason.
+    """
+    slow = None if kind == "image" else next(iter(dims.values()))
+    values: dict[str, NDArray[Any]] = {}
+    lost: list[str] = []
+    for key, coord in array.coords.items():
+        name = str(key)
+        is_common = name in COMMON_UNITS
+        along = slow is not None and slow in coord.dims and (is_common or kind != "volume")
+        if name == "section" or not (along or (is_common and not coord.ndim)):
+            continue
+        if kind == "volume_stack" and name in AXES and key in dims.values():
+            continue
+        if key == slow and is_count(coord):
+            continue
+        units = str(coord.attrs.get("units", ""))
+        expected = COMMON_UNITS.get(name, units)
+        if units and units != expected and not (expected == "degree" and units in DEGREES):
+            lost.append(f"{name} (units={units!r}, expected {expected!r})")
+        elif kind in ("volume", "volume_stack") or coord.ndim > 1:
+            lost.append(name)
+        else:
+            values[name] = np.broadcast_to(np.asarray(coord.values), (sections,))
+    return values, lost
+
+
+def is_count(coord: xr.DataArray) -> bool:
+    """Return True if the labels of a dimension count from 0, as its positions do."""
+    return coord.dtype.kind in "iu" and np.array_equal(coord.values, np.arange(coord.size))
+
+
+def records_like(like: OpenedFile, array: xr.DataArray, sections: int) -> bytes:
+    """Return the section records of another file, those of the images of an array in their order.
+
+    Parameters
+    ----------
+    like : OpenedFile
+        The other file, with all bytes of its extended header.
+    array : xarray.DataArray
+        The images. Their coordinate ``section`` says which record each has; without it they are
+        all the images of the file, in its order.
+    sections : int
+        Number of images.
+
+    Returns
+    -------
+    bytes
+        As many as the other file has, with zeros after the last record.
+
+    Raises
+    ------
+    ValueError
+        The numbers of the sections repeat.
+    LookupError
+        The records do not fit; the message is the reason.
+    """
+    raw, count = like.extended_bytes, like.header.nz
+    section = array.coords.get("section")
+    numbers = np.arange(sections) if section is None else np.atleast_1d(section.values)
+    if np.unique(numbers).size != numbers.size:
+        raise ValueError(
+            "the coordinate section has the same number more than once, as after concat of several "
+            "files, so like= cannot tell which record belongs to an image: write without like=, or "
+            "drop it with obj.drop_vars('section')"
+        )
+    if section is None and count != sections:
+        raise LookupError(f"it has records of {count} sections, and {sections} are written")
+    if numbers.size != sections or not (0 <= numbers.min() <= numbers.max() < count):
+        raise LookupError(f"it has records of {count} sections, not those of the data")
+    if np.array_equal(numbers, np.arange(count)):
+        return raw
+    nbytes = record_nbytes(like)
+    if not nbytes or nbytes * count > len(raw):
+        raise LookupError("the length of its records is unknown, so they cannot be put in order")
+    records = b"".join(raw[n * nbytes : (n + 1) * nbytes] for n in numbers.tolist())
+    return records.ljust(len(raw), b"\0")
+
+
+def record_nbytes(like: OpenedFile) -> int:
+    """Return the length of a record in bytes; 0 if it is unknown."""
+    kind, header = like.extended.kind, like.header
+    if kind == "SERI":
+        return header.nint
+    if kind == "AGAR":
+        if header.exttyp != b"AGAR" and header.exttyp[:3] == b"FEI":  # Warp's name for them
+            return 4 * agard.OLD_FEI_REALS
+        return 4 * sum(agard.counts(header))
+    return FEI_NBYTES.get(kind, 0)
+
+
+def plan_sections(
+    array: xr.DataArray,
+    kind: Kind,
+    dims: Mapping[str, Hashable],
+    header: Header,
+    records: bytes = b"",
+    sidecar: WrittenSidecar | None = None,
+) -> SectionPlan:
+    """Plan how the metadata of the sections are stored.
+
+    Parameters
+    ----------
+    array, kind, dims
+        As in `section_values`.
+    header : Header
+        The header; of `records` it has the fields already.
+    records : bytes
+        The extended header of another file, if it is copied.
+    sidecar : {"mdoc", "rawtlt"}, optional
+        The file that takes them exactly.
+
+    Returns
+    -------
+    SectionPlan
+
+    Raises
+    ------
+    ValueError
+        There is nothing to write into the sidecar, or it cannot hold it.
+    """
+    values, lost = section_values(array, kind, dims, header.nz)
+    if sidecar is not None and sidecar not in get_args(WrittenSidecar):
+        raise ValueError(f"sidecar={sidecar!r}, expected 'mdoc', 'rawtlt' or None")
+    if sidecar is not None and kind not in ("image", "image_stack"):
+        raise ValueError(f"sidecar={sidecar!r} describes images, but the data are a {kind}")
+    text, exact = sidecar_text(values, sidecar, header.nz) if sidecar else ("", set())
+    fields: dict[str, Any] = {}
+    if not records and values:
+        bits, encoded = seri.encode(values, header.nz)
+        if bits:
+            records = encoded.ljust(-(-len(encoded) // BLOCK_NBYTES) * BLOCK_NBYTES, b"\0")
+            fields = {"exttyp": b"SERI", "nint": seri.bytes_per_section(bits), "nreal": bits}
+            fields |= {"nsymbt": len(records)}
+    header = header.replace(**fields)
+    decoded = decode_extended(header, records, header.nz) if records else None
+    read = {f.name: f for f in (*decoded.all, *decoded.common)} if decoded else {}
+    rounded: list[str] = []
+    for name, wanted in values.items():
+        if name in exact:
+            if has_fractions(wanted):
+                rounded.append(f"{name} (to whole seconds)")
+            continue
+        if name not in read:
+            lost.append(name)
+            continue
+        away = distance(np.asarray(read[name].values[: wanted.size]), wanted)
+        if away:
+            rounded.append(f"{name} (by up to {away:.2g} {read[name].units})".replace(" )", ")"))
+    return SectionPlan(fields, records, text, list(loss_notes(lost, rounded, sidecar)))
+
+
+def has_fractions(values: NDArray[Any]) -> bool:
+    """Return True if values are times of which one is not a whole second."""
+    if values.dtype.kind != "M":
+        return False
+    known = values[~np.isnat(values)]
+    return bool((known != known.astype("M8[s]")).any())
+
+
+def distance(read: NDArray[Any], wanted: NDArray[Any]) -> float:
+    """Return how far values are from what will be read; inf if one of them will be unknown."""
+    if read.dtype.kind not in "biuf" or wanted.dtype.kind not in "biuf":
+        return 0.0 if np.array_equal(read, wanted) else math.inf
+    read, wanted = read.astype(np.float64), wanted.astype(np.float64)
+    if not np.array_equal(np.isnan(read), np.isnan(wanted)):
+        return math.inf
+    return float(np.nanmax(np.abs(read - wanted), initial=0.0))
+
+
+def loss_notes(lost: list[str], rounded: list[str], sidecar: WrittenSidecar | None) -> list[str]:
+    """Return sentences that name the coordinates that will be lost or rounded."""
+    in_mdoc = {name for names in MDOC_KEYS.values() for name in names} | {"tilt_axis_angle"}
+    hint = ""
+    names = {text.split(" ")[0] for text in (*lost, *rounded)}
+    if sidecar is None and names & in_mdoc:
+        hint = ": pass sidecar='mdoc' to write the exact values beside the file"
+    notes = []
+    if lost:
+        notes.append(f"{', '.join(lost)} of the sections will not be written")
+    if rounded:
+        notes.append(f"{', '.join(rounded)} will be rounded as they are written")
+    if notes:
+        notes[-1] += hint
+    return notes
+
+
+def sidecar_text(values: Values, sidecar: WrittenSidecar, sections: int) -> tuple[str, set[str]]:
+    """Return the text of a sidecar, and the names of the coordinates that it holds exactly."""
+    if sidecar == "rawtlt":
+        tilts = values.get("tilt_angle")
+        if tilts is None or not np.isfinite(tilts.astype(np.float64)).all():
+            raise ValueError(
+                "sidecar='rawtlt' holds tilt angles, but the data have no finite coordinate "
+                "tilt_angle along the images: set it with obj.assign_coords"
+            )
+        return "".join(f"{float(tilt)!r}\n" for tilt in tilts), {"tilt_angle"}
+    keys = {k: names for k, names in MDOC_KEYS.items() if all(n in values for n in names)}
+    exact = {name for names in keys.values() for name in names}
+    lines: list[str] = []
+    axis = values.get("tilt_axis_angle")
+    if axis is not None and len(set(axis.tolist())) == 1 and math.isfinite(axis[0]):
+        lines += [AXIS_TITLE.format(float(axis[0])), ""]
+        exact.add("tilt_axis_angle")
+    if not exact:
+        raise ValueError(
+            "sidecar='mdoc' was passed, but no coordinate of the images can be written there, "
+            f"expected one of {', '.join(n for names in MDOC_KEYS.values() for n in names)}"
+        )
+    for number in range(sections):
+        lines.append(f"[ZValue = {number}]")
+        for key, names in keys.items():
+            texts = [mdoc_text(values[name][number]) for name in names]
+            if all(texts):
+                lines.append(f"{key} = {' '.join(texts)}")
+        lines.append("")
+    return "\n".join(lines) + "\n", exact
+
+
+def mdoc_text(value: Any) -> str:
+    """Write a value of a .mdoc; empty if it is unknown."""
+    if isinstance(value, np.datetime64):
+        if np.isnat(value):
+            return ""
+        day, time = str(value.astype("M8[s]")).split("T")
+        year, month, date = day.split("-")
+        return f"{date}-{MONTHS[int(month) - 1]}-{year}  {time}"
+    number = float(value)
+    if not math.isfinite(number):
+        return ""
+    return str(int(number)) if number.is_integer() else repr(number)
