@@ -48,10 +48,11 @@ def open_mrc(
         those of the extended header; needs the package mdocfile. "auto" reads it where that is
         possible.
     memmap : {"auto", True, False}
-        Whether a local file is mapped where that saves a copy; "auto" does it unless the file lies
-        on a network file system. Then a large dask block is a private map: it must not be kept (by
-        ``persist``, say) while the file is written in place, whose new content it could show, or
-        cut off, which ends the process. False reads everything.
+        How a local file is read. "auto": scattered reads go through a map, unless the file lies on
+        a network file system; results are always memory of their own. True: results of 16 MiB or
+        more are private maps of the file besides, which saves a copy. They may show what is
+        written into the file later, and end the process (SIGBUS) if the file is cut off while
+        they are in use. False: no maps.
     preferred_chunks : dict, optional
         What ``chunks={}`` means, by dimension.
     default_name : str

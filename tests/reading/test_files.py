@@ -1,6 +1,6 @@
 """Files that are shared, many, or changed under a dataset; what is read is the reader's own.
 
-Sizes matter here: from 16 MiB on a part of a file is given out as a private map of it.
+Sizes matter here: with memmap=True a part of 16 MiB or more is a private map of the file.
 """
 
 from __future__ import annotations
@@ -153,9 +153,9 @@ def double_in_place(block):
 
 
 @pytest.mark.parametrize("scheduler", ["threads", "sync"])
-@pytest.mark.parametrize("sections", [80, 20])  # maps, and what is read
-def test_a_dask_task_that_works_in_place(big, scheduler, sections):
-    options = {"chunks": {}, "preferred_chunks": {"z": sections}}
+@pytest.mark.parametrize("memmap", ["auto", True])
+def test_a_dask_task_that_works_in_place(big, scheduler, memmap):
+    options = {"chunks": {}, "preferred_chunks": {"z": 80}, "memmap": memmap}
     data, other = (open_lazy(big, **options).data for _ in range(2))
     with dask.config.set(scheduler=scheduler):
         for _ in range(2):
@@ -166,9 +166,8 @@ def test_a_dask_task_that_works_in_place(big, scheduler, sections):
 
 @ON_LINUX
 def test_a_large_part_is_a_private_map_of_just_that(big):
-    array = reader.open_file(big).array
-    part = array.read(HALF, transient=True)
-    assert part[3, 0, 0] == array[HALF][3, 0, 0]
+    part = reader.open_file(big, memmap=True).array[HALF]
+    assert part[3, 0, 0] == BIG.pixels[3, 0, 0]
     (found,) = mapped_parts(big)
     assert found[0] == "rw-p"
     assert part.nbytes <= found[1] <= part.nbytes + 2 * 65536
@@ -182,6 +181,8 @@ def test_a_large_part_is_a_private_map_of_just_that(big):
 def test_what_is_no_map(big):
     data = open_lazy(big)
     kept = [data.values, data[HALF].values, open_lazy(big, memmap=False)[HALF].values]
+    kept.append(open_lazy(big, chunks={}, preferred_chunks={"z": 80}).persist())
+    kept.append(open_lazy(big, memmap=True).values)  # the whole never is one
     assert mapped_parts(big) == []
     # A scattered read may keep a map that shows the file, but none that could change it.
     kept.append(data[:, 5].values)
@@ -261,8 +262,9 @@ def test_no_descriptor_is_left_open_by_errors(tmp_path, small):
 def test_maps_are_bounded(big):
     before = count_open()
     with mock.patch.object(array, "MIN_VIEW_NBYTES", 4096):
-        data = open_lazy(big)
+        data = open_lazy(big, memmap=True)
         held = [data[i].values for i in range(160)]
+        assert len(mapped_parts(big)) > local.MAX_VIEWS // 2
         assert count_open() - before <= local.MAX_VIEWS
         assert all(same(part, BIG.pixels[i]) for i, part in enumerate(held))
         held.clear()
@@ -320,7 +322,8 @@ for number, dataset in enumerate(datasets):
 chunked = [xr.open_dataset(f"{folder}/{i}.mrc", engine="mrc", chunks={}) for i in range(count)]
 print(int(sum(dask.compute(*(dataset["data"].sum().data for dataset in chunked)))))
 # Large parts, all held at a time.
-datasets = [xr.open_dataset(f"{folder}/{i}.mrc", engine="mrc") for i in range(count)]
+options = {"engine": "mrc", "memmap": True}
+datasets = [xr.open_dataset(f"{folder}/{i}.mrc", **options) for i in range(count)]
 import xarray_mrc.reading.array
 xarray_mrc.reading.array.MIN_VIEW_NBYTES = 4096
 parts = [dataset["data"][1:].values for dataset in datasets]
@@ -368,7 +371,7 @@ def test_threads_over_many_files(tmp_path):
                 ]
             )
             fresh = rng.random() < 0.3
-            data = open_lazy(tmp_path / f"{number}.mrc") if fresh else datasets[number]
+            data = open_lazy(tmp_path / f"{number}.mrc", memmap=True) if fresh else datasets[number]
             wanted = xr.DataArray(rows + 1000 * number, dims=list("zyx"))[key].values
             found = data[key].values
             wrong += not same(found, wanted)
@@ -385,8 +388,9 @@ def test_threads_over_many_files(tmp_path):
             assert sum(pool.map(read, range(16))) == 0
 
 
-def test_threads_on_one_array(big):
-    data = open_lazy(big)
+@pytest.mark.parametrize("memmap", ["auto", True])
+def test_threads_on_one_array(big, memmap):
+    data = open_lazy(big, memmap=memmap)
 
     def read(seed):
         rng = random.Random(seed)
@@ -621,12 +625,7 @@ def test_a_new_file_with_the_inode_of_the_old_one(tmp_path):
         path.unlink()
 
 
-KEPT_BLOCKS = pytest.mark.xfail(reason="a block that dask keeps is a map, and shows the file")
-
-
-@pytest.mark.parametrize(
-    "opened", ["lazy", "part", "dask", pytest.param("persist", marks=KEPT_BLOCKS)]
-)
+@pytest.mark.parametrize("opened", ["lazy", "part", "dask", "persist"])
 def test_what_is_loaded_outlives_the_file(big, opened):
     data = open_lazy(big, **({"chunks": {}} if opened in ("dask", "persist") else {}))
     if opened != "lazy":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,7 +34,7 @@ class MrcBackendArray(BackendArray):
     # Outer keys go past xarray's adapter: it fails on empty slices with a negative step.
     def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
         if not isinstance(key, indexing.VectorizedIndexer):
-            return self._array.read(key.tuple, transient=is_block())
+            return self._array[key.tuple]
         if is_scattered(key):
             return self._array.points(key.tuple)
         found: NDArray[Any]
@@ -60,16 +59,6 @@ class MrcBackendArray(BackendArray):
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         return self._array.__dask_tokenize__()
-
-
-def is_block() -> bool:
-    """Whether dask asks, for a block of its own: what others ask for is kept."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None:
-        frame = frame.f_back
-        if frame.f_code.co_name == "getter" and frame.f_globals["__name__"] == "dask.array.core":
-            return True
-    return False
 
 
 def is_scattered(key: indexing.VectorizedIndexer) -> bool:

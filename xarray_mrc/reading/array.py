@@ -1,4 +1,4 @@
-"""`MrcArray`: the data of a file as a lazy array, indexed like numpy's. No xarray, no dask."""
+"""`MrcArray`: the data of a file as a lazy array with numpy's indexing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.reading import buffers
-from xarray_mrc.reading.selection import Plan, plan
+from xarray_mrc.reading.selection import ByteRange, Plan, plan
 from xarray_mrc.storage import Source
 
 __all__ = ["MrcArray"]
 
-# From this size on a run of bytes is mapped rather than read.
+# Smaller results are read even if the source offers maps: making a map costs more.
 MIN_VIEW_NBYTES = 16 * 2**20
-# Single pixels that are read in one go.
+# Single pixels that are read at a time: bounds the memory for their offsets.
 MAX_POINTS = 2**14
 
 
@@ -27,22 +27,21 @@ MAX_POINTS = 2**14
 class MrcArray:
     """The data of an MRC file, read when they are indexed.
 
-    A small picklable value that holds nothing open. Indexing is outer: a list works on its own
-    axis. What comes out is the caller's alone and in native byte order.
+    A small picklable value that holds nothing open. Indexing is outer: a list selects along its own
+    axis. Results are in native byte order.
 
     Parameters
     ----------
     source : Source
-        Where the bytes come from.
+        The bytes of the file.
     layout : Layout
-        How they lie.
+        How the pixels lie in them.
 
     Notes
     -----
-    What indexing gives is memory of its own, which outlives whatever is done to the file. Only a
-    part that the caller says is transient, in one run of 16 MiB or more, is given as a private,
-    copy-on-write map of just that run, where the bytes are the numbers: a block that is looked at
-    and dropped is then never copied.
+    Indexing returns new memory that later changes to the file do not affect. The one exception is a
+    file opened with ``memmap=True``: there a result that is one byte range of 16 MiB or more, but
+    not the whole, is a private copy-on-write map.
 
     Examples
     --------
@@ -73,37 +72,11 @@ class MrcArray:
         return self.layout.dtype
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        return self.read(key)
-
-    def read(self, key: Any, *, transient: bool = False) -> NDArray[Any]:
-        """Read a selection.
-
-        Parameters
-        ----------
-        key : index
-            Integers, slices, lists of integers and an ellipsis, as for indexing.
-        transient : bool
-            Whether the result will be looked at and dropped, so that it may be a map of the file.
-
-        Returns
-        -------
-        ndarray
-            In native byte order.
-
-        Examples
-        --------
-        >>> from xarray_mrc.codec.header import Header
-        >>> from xarray_mrc.storage import open_source
-        >>> header = Header.blank().replace(nx=3, ny=2, nz=1, ispg=0)
-        >>> array = MrcArray(open_source(header.raw + bytes(range(6))), Layout.from_header(header))
-        >>> array.read((1, slice(None))).tolist()
-        [3, 4, 5]
-        """
         chosen = plan(self.layout, key)
         if 0 in chosen.shape:
-            return chosen.finish(np.empty(chosen.shape, self.dtype))
+            return chosen.to_result(np.empty(chosen.shape, self.dtype))
         run = chosen.run if self.layout.is_plain else None
-        pixels = self._view(chosen, run) if run and transient else None
+        pixels = self._view(chosen, run) if run else None
         if pixels is None:
             pixels = buffers.empty(chosen.shape, self.dtype)
             if run:
@@ -112,15 +85,15 @@ class MrcArray:
                 self._read_scattered(chosen, pixels)
         if chosen.reaches_end:
             self.source.finish(self.layout.end)
-        return chosen.finish(pixels)
+        return chosen.to_result(pixels)
 
     def points(self, indices: Sequence[Any]) -> NDArray[Any]:
-        """Read single pixels, as pointwise indexing of numpy does.
+        """Read single pixels, as numpy's pointwise indexing does.
 
         Parameters
         ----------
         indices : sequence of array_like of int
-            For each axis the positions along it; they are broadcast against each other.
+            Positions along each axis, broadcast against each other.
 
         Returns
         -------
@@ -141,42 +114,43 @@ class MrcArray:
         >>> array.points([[0, 1], [2, 0]]).tolist()
         [2, 3]
         """
-        places = np.broadcast_arrays(*(np.asarray(index, np.int64) for index in indices))
+        positions = np.broadcast_arrays(*(np.asarray(index, np.int64) for index in indices))
         flat = []
-        for axis, (place, length) in enumerate(zip(places, self.shape, strict=True)):
-            if place.size and not -length <= place.min() <= place.max() < length:
+        for axis, (index, length) in enumerate(zip(positions, self.shape, strict=True)):
+            if index.size and not -length <= index.min() <= index.max() < length:
                 raise IndexError(f"an index is out of bounds for axis {axis} of length {length}")
-            flat.append(np.where(place < 0, place + length, place).reshape(-1))
+            flat.append(np.where(index < 0, index + length, index).reshape(-1))
         layout, found = self.layout, np.empty(flat[0].size, self.dtype)
         nbytes = layout.sample.row_nbytes(1)
         offsets = layout.pixel_offsets(flat)
-        order = np.argsort(offsets)  # a stream is read in one pass
+        # In the order of the file, because a compressed one is decompressed in one pass.
+        order = np.argsort(offsets)
         for start in range(0, found.size, MAX_POINTS):
             part = order[start : start + MAX_POINTS]
-            some = [index[part] for index in flat]
-            bands = [(offset, nbytes) for offset in offsets[part].tolist()]
-            data = self.source.read_ranges(bands).reshape(len(bands), nbytes)
+            ranges = [(offset, nbytes) for offset in offsets[part].tolist()]
+            data = self.source.read_ranges(ranges).reshape(len(ranges), nbytes)
             pixels = layout.sample.decode(data, layout.byteorder)
-            by_axis = dict(zip(layout.axes, some, strict=True))
-            which = np.zeros(len(bands), np.int64)
+            by_axis = {axis: index[part] for axis, index in zip(layout.axes, flat, strict=True)}
+            # One byte of a packed mode holds two pixels, and one RGB pixel three numbers.
+            which = np.zeros(len(ranges), np.int64)
             if layout.sample.packed:
                 which = by_axis.get(3, which) % 2
             elif layout.sample.trailing:
                 pixels, which = pixels[:, 0], by_axis[4]
-            found[part] = pixels[np.arange(len(bands)), which]
-        return found.reshape(places[0].shape)
+            found[part] = pixels[np.arange(len(ranges)), which]
+        return found.reshape(positions[0].shape)
 
     async def read_async(self, key: Any) -> NDArray[Any]:
-        """Read without holding up the event loop; as indexing with `key`."""
+        """Read a selection on another thread, so that the event loop runs on."""
         return await asyncio.to_thread(self.__getitem__, key)
 
     def transpose(self, order: Sequence[int]) -> MrcArray:
-        """Give the same data with their axes in another order; nothing is read.
+        """Return the array with its axes in another order; nothing is read.
 
         Parameters
         ----------
         order : sequence of int
-            Axes of this array, in the order in which the new one has them.
+            Axes of this array in the order of the new one.
 
         Returns
         -------
@@ -184,17 +158,19 @@ class MrcArray:
         """
         return MrcArray(self.source, self.layout.transpose(order))
 
-    def _view(self, chosen: Plan, run: tuple[int, int]) -> NDArray[Any] | None:
-        """Give a run of bytes without a copy, where that is possible and right."""
+    def _view(self, chosen: Plan, run: ByteRange) -> NDArray[Any] | None:
+        """Return a byte range as a map of the file if the source offers maps, else None."""
         if run[0] % self.dtype.itemsize or not MIN_VIEW_NBYTES <= run[1] < self.layout.nbytes:
             return None
         data = self.source.view(*run)
         return None if data is None else data.view(self.dtype).reshape(chosen.shape)
 
     def _read_scattered(self, chosen: Plan, pixels: NDArray[Any]) -> None:
-        """Read a selection of many runs, or one that has to be decoded."""
+        """Read a selection of many byte ranges, or one that has to be decoded."""
         stored = self.layout.stored_dtype
         if stored is not None and chosen.slices is not None:
+            # numpy picks slices out of a cached map of the whole file faster than pieces could be
+            # put together. The ranges are computed only if the file is not in the page cache.
             every = (piece.byte_ranges for piece in chosen.pieces())
             with self.source.whole(chosen.probes, every) as whole:
                 if whole is not None:
@@ -203,12 +179,12 @@ class MrcArray:
                     pixels[...] = found[chosen.slices]
                     return
         for piece in chosen.pieces():
-            bands = piece.byte_ranges
-            with self.source.window(*piece.span, bands) as span:
+            ranges = piece.byte_ranges
+            with self.source.window(*piece.span, ranges) as span:
                 if span is not None:
                     pixels[piece.target] = piece.from_span(span)
                     continue
-            pixels[piece.target] = piece.from_ranges(self.source.read_ranges(bands))
+            pixels[piece.target] = piece.from_ranges(self.source.read_ranges(ranges))
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         source = self.source

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from xarray_mrc.codec.byte_ranges import Positions, Region, runs_of
 from xarray_mrc.codec.layout import Layout
 
-__all__ = ["Piece", "Plan", "plan"]
+__all__ = ["ByteRange", "Piece", "Plan", "plan"]
 
 ByteRange = tuple[int, int]  # offset and number of bytes
 
@@ -323,7 +323,7 @@ class Plan:
                     target = (v, slice(s, s + part.count), slice(r, r + some.count))
                     yield Piece(layout, part, some, columns, region, target)
 
-    def finish(self, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+    def to_result(self, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
         """Turn what was read into the result: axes in z, y, x order, integers dropped."""
         index: list[int | slice | NDArray[np.intp]] = []
         kept = []

@@ -78,13 +78,16 @@ class LocalSource(PlainSource):
         The bytes of the header that fix the layout; with these unchanged, a file with a new
         modification time (an edited header, say) is read on. Empty: no change is allowed.
     mapped : bool
-        Whether the file may be mapped.
+        Whether scattered reads may go through a map of the file.
+    views : bool
+        Whether large results may be maps of the file, as ``memmap=True`` asks.
     """
 
     path: str
     fingerprint: Fingerprint
     layout_bytes_at_open: bytes
     mapped: bool
+    views: bool = False
 
     @classmethod
     def open(
@@ -103,7 +106,7 @@ class LocalSource(PlainSource):
         finally:
             os.close(descriptor)
         mapped = not is_on_network(status.st_dev) if memmap == "auto" else memmap
-        return cls(path, found, layout_bytes(head[:HEADER_SIZE]), mapped), head
+        return cls(path, found, layout_bytes(head[:HEADER_SIZE]), mapped, memmap is True), head
 
     @property
     def uri(self) -> str:
@@ -180,7 +183,7 @@ class LocalSource(PlainSource):
 
     def view(self, offset: int, nbytes: int) -> Bytes | None:
         """Map a range privately: copy on write, so that no change goes to the file or elsewhere."""
-        if not self.mapped or len(_views) >= MAX_VIEWS:
+        if not self.views or len(_views) >= MAX_VIEWS:
             return None
         with self.opened() as descriptor:
             return self.map_range(descriptor, offset, nbytes, mmap.ACCESS_COPY)
