@@ -232,13 +232,70 @@ class Pipe(io.RawIOBase):
 
 
 def test_interpreter_of_what_can_only_be_read(tmp_path):
+    """The arrays belong to the caller; only writing to the stream is refused."""
     path = tmp_path / "a.mrc"
-    path.write_bytes(lay("int16").raw)
-    with path.open("rb") as file, MrcInterpreter(file) as mrc:
-        assert not mrc.data.flags.writeable
-        with pytest.raises(ValueError, match="MRC object is read-only"):
-            mrc.set_data(np.zeros((2, 2), "i2"))
+    pixels = np.arange(24, dtype="f4").reshape(2, 3, 4)
+    path.write_bytes(lay("float32", lengths=(4, 3, 2)).raw[:1024] + pixels.tobytes())
+    before = path.read_bytes()
+    with path.open("rb") as file:
+        mrc = MrcInterpreter(file)
+    data = mrc.data
+    data -= data.mean()
+    mrc.voxel_size = 2.5
+    mrc.set_data(data[:1])
+    assert mrc.voxel_size.x == 2.5
+    assert data.mean() == 0
+    mrc.close()  # nothing can be written to a stream that is closed
+    assert mrc.data is None
+    with path.open("rb") as file:
+        MrcInterpreter(file).close()
+        file.seek(0)
+        for change in ("mrc.header.ispg = 3", "mrc.data[:] = 1", "mrc.set_data(mrc.data[:1])"):
+            mrc = MrcInterpreter(file)
+            exec(change)
+            for write in (mrc.flush, mrc.close):
+                with pytest.raises(io.UnsupportedOperation, match="write"):
+                    write()
+            file.seek(0)
+    assert path.read_bytes() == before
 
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_deleting_an_interpreter_reads_nothing_from_a_stream_that_cannot_be_written(tmp_path):
+    class Counting(io.BytesIO):
+        def writable(self):
+            return False
+
+        def readinto(self, buffer):
+            reads.append(len(buffer))
+            return super().readinto(buffer)
+
+    reads = []
+    mrc = MrcInterpreter(Counting(lay("int16").raw))
+    mrc.data[:] = 1
+    reads.clear()
+    del mrc
+    assert not reads
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "bzip2"])
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_close_of_a_file_whose_stream_is_closed(tmp_path, compression, mode):
+    """Nothing is written, as in mrcfile."""
+    path = tmp_path / "a.mrc"
+    mrcfile.new(path, np.ones((2, 3), "i2"), compression).close()
+    before = path.read_bytes()
+    mrc = mrcfile.open(path, mode)
+    if mode == "r+":
+        mrc.data[:] = 5
+    mrc._iostream.close()
+    mrc.close()
+    mrc.close()
+    assert mrc.header is None
+    assert path.read_bytes() == before
+
+
+def test_interpreter_of_a_pipe():
     laid = lay("float32", lengths=(600, 500, 3))  # more than is set aside at first
     assert MrcInterpreter(Pipe(laid.raw)).data.tobytes() == laid.pixels.tobytes()
     huge = put(laid.raw, "<", nx=30_000, ny=30_000, nz=30_000)
@@ -259,6 +316,31 @@ def test_interpreter_of_what_can_only_be_written(tmp_path):
     with mrcfile.open(path) as mrc:
         assert mrc.header.nxstart == 7
         assert (mrc.data == 5).all()
+
+
+def test_a_subclass_whose_stream_has_no_readinto():
+    class Reader:
+        closed = False
+
+        def __init__(self, raw):
+            self.raw = io.BytesIO(raw)
+            self.seek, self.tell = self.raw.seek, self.raw.tell
+
+        def read(self, nbytes):
+            return self.raw.read(nbytes)
+
+    class Mine(MrcInterpreter):
+        def _read_bytearray_from_stream(self, number_of_bytes):
+            found = bytearray(self._iostream.read(number_of_bytes))
+            return found, len(found)
+
+    laid = lay("int16", extended=b"extended")
+    mrc = Mine(Reader(laid.raw))
+    assert (mrc.data == laid.pixels).all()
+    assert mrc.extended_header.tobytes() == b"extended"
+    assert mrc.data.flags.writeable
+    with pytest.raises(ValueError, match="could only read"):
+        Mine(Reader(laid.raw[:-1]))
 
 
 def test_hooks_of_subclasses(tmp_path):
@@ -308,6 +390,56 @@ def test_a_subclass_that_opens_another_stream(tmp_path):
         assert (mrc.data == 5).all()
 
 
+@pytest.mark.parametrize("module", ["mrcfile.MrcFile", "mrcmemmap.MrcMemmap"])
+def test_a_subclass_that_opens_the_file_by_its_mode(tmp_path, module):
+    """As mrcfile does it, with the mode that truncates an old file."""
+    room, name = module.split(".")
+
+    class Mine(getattr(getattr(mrcfile, room), name)):
+        def _open_file(self, name):
+            self._iostream = open(name, self._mode + "b")  # noqa: SIM115
+
+    path, values = tmp_path / "a.mrc", np.arange(6, dtype="i2").reshape(2, 3)
+    for overwrite in (False, True):
+        with Mine(path, "w+", overwrite=overwrite) as mrc:
+            mrc.set_data(values)
+            mrc.flush()
+            mrc.header.nxstart = 7
+        with mrcfile.open(path) as mrc:
+            assert (mrc.data == values).all()
+            assert mrc.header.nxstart == 7
+    with Mine(path, "r+") as mrc:
+        mrc.set_data(np.tile(values, (3, 1)))
+        mrc.set_extended_header(np.zeros(5, "u1"))
+    assert (mrcfile.read(path) == np.tile(values, (3, 1))).all()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.mrc"]
+
+
+def test_a_subclass_that_writes_through_its_own_stream(tmp_path):
+    class Flipped(io.BytesIO):
+        def __init__(self, path):
+            super().__init__(bytes(255 - byte for byte in path.read_bytes()))
+            self.path = path
+
+        def close(self):
+            if not self.closed:
+                self.path.write_bytes(bytes(255 - byte for byte in self.getvalue()))
+            super().close()
+
+    class Mine(mrcfile.mrcfile.MrcFile):
+        def _open_file(self, name):
+            self._iostream = Flipped(Path(name))
+
+    path = tmp_path / "a.mrc"
+    with Mine(path, "w+") as mrc:
+        mrc.set_data(np.arange(6, dtype="i1").reshape(2, 3))
+    assert bytes(255 - byte for byte in path.read_bytes())[1024:] == bytes(range(6))
+    with Mine(path, "r+") as mrc:
+        mrc.data[0, 0] = 9
+        mrc.set_extended_header(np.full(2, 7, "u1"))
+    assert bytes(255 - byte for byte in path.read_bytes())[1024:] == bytes([7, 7, 9, 1, 2, 3, 4, 5])
+
+
 def test_room_made_in_a_new_mapped_file(tmp_path):
     """As programs do it that are older than `new_mmap`."""
     path = tmp_path / "a.mrc"
@@ -318,7 +450,7 @@ def test_room_made_in_a_new_mapped_file(tmp_path):
     assert mrcfile.read(path).sum() == 60
     with (
         mrcfile.mmap(path, "r+") as mrc,
-        pytest.raises(ValueError, match="has content, and room is made in a new file"),
+        pytest.raises(ValueError, match="already has content, but this call is for a new file"),
     ):
         mrc._open_memmap(np.float32, (3, 4))
     assert mrcfile.read(path).sum() == 60
@@ -361,7 +493,7 @@ def test_a_volume_stack_that_does_not_divide(tmp_path, mz):
     path = tmp_path / "a.mrc"
     laid = lay("int8", "volume_stack", volumes=2)
     path.write_bytes(laid.with_fields(mz=mz))
-    with pytest.warns(RuntimeWarning, match=f"no multiple of mz = {mz}: the data are read as one"):
+    with pytest.warns(RuntimeWarning, match=f"not a multiple of mz = {mz}: the data are"):
         data = mrcfile.read(path)
     assert data.tobytes() == laid.pixels.tobytes()
     assert data.ndim == 3
@@ -432,7 +564,7 @@ def test_bytes_behind_a_stream_are_said_each_time(tmp_path, suffix):
     mrcfile.write(path, np.ones((2, 3), np.int16))
     path.write_bytes(path.read_bytes() + b"no stream")
     for _ in range(2):
-        with pytest.warns(RuntimeWarning, match=r"^The last 9 bytes of the file are no "):
+        with pytest.warns(RuntimeWarning, match=r"^The last 9 bytes of the file are not "):
             assert mrcfile.open(path).data.shape == (2, 3)
     text = io.StringIO()
     with warnings.catch_warnings():
@@ -440,7 +572,7 @@ def test_bytes_behind_a_stream_are_said_each_time(tmp_path, suffix):
         is_valid = mrcfile.validate(path, text)
     # mrcfile does not read a gzip file like this, but one of bzip2.
     assert is_valid == (suffix == ".bz2")
-    assert ("the last 9 bytes of the file are no gzip data" in text.getvalue()) != is_valid
+    assert ("the last 9 bytes of the file are not gzip data" in text.getvalue()) != is_valid
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "bzip2"])

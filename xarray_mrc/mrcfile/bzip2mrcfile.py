@@ -1,14 +1,15 @@
-"""`Bzip2MrcFile`: an MRC file within bzip2."""
+"""`Bzip2MrcFile`: an MRC file compressed with bzip2."""
 
 from __future__ import annotations
 
 from xarray_mrc.mrcfile.compressed import CompressedMrcFile
+from xarray_mrc.mrcfile.mrcfile import MrcFile
 
-__all__ = ["Bzip2MrcFile"]
+__all__ = ["Bzip2MrcFile", "MrcFile"]
 
 
 class Bzip2MrcFile(CompressedMrcFile):
-    """An MRC file within bzip2, whatever its name.
+    """An MRC file compressed with bzip2; its name does not matter.
 
     Examples
     --------
@@ -24,6 +25,11 @@ class Bzip2MrcFile(CompressedMrcFile):
 
     _container = "bzip2"
 
-    def _refuse(self, head: bytes) -> OSError:
-        """Make the error for a file that is not compressed so."""
+    def _open_stream(self, name: str) -> None:
+        """Open the file for decompression from its start, and check that the mode is permitted."""
+        super()._open_stream(name)
+        self._fname = self._name
+
+    def _not_compressed(self, head: bytes) -> OSError:
+        """Return the error for a file that is not compressed in this way."""
         return OSError("Invalid data stream")

@@ -1,4 +1,4 @@
-"""Prints the headers of files: ``python -m xarray_mrc.mrcfile.command_line FILE...``."""
+"""Print the headers of files: ``python -m xarray_mrc.mrcfile.command_line FILE...``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["print_headers"]
 
 
 def print_headers(names: Iterable[str] | None = None, print_file: TextIO | None = None) -> None:
-    """Print the headers of files, as far as they can be understood.
+    """Print the headers of files, in permissive mode.
 
     Parameters
     ----------
     names : iterable of str, optional
-        The files; by default those of the command line.
+        The files. Default: the arguments of the command line.
     print_file : text stream, optional
-        Where to; by default the standard output.
+        Default: the standard output.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What files within gzip and bzip2 have in common: read once, and made anew when they change."""
+"""Shared parts of `GzipMrcFile` and `Bzip2MrcFile`: decompressed once, rewritten when changed."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ CUT_OFF = "Compressed file ended before the end-of-stream marker was reached"
 
 
 class DamagedFileError(MrcError, OSError, EOFError):
-    """The compressed bytes are damaged or cut off; each is what some program may catch."""
+    """The compressed data are damaged or cut off. Programs catch any one of these classes."""
 
 
-class Unpacked(io.RawIOBase):
-    """What is in a compressed file, as a stream to read from.
+class DecompressedStream(io.RawIOBase):
+    """The content of a compressed file, as a stream to read from.
 
     Parameters
     ----------
@@ -49,56 +49,56 @@ class Unpacked(io.RawIOBase):
         self.source = source
         self.name = name
         self.size_if_known: int | None = None
-        self._at = 0
+        self._position = 0
 
     @property
     def size(self) -> int:
-        """Bytes that can be unpacked, of a file that is cut off too."""
+        """Number of bytes that can be decompressed, also if the file is cut off."""
         if self.size_if_known is not None:
             return self.size_if_known
-        with damage():
+        with translated_errors():
             return self.source.allow_truncated().size
 
     def __getstate__(self) -> NoReturn:
-        """Refuse to be pickled or copied, as open files do: two would write one file."""
+        """Raise TypeError: two copies would write to one file."""
         raise TypeError(f"cannot pickle {type(self).__name__!r} object, which reads an open file")
 
     def readable(self) -> bool:
-        """Tell that it can."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Tell that it can, though going back begins anew."""
+        """Return True; seeking backwards starts decompression again."""
         return True
 
     def tell(self) -> int:
-        """Give the position."""
-        return self._at
+        """Return the position."""
+        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a position; the end costs a pass."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at}.get(whence)
-        self._at = offset + (self.size if start is None else start)
-        return self._at
+        """Set the position. Seeking from the end decompresses the whole file."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(whence)
+        self._position = offset + (self.size if start is None else start)
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer as far as the bytes go."""
+        """Fill a buffer; return the number of bytes, fewer only at the end."""
         out = np.frombuffer(buffer, np.uint8)
         source = self.source.allow_truncated()
         try:
-            with damage():
-                source.readinto(self._at, out)
+            with translated_errors():
+                source.readinto(self._position, out)
         except MrcTruncatedError:
-            out = out[: max(0, self.size - self._at)]
-            with damage():
-                source.readinto(self._at, out)
-        self._at += out.size
+            out = out[: max(0, self.size - self._position)]
+            with translated_errors():
+                source.readinto(self._position, out)
+        self._position += out.size
         return out.size
 
 
 @contextmanager
-def damage() -> Iterator[None]:
-    """Give what the decompressors refuse as an error that all callers of mrcfile know."""
+def translated_errors() -> Iterator[None]:
+    """Raise errors of decompression as a DamagedFileError, which callers of mrcfile catch."""
     try:
         yield
     except (MrcTruncatedError, MrcChangedError):
@@ -108,75 +108,78 @@ def damage() -> Iterator[None]:
 
 
 class CompressedMrcFile(MrcFile):
-    """What `GzipMrcFile` and `Bzip2MrcFile` have in common; see there."""
+    """The base of `GzipMrcFile` and `Bzip2MrcFile`."""
 
     _container: str
-    _iostream: Any
 
-    def _refuse(self, head: bytes) -> OSError:
-        """Make the error for a file that is not compressed so."""
+    def _not_compressed(self, head: bytes) -> OSError:
+        """Return the error for a file that is not compressed in this way."""
         raise NotImplementedError
 
-    def _open_file(self, name: str) -> None:
-        """Look whether the file can be read and written as asked, and unpack from its beginning."""
-        builtins.open(name, FILE_MODES[self._mode]).close()
+    def _open_stream(self, name: str) -> None:
+        """Open the file for decompression from its start, and check that the mode is permitted."""
+        with builtins.open(name, FILE_MODES[self._mode]) as file:
+            self._identity = os.fstat(file.fileno())
         stored, head = LocalSource.open(os.path.abspath(name), memmap=False)
         if self._mode != "w+" and head and not head.startswith(MAGICS[self._container]):
-            raise self._refuse(head)
+            raise self._not_compressed(head)
         source = CompressedSource(replace(stored, layout_bytes_at_open=b""), self._container)
-        self._iostream = Unpacked(source, name)
+        self._iostream = self._own_stream = DecompressedStream(source, name)
 
-    def _get_file_size(self) -> int:
-        """Count the bytes of the file, unpacked: this costs a pass from where reading stopped."""
-        return int(self._iostream.size)
+    @property
+    def _source(self) -> CompressedSource | None:
+        """The file as it is decompressed here; None if a subclass opened another stream."""
+        return self._iostream.source if self._iostream is self._own_stream else None
 
-    def _known_size(self) -> int | None:
-        """None: that would cost a pass."""
+    def _size_if_known(self) -> int | None:
+        """Return None: the size is known only after decompression."""
         return None
 
-    def _room(self, nbytes: int) -> int:
-        """Bound a claim that no density bears out by unpacking, which gives nothing out."""
-        source, here = self._iostream.source, self._iostream.tell()
-        doubtful = here + nbytes > SUSPECT_RATIO * source.stored_size
-        if nbytes <= SUSPECT_NBYTES or not doubtful:
+    def _bounded_nbytes(self, nbytes: int) -> int:
+        """Limit a size that the header states, by decompression if it is implausibly large."""
+        source, position = self._source, self._iostream.tell()
+        if source is None:
+            return super()._bounded_nbytes(nbytes)
+        is_implausible = position + nbytes > SUSPECT_RATIO * source.stored_size
+        if nbytes <= SUSPECT_NBYTES or not is_implausible:
             return nbytes
-        with damage():
-            there: int = source.allow_truncated().bounded_size(here + nbytes) - here
-        return max(0, min(nbytes, there))
+        with translated_errors():
+            left: int = source.allow_truncated().bounded_size(position + nbytes) - position
+        return max(0, min(nbytes, left))
 
     def _read_header(self) -> None:
-        """Read the header; that the file is cut off before its end can't be permitted."""
+        """Read the header; a file without a complete one is refused in permissive mode too."""
         try:
             super()._read_header()
         except DamagedFileError:
             raise
         except ValueError:
             if self._iostream.tell() < HEADER_SIZE and self._is_cut_off():
-                raise DamagedFileError(f"{CUT_OFF}: there is no whole header") from None
+                raise DamagedFileError(f"{CUT_OFF}: the header is incomplete") from None
             raise
 
     def _read_extended_header(self) -> None:
-        """Read the extended header; in permissive mode it is None where the file is damaged."""
+        """Read the extended header; it is None in permissive mode if the file is damaged there."""
         try:
             super()._read_extended_header()
         except DamagedFileError as error:
             self._complain_of_damage(str(error))
 
     def _read_data(self, max_bytes: int = 0) -> None:
-        """Read the data, by unpacking them once; None in permissive mode if that can't be done."""
+        """Decompress the data, once; they are None in permissive mode if that fails."""
         try:
             MrcInterpreter._read_data(self, max_bytes)
         except DamagedFileError as error:
             self._complain_of_damage(str(error))
 
     def _complain_of_damage(self, text: str) -> None:
-        """Raise, or in permissive mode warn, that the compressed bytes are not whole."""
+        """Raise DamagedFileError, or warn in permissive mode."""
         if not self._permissive:
             raise DamagedFileError(text) from None
         self._complain(text)
 
     def _complain_of_end(self, nbytes: int, found: int) -> None:
-        """Complain that there are fewer bytes than the data take, or that the file is cut off."""
+        """Complain that the file ends before the data do, or that it is cut off."""
         if self._is_cut_off():
             self._complain_of_damage(
                 f"{CUT_OFF}: expected {nbytes} bytes in data block but only {found} can be unpacked"
@@ -187,68 +190,72 @@ class CompressedMrcFile(MrcFile):
             super()._complain_of_end(nbytes, found)
 
     def _is_cut_off(self) -> bool:
-        """Whether the compressed bytes end before their end mark."""
+        """Return True if the compressed data end without an end mark."""
+        if self._source is None:
+            return False
         try:
-            with damage():
-                return bool(self._iostream.source.size < 0)
+            with translated_errors():
+                return self._source.size < 0
         except MrcTruncatedError:
             return True
 
     def _check_surplus(self) -> None:
-        """Read on behind the data: warn of more bytes, and hold the checksums against all."""
+        """Read the rest of the file: warn about trailing bytes, and verify all checksums."""
         try:
             super()._check_surplus()
             if not self._is_cut_off():
                 self._warn_of_garbage()
                 return
         except DamagedFileError as error:
-            self._forget_data()
+            self._discard_data()
             self._complain_of_damage(str(error))
         else:
-            self._complain_of_damage(f"{CUT_OFF}: its checksum is not known")
+            self._complain_of_damage(f"{CUT_OFF}: its checksum is unknown")
 
     def _warn_of_garbage(self) -> None:
-        """Warn of stored bytes behind the end of the stream."""
-        if garbage := self._iostream.source.surplus:
+        """Warn about bytes after the end of the compressed stream."""
+        if self._source is not None and (garbage := self._source.surplus):
             warnings.warn(
-                f"The last {garbage} bytes of the file are no {self._container} data; they were "
-                f"left out",
+                f"The last {garbage} bytes of the file are not {self._container} data and were "
+                f"ignored",
                 RuntimeWarning,
                 stacklevel=2,
             )
 
     def _patch(self) -> None:
-        """Make the file anew if anything has changed."""
+        """Write a new file if there are changes."""
         if not self._is_unchanged():
             self._replace()
 
     def _replace(self) -> None:
-        """Make the file anew, with what of the old one stays, and put it in the old one's place."""
-        nbytes = sum(part.nbytes for part in self._parts()) if self._kept() is None else None
+        """Write a new file, with the trailing bytes of the old one, and replace the old one."""
+        nbytes = sum(part.nbytes for part in self._parts()) if self._tail_offset() is None else None
         super()._replace()
         self._iostream.size_if_known = nbytes
 
-    def _least_nbytes(self) -> int:
-        """Give 0: how far the bytes can be packed is not known before."""
+    def _preallocated_nbytes(self) -> int:
+        """Return 0, because the compressed size is unknown."""
         return 0
 
-    def _pieces(self) -> Iterator[Bytes | bytes]:
-        """Give the bytes of a new file in order, packed."""
+    def _new_blocks(self) -> Iterator[Bytes | bytes]:
+        """Yield the compressed bytes of a new file in order."""
         encoder = encoder_for(self._container)
         for part in self._parts():
-            yield from encoder.encode_parallel(part, max(1, self._unit(part)))
-        for block in self._old_blocks():
+            yield from encoder.encode_parallel(part, max(1, self._section_nbytes(part)))
+        for block in self._tail_blocks():
             yield from encoder.encode_parallel(block, block.nbytes)
         yield encoder.end()
 
-    def _old_blocks(self) -> Iterator[Bytes]:
-        """Unpack what of the old file goes behind the parts, which should be all there was."""
-        yield from super()._old_blocks()
-        if self._kept() is not None and self._is_cut_off():
-            self._complain_of_damage(f"{CUT_OFF}: a file made anew from it seems whole, but is not")
+    def _tail_blocks(self) -> Iterator[Bytes]:
+        """Yield the bytes of the old file that are kept after the parts; check they are all."""
+        yield from super()._tail_blocks()
+        if self._tail_offset() is not None and self._is_cut_off():
+            self._complain_of_damage(
+                f"{CUT_OFF}: a new file with its content would look complete, but is not"
+            )
 
-    def _unit(self, part: Bytes) -> int:
-        """Bytes of a section in one of the parts, so that each section is packed alone."""
+    def _section_nbytes(self, part: Bytes) -> int:
+        """Return the size of a section in a part, because each section is compressed by itself."""
         data = self._data
         if data is not None and data.ndim > 2 and part.nbytes == data.nbytes:
             return int(part.nbytes // max(1, math.prod(data.shape[:-2])))

@@ -1,4 +1,4 @@
-"""Numbers and marks of the format, and the one setting."""
+"""Constants of the format, and the setting `CREATOR`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = [
     "VOLUME_STACK_SPACEGROUP",
 ]
 
-#: How the label of a new file begins: 40 characters at most. Set it to name your program.
+#: Start of the label of a new file, at most 40 characters. Set it to the name of your program.
 CREATOR = "Created by xarray_mrc"
 
 MAP_ID = b"MAP "

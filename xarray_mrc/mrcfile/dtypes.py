@@ -1,4 +1,4 @@
-"""The numpy dtypes of the main header and of FEI's records, derived from the codec's tables."""
+"""The numpy dtypes of the main header and of FEI's records, made from the codec's tables."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from xarray_mrc.mrcfile.utils import normalise_byte_order
 
 __all__ = ["HEADER_DTYPE", "NSTART_DTYPE", "VOXEL_SIZE_DTYPE", "get_ext_header_dtype"]
 
-# What differs from the codec's table: names, and fields with parts or another form.
+# Differences from the codec's table: names, fields with parts, and fields of another dtype.
 NAMES = {"map_id": "map", "label_bytes": "label"}
 PARTS = {"cella": "xyz", "cellb": ("alpha", "beta", "gamma"), "origin": "xyz"}
-FORMS = {"machst": ("u1", (4,)), "label_bytes": (f"S{LABEL_SIZE}", (LABEL_COUNT,))}
-# The fields of IMOD, SerialEM and CCP4, which this interface gives as bytes without a meaning.
+DTYPES = {"machst": ("u1", (4,)), "label_bytes": (f"S{LABEL_SIZE}", (LABEL_COUNT,))}
+# Fields of IMOD, SerialEM and CCP4, which are opaque bytes in this interface.
 OPAQUE = frozenset(
     {"lskflg", "creatid", "skew_matrix", "nint", "nreal", "skew_translation", "imod_stamp",
      "imod_flags", "scale_top", "idtype", "tilt_angles"}
 )  # fmt: skip
 
-# FEI's records begin with these, and six of its numbers are one field here.
+# FEI's records start with these. Six of their numbers are one opaque field here.
 FEI_START = ((0, "Metadata size", "i4"), (4, "Metadata version", "i4"))
 UNUSED_RANGE = "Unused range"
 
 
 def header_dtype() -> np.dtype[np.void]:
-    """Make the dtype of the main header, in native byte order."""
+    """Return the dtype of the main header, in native byte order."""
     rows: list[tuple[Any, ...]] = []
     end = extras = 0
     for field in Header.fields():
@@ -39,17 +39,17 @@ def header_dtype() -> np.dtype[np.void]:
         if field.offset > end:
             extras += 1
             rows.append((f"extra{extras}", f"V{field.offset - end}"))
-        rows.append((NAMES.get(field.name, field.name), *form_of(field)))
+        rows.append((NAMES.get(field.name, field.name), *dtype_of(field)))
         end = field.offset + field.nbytes
     return np.dtype(rows)
 
 
-def form_of(field: Field[Any]) -> tuple[Any, ...]:
-    """Give the numpy form of a field, and its shape if it has one."""
+def dtype_of(field: Field[Any]) -> tuple[Any, ...]:
+    """Return the dtype of a field, and its shape if it has one."""
     if field.name in PARTS:
         return ([(part, field.code[-1]) for part in PARTS[field.name]],)
-    if field.name in FORMS:
-        return FORMS[field.name]
+    if field.name in DTYPES:
+        return DTYPES[field.name]
     return (f"S{field.nbytes}" if field.code.endswith("s") else field.code,)
 
 
@@ -59,19 +59,19 @@ NSTART_DTYPE = np.dtype([(axis, "i4") for axis in "xyz"])
 
 
 def get_ext_header_dtype(exttyp: bytes, byte_order: str = "=") -> np.dtype[np.void] | None:
-    """Give the dtype of the records of an extended header, one record a section.
+    """Return the dtype of the records of an extended header, one per section.
 
     Parameters
     ----------
     exttyp : bytes
-        The four bytes that name the type.
+        The type, four bytes.
     byte_order : {"=", "<", ">"}
-        Byte order of the file. FEI's bitmasks are little endian in every file.
+        Byte order of the file. FEI's bitmasks are little-endian in every file.
 
     Returns
     -------
     dtype or None
-        None for a type without records that are known here.
+        None if the type is unknown.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def get_ext_header_dtype(exttyp: bytes, byte_order: str = "=") -> np.dtype[np.vo
 
 @cache
 def fei_dtype(size: int, order: str) -> np.dtype[np.void]:
-    """Make the dtype of one of FEI's records, which are packed."""
+    """Return the dtype of one of FEI's records, which are not aligned."""
     rows = [(offset, name, order + code) for offset, name, code in FEI_START]
     rows += [(offset, f"Bitmask {number}", "<u4") for number, offset in fei.MASKS.items()]
     unused = [column for column in fei.COLUMNS if column.name.startswith(UNUSED_RANGE)]

@@ -1,4 +1,4 @@
-"""`FutureMrcFile`: a file that is being opened in a thread of its own."""
+"""`FutureMrcFile`: a file that is being opened in another thread."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ __all__ = ["FutureMrcFile"]
 
 
 class ResultTimeoutError(RuntimeError, TimeoutError):
-    """The file was not open in time; a RuntimeError for mrcfile, a TimeoutError for Python."""
+    """The file was not open in time: a RuntimeError, as in mrcfile, and a TimeoutError."""
 
 
 class FutureMrcFile:
-    """What `open_async` gives: ask it later for the file.
+    """The result of `open_async`: call `result` to get the file.
 
     Parameters
     ----------
     open_function : callable
-        What opens the file; it begins at once.
+        Opens the file; it is called at once in a new thread.
     args : sequence
         Its arguments.
     kwargs : mapping
-        Its named arguments.
+        Its keyword arguments.
 
     Examples
     --------
@@ -46,7 +46,7 @@ class FutureMrcFile:
     def _run(
         self, open_function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
-        """Open the file, and keep it or the error."""
+        """Open the file, and store it or the error."""
         try:
             result = open_function(*args, **kwargs)
         except BaseException as error:
@@ -55,28 +55,28 @@ class FutureMrcFile:
             self._future.set_result(result)
 
     def cancel(self) -> bool:
-        """Give False: what began can't be stopped."""
+        """Return False: opening cannot be stopped."""
         return False
 
     def cancelled(self) -> bool:
-        """Give False."""
+        """Return False."""
         return False
 
     def running(self) -> bool:
-        """Whether the file is still being opened."""
+        """Return True while the file is being opened."""
         return not self.done()
 
     def done(self) -> bool:
-        """Whether it is open, or failed to open."""
+        """Return True if the file is open, or opening failed."""
         return self._future.done()
 
     def result(self, timeout: float | None = None) -> Any:
-        """Wait for the file, and raise what its opening raised.
+        """Return the file, or raise the error of opening it; wait until one is known.
 
         Parameters
         ----------
         timeout : float, optional
-            Most seconds to wait.
+            Maximum time to wait, in seconds.
 
         Returns
         -------
@@ -88,12 +88,12 @@ class FutureMrcFile:
         return self._future.result()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait until the file is open, and give the error if it can't be opened.
+        """Return the error of opening the file, or None; wait until it is known.
 
         Parameters
         ----------
         timeout : float, optional
-            Most seconds to wait.
+            Maximum time to wait, in seconds.
 
         Returns
         -------
@@ -105,5 +105,5 @@ class FutureMrcFile:
             raise ResultTimeoutError("Timed out waiting for result") from None
 
     def add_done_callback(self, fn: Callable[..., Any]) -> NoReturn:
-        """Raise NotImplementedError, as it is in mrcfile."""
-        raise NotImplementedError("Callbacks are not supported: ask for result() instead")
+        """Raise NotImplementedError, as in mrcfile."""
+        raise NotImplementedError("Callbacks are not supported: call result() instead")

@@ -1,4 +1,4 @@
-"""The functions that open and make files, which are the way in for most programs."""
+"""The functions that open, read, create and write files."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def new(
     compression: Compression = None,
     overwrite: bool = False,
 ) -> MrcFile:
-    """Make a new file; on disk it is empty, or still the old one, until it is flushed or closed.
+    """Create a file. Until `flush` or `close` it is empty, or still the old one if it exists.
 
     Parameters
     ----------
     name : str or os.PathLike
         The file.
     data : ndarray, optional
-        Its data.
+        The data.
     compression : {None, "gzip", "bzip2"}
-        How to compress it, whatever its name.
+        The compression; the name does not matter.
     overwrite : bool
-        Whether it may replace a file that is already there.
+        If True, an existing file is replaced.
 
     Returns
     -------
@@ -60,8 +60,8 @@ def new(
     Raises
     ------
     ValueError
-        The file is there, the compression is unknown, or the data can't be written; what is on the
-        disk stays as it was.
+        The file exists, the compression is unknown, or the data cannot be written. The disk is
+        unchanged.
 
     Examples
     --------
@@ -82,18 +82,18 @@ def new(
 def open(
     name: Name, mode: str = "r", permissive: bool = False, header_only: bool = False
 ) -> MrcFile:
-    """Open a file, compressed or not, as its first bytes tell.
+    """Open a file. Its first bytes show how it is compressed.
 
     Parameters
     ----------
     name : str or os.PathLike
         The file.
     mode : {"r", "r+", "w+"}
-        To read, to read and write, or to make a new file.
+        Read; read and write; or create a new file.
     permissive : bool
-        Whether to warn of what is wrong with the file, instead of raising ValueError.
+        If True, faults of the file give warnings instead of a ValueError.
     header_only : bool
-        Whether to leave out the data.
+        If True, the data are not read.
 
     Returns
     -------
@@ -120,13 +120,13 @@ def open(
 
 
 def sniff(name: Name) -> str | None:
-    """Tell by its first bytes in which container a file is; None for a plain one."""
+    """Return the compression of a file by its first bytes; None for a plain file."""
     with builtins.open(name, "rb") as file:
         return container_of(file.read(HEADER_SIZE))
 
 
 def read(name: Name) -> NDArray[Any]:
-    """Read the data of a file, compressed or not, as far as it can be understood.
+    """Read the data of a file, plain or compressed, in permissive mode.
 
     Parameters
     ----------
@@ -136,12 +136,12 @@ def read(name: Name) -> NDArray[Any]:
     Returns
     -------
     ndarray
-        The caller's own.
+        New memory.
 
     Raises
     ------
     ValueError
-        They can't be read; a warning before says why.
+        The data cannot be read; a warning gives the reason.
 
     Examples
     --------
@@ -155,7 +155,7 @@ def read(name: Name) -> NDArray[Any]:
     with open(name, permissive=True) as mrc:
         data: NDArray[Any] | None = mrc.data
     if data is None:
-        raise ValueError(f"The data of '{os.fsdecode(name)}' can't be read: see the warnings")
+        raise ValueError(f"The data of '{os.fsdecode(name)}' cannot be read: see the warnings")
     data.flags.writeable = True
     return data
 
@@ -173,11 +173,11 @@ def write(
     name : str or os.PathLike
         The file.
     data : ndarray, optional
-        Its data.
+        The data.
     overwrite : bool
-        Whether it may replace a file that is already there.
-    voxel_size : number, or three of them for x, y, z
-        In angstrom.
+        If True, an existing file is replaced.
+    voxel_size : number or three numbers, optional
+        Voxel size along x, y, z in angstrom.
 
     Examples
     --------
@@ -195,7 +195,7 @@ def write(
 
 
 def open_async(name: Name, mode: str = "r", permissive: bool = False) -> FutureMrcFile:
-    """Open a file in a thread of its own.
+    """Open a file in a new thread.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def open_async(name: Name, mode: str = "r", permissive: bool = False) -> FutureM
 
 
 def mmap(name: Name, mode: str = "r", permissive: bool = False) -> MrcMemmap:
-    """Open a file whose data are mapped: read when they are looked at. It can't be compressed.
+    """Open a plain file with its data as a memory map, which is read on access.
 
     Parameters
     ----------
@@ -252,24 +252,24 @@ def new_mmap(
     extended_header: NDArray[Any] | None = None,
     exttyp: str | bytes | None = None,
 ) -> MrcMemmap:
-    """Make a new file with room for data, to be filled through the map that it gives.
+    """Create a file with a memory map of its data, which the caller then fills.
 
     Parameters
     ----------
     name : str or os.PathLike
         The file.
     shape : tuple of int
-        Of the data.
+        Shape of the data.
     mrc_mode : int
         Mode of the data.
     fill : number, optional
-        What to fill them with; they are zeros otherwise, which take no time and no room.
+        Value of all data. Default: zeros, which take no time and no disk space.
     overwrite : bool
-        Whether it may replace a file that is already there.
+        If True, an existing file is replaced.
     extended_header : ndarray, optional
-        Of any dtype and shape.
-    exttyp : str or bytes
-        Its type.
+        The extended header, of any dtype and shape.
+    exttyp : str or bytes, optional
+        Type of the extended header.
 
     Returns
     -------
@@ -301,7 +301,7 @@ def new_mmap(
 
 @contextmanager
 def closed_if_refused(mrc: MrcFile) -> Iterator[None]:
-    """Leave the disk as it was if what a new file was made for can't be done."""
+    """Discard a new file if setting its content raises an error."""
     try:
         yield
     except BaseException:

@@ -28,24 +28,25 @@ from xarray_mrc.storage.sink import new_file
 
 __all__ = ["MrcFile"]
 
-KIND_NBYTES = Header.nxstart.offset  # lengths and mode begin the header
+KIND_NBYTES = Header.nxstart.offset  # the header starts with the lengths and the mode
 FILE_MODES = {"r": "rb", "r+": "rb+", "w+": "rb+"}
 
 
 class MrcFile(MrcInterpreter):
     """An MRC file on disk.
 
-    A file whose size or layout changes is made anew beside the old one and takes its place when it
-    is complete; until then the old one stays as it was. All other changes are written in place.
+    If the size or the layout of the data changes, a new file is written, which replaces the old
+    one when it is complete; until then the old one is unchanged. All other changes are written in
+    place. A subclass whose `_open_file` opens a stream of its own is written through that stream.
 
     Parameters
     ----------
     name : str or os.PathLike
         The file.
     mode : {"r", "r+", "w+"}
-        To read, to read and write, or to make a new file.
+        Read; read and write; or create a new file.
     overwrite : bool
-        Whether "w+" may replace a file that is already there.
+        If True, "w+" may replace a file.
     permissive, header_only
         As for `MrcInterpreter`.
 
@@ -73,8 +74,11 @@ class MrcFile(MrcInterpreter):
             raise ValueError(f"Mode '{mode}' not supported")
         self._name = os.fsdecode(name)
         self._mode = mode
-        self._is_refused = False  # whether data were given, and none could be taken
-        self._is_placeholder = False  # whether the file on disk was made by this object, empty
+        self._may_replace_any = mode == "w+" and overwrite  # until this object has written a file
+        self._is_refused = False  # whether set_data was called, but never with valid data
+        self._is_placeholder = False  # whether this object created the file, and it is still empty
+        self._identity: os.stat_result | None = None  # of the file that was opened
+        self._own_stream: Any = None  # the stream, unless a subclass opened another one
         if mode == "w+" and os.path.exists(self._name) and not overwrite:
             raise ValueError(
                 f"File '{self._name}' already exists; set overwrite=True to overwrite it"
@@ -83,7 +87,8 @@ class MrcFile(MrcInterpreter):
         self._read_only = mode == "r"
         self._path = os.path.realpath(self._name)
         if mode == "w+" and not os.path.exists(self._path):
-            builtins.open(self._path, "xb").close()
+            with builtins.open(self._path, "xb") as file:
+                self._identity = os.fstat(file.fileno())
             self._is_placeholder = True
         self._open_file(self._name)
         try:
@@ -100,37 +105,46 @@ class MrcFile(MrcInterpreter):
         return f"{type(self).__name__}('{self._name}', mode='{self._mode}')"
 
     def _open_file(self, name: str) -> None:
-        """Open the file as the stream to read from."""
-        self._iostream = builtins.open(name, FILE_MODES[self._mode])  # noqa: SIM115 - it is kept
+        """Open the file and assign the stream to `_iostream`. Subclasses may override this."""
+        self._open_stream(name)
+
+    def _open_stream(self, name: str) -> None:
+        """Open the file, which is not truncated in mode "w+" either."""
+        self._iostream = builtins.open(name, FILE_MODES[self._mode])  # noqa: SIM115 - kept open
+        self._own_stream = self._iostream
+        self._identity = os.fstat(self._iostream.fileno())
 
     def _close_file(self) -> None:
-        """Close the stream; a new file that never got any content goes."""
+        """Close the stream, and remove a new file that is still empty."""
         if self._iostream is not None:
             self._iostream.close()
         if self._is_placeholder:
-            os.unlink(self._path)
             self._is_placeholder = False
+            with suppress(FileNotFoundError):
+                # Another writer may have put its file under this name, or filled this one.
+                if not self._is_replaced() and os.path.getsize(self._path) == 0:
+                    os.unlink(self._path)
 
     def _get_file_size(self) -> int:
-        """Count the bytes of the file, unpacked."""
-        here = self._iostream.tell()
+        """Return the size of the file in bytes, decompressed."""
+        position = self._iostream.tell()
         size = int(self._iostream.seek(0, io.SEEK_END))
-        self._iostream.seek(here)
+        self._iostream.seek(position)
         return size
 
-    def _known_size(self) -> int | None:
-        """Bytes of the whole file, where that is known without reading it."""
+    def _size_if_known(self) -> int | None:
+        """Return the size of the whole file if it is known without reading the file."""
         return self._get_file_size()
 
     def _read(self, header_only: bool = False) -> None:
-        """Read the file from its beginning, and look whether it ends with the data."""
+        """Read the file from its start, and check that it ends with the data."""
         self._iostream.seek(0)
         super()._read(header_only)
         if self._data is not None and self._extended_header is not None:
             self._check_surplus()
 
     def _check_surplus(self) -> None:
-        """Warn of bytes behind the data; that there are none before them is an error."""
+        """Warn about trailing bytes; complain about them if the header says there are no data."""
         expected = HEADER_SIZE + self._extended_header.nbytes + self._data.nbytes
         surplus = self._get_file_size() - expected
         if surplus <= 0:
@@ -141,31 +155,31 @@ class MrcFile(MrcInterpreter):
                 f"MRC file is {surplus} bytes larger than expected", RuntimeWarning, stacklevel=2
             )
             return
-        self._forget_data()
+        self._discard_data()
         self._complain(
             f"Header field '{empty[0]}' is zero, but there are {surplus} bytes of data"
             f" - data block cannot be read"
         )
 
-    def _forget_data(self) -> None:
-        """Let go of data that turned out to be none."""
+    def _discard_data(self) -> None:
+        """Set the data to None because they turned out to be invalid."""
         self._close_data()
         if self._extent is not None:
             self._extent = replace(self._extent, data_nbytes=None)
 
     def _read_data(self, max_bytes: int = 0) -> None:
         """Read the data, unless the file is too small for them."""
-        room = self._get_file_size() - HEADER_SIZE - int(self._header.nsymbt)
-        super()._read_data(max_bytes or room)
+        left = self._get_file_size() - HEADER_SIZE - int(self._header.nsymbt)
+        super()._read_data(max_bytes or left)
 
     def set_data(self, data: NDArray[Any]) -> None:
-        """Replace the data, and let the header describe them.
+        """Replace the data, and update the header to describe them.
 
         Parameters
         ----------
         data : ndarray
-            As for `MrcObject.set_data`. A new file that never gets data that can be written does
-            not take the place of an old one.
+            As for `MrcObject.set_data`. If all data that were set were refused, a new file does
+            not replace an old one.
         """
         try:
             super().set_data(data)
@@ -174,97 +188,125 @@ class MrcFile(MrcInterpreter):
             raise
         self._is_refused = False
 
+    def _can_write(self) -> bool:
+        """Return True if changes can be written; to files of this class they always can."""
+        return self._iostream is self._own_stream or super()._can_write()
+
     def close(self) -> None:
-        """Write what has changed and close the file; twice is fine."""
+        """Write the changes and close the file. It may be called again."""
         try:
             super().close()
         finally:
             self._close_file()
 
     def flush(self) -> None:
-        """Write what has changed; the stream is left at its end."""
+        """Write the changes, and leave the stream at its end."""
         if self._extent is None and self._is_refused and self._mode == "w+":
             return
         super().flush()
 
     def _patch(self) -> None:
-        """Write the blocks that have changed, if the file still is the one that has this name.
+        """Overwrite the blocks that have changed.
 
-        Other data that are of another kind too go into a new file: half of each could not be read.
+        Data of another shape or type go into a new file, although they have the same size: if
+        writing were interrupted, neither the old nor the new data could be read.
         """
-        if self._is_replaced():
+        if self._iostream is not self._own_stream:
+            super()._patch()
+        elif self._is_replaced():
             if not self._is_unchanged():
-                raise MrcChangedError(
-                    f"{self._path} was replaced by another file after it was opened, so that "
-                    f"nothing was written: open it again"
-                )
+                raise self._changed()
         elif self._data is not None and self._is_of_another_kind() and not self._is_unchanged(2):
             self._replace()
         else:
             super()._patch()
 
     def _is_replaced(self) -> bool:
-        """Whether there is another file of this name by now."""
+        """Return True if another file has been put under the name of this one."""
         with suppress(FileNotFoundError):
-            here = os.fstat(self._iostream.fileno())
-            return not os.path.samestat(here, os.stat(self._path))
+            return self._identity is not None and not os.path.samestat(
+                self._identity, os.stat(self._path)
+            )
         return False
 
+    def _changed(self) -> MrcChangedError:
+        """Return the error for a file that was replaced."""
+        return MrcChangedError(
+            f"{self._path} was replaced by another file after it was opened, so that nothing was "
+            f"written: open it again"
+        )
+
     def _is_of_another_kind(self) -> bool:
-        """Whether the header in the file has other lengths, or another mode or byte order."""
+        """Return True if the header in the file has other lengths, mode or byte order."""
         self._iostream.seek(0)
-        there: bytes = self._iostream.read(KIND_NBYTES)
-        here: bytes = self._header.tobytes()[:KIND_NBYTES]
-        return there != here
+        old: bytes = self._iostream.read(KIND_NBYTES)
+        new: bytes = self._header.tobytes()[:KIND_NBYTES]
+        return old != new
 
     def _is_unchanged(self, first: int = 0) -> bool:
-        """Whether what is here is in the file, from one of its parts on.
-
-        All behind it would stay anyway.
-        """
+        """Return True if the file contains the parts from number `first` on as they are here."""
         parts = self._parts()
         self._iostream.seek(sum(part.nbytes for part in parts[:first]))
         found = np.empty(BLOCK, np.uint8)
         for part in parts[first:]:
             for _, block in blocks_of(part):
-                there = found[: block.nbytes]
-                if read_fully(self._iostream, there) < block.nbytes:
+                old = found[: block.nbytes]
+                if read_fully(self._iostream, old) < block.nbytes:
                     return False
-                if not np.array_equal(there, block):
+                if not np.array_equal(old, block):
                     return False
         return True
 
     def _replace(self) -> None:
-        """Make the file anew, with what of the old one stays, and put it in the old one's place."""
-        with new_file(self._path, nbytes=self._least_nbytes(), overwrite=True) as sink:
-            sink.write_in_order(self._pieces())
-        self._is_placeholder = False
-        self._close_file()
-        self._open_file(self._path)
+        """Write a new file, with the trailing bytes of the old one, and replace the old one."""
+        if self._iostream is not self._own_stream:
+            super()._replace()
+            return
+        self._check_target()
+        try:
+            with new_file(self._path, nbytes=self._preallocated_nbytes(), overwrite=True) as sink:
+                sink.write_in_order(self._new_blocks())
+                self._iostream.close()  # Windows does not replace a file that is open
+        except BaseException:
+            self._reopen_old()
+            raise
+        self._is_placeholder = self._may_replace_any = False
+        self._open_stream(self._path)
 
-    def _least_nbytes(self) -> int:
-        """Tell how much room a new file takes at least."""
+    def _reopen_old(self) -> None:
+        """Open the file after its stream was closed, but no new file has replaced it."""
+        identity = self._identity
+        self._open_stream(self._path)
+        self._identity = identity  # the file under this name may be another one by now
+
+    def _check_target(self) -> None:
+        """Raise MrcChangedError if a new file would replace a file that was not opened here."""
+        if not self._may_replace_any and self._is_replaced():
+            raise self._changed()
+
+    def _preallocated_nbytes(self) -> int:
+        """Return how many bytes of disk space to reserve for a new file."""
         return sum(part.nbytes for part in self._parts())
 
-    def _pieces(self) -> Iterator[Bytes | bytes]:
-        """Give the bytes of a new file in order."""
+    def _new_blocks(self) -> Iterator[Bytes | bytes]:
+        """Yield the bytes of a new file in order."""
         yield from self._parts()
-        yield from self._old_blocks()
+        yield from self._tail_blocks()
 
-    def _old_blocks(self) -> Iterator[Bytes]:
-        """Read what of the old file goes behind the parts, by blocks."""
-        kept = self._kept()
-        if kept is None:
+    def _tail_blocks(self) -> Iterator[Bytes]:
+        """Yield the bytes of the old file that are kept after the parts, in blocks."""
+        offset = self._tail_offset()
+        if offset is None:
             return
-        self._iostream.seek(kept)
+        self._iostream.seek(offset)
         block = np.empty(BLOCK, np.uint8)
         while count := read_fully(self._iostream, block):
             yield block[:count]
 
-    def _held(self) -> MrcfileView:
-        """Give what is checked: header, statistics and the size of the file."""
+    def _mrcfile_view(self) -> MrcfileView:
+        """Return the facts that `validate` checks, with the size of the file."""
         expected = None
         if self._data is not None and self._extended_header is not None:
             expected = HEADER_SIZE + self._extended_header.nbytes + self._data.nbytes
-        size = self._get_file_size() if self._extent is not None else 0  # not there yet
-        return replace(super()._held(), size=size, expected=expected)
+        size = self._get_file_size() if self._extent is not None else 0  # not yet written
+        return replace(super()._mrcfile_view(), size=size, expected=expected)

@@ -1,4 +1,4 @@
-"""`MrcInterpreter`: reads an MRC file out of any stream of bytes, and writes it there."""
+"""`MrcInterpreter`: reads an MRC file from a binary stream and writes it back."""
 
 from __future__ import annotations
 
@@ -19,33 +19,36 @@ from numpy.typing import NDArray
 from xarray_mrc.codec.header import HEADER_SIZE, Header, has_map_id, score
 from xarray_mrc.codec.modes import ByteOrder
 from xarray_mrc.mrcfile import utils
+from xarray_mrc.mrcfile.constants import MAP_ID
+from xarray_mrc.mrcfile.dtypes import HEADER_DTYPE
 from xarray_mrc.mrcfile.mrcobject import MrcObject, header_array
 
-__all__ = ["MrcInterpreter"]
+__all__ = ["HEADER_DTYPE", "MAP_ID", "MrcInterpreter"]
 
 Bytes = NDArray[np.uint8]
 BLOCK = 2**20
 
 
-# What Python has not deleted when it ends is too late for numpy then, and is closed before.
+# Objects that are still open when Python ends are closed at exit: numpy no longer works when
+# Python deletes them afterwards.
 _open: weakref.WeakSet[MrcInterpreter] = weakref.WeakSet()
 
 
 @atexit.register
 def close_all() -> None:
-    """Close what is still open."""
+    """Close all objects that are still open."""
     for mrc in list(_open):
         mrc.__del__()
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How the file lies where it was read from or written to.
+    """Sizes of the parts of a file when it was last read or written.
 
     Attributes
     ----------
     extended_nbytes, data_nbytes : int or None
-        Size of the extended header and of the data; None of what was not read.
+        Size of the extended header and of the data; None for a part that was not read.
     """
 
     extended_nbytes: int | None
@@ -55,17 +58,18 @@ class Extent:
 class MrcInterpreter(MrcObject):
     """An MRC file in a stream.
 
-    What was not read is never written, and of what was read only what has changed.
+    Only changes are written; a part that was not read is never written.
 
     Parameters
     ----------
     iostream : binary stream, optional
-        Where to read from, from its position on; it needs ``readinto``, ``seek`` and, to be
-        written to, ``write`` and ``truncate``. It is not closed.
+        Reading starts at its current position. It needs ``readinto``, ``seek`` and, for writing,
+        ``write`` and ``truncate``. It is not closed. The arrays are writeable even if the stream
+        is not: then `flush` and `close` raise the stream's error if there are changes to write.
     permissive : bool
-        Whether to warn of what is wrong with the file, instead of raising ValueError.
+        If True, faults of the file give warnings instead of a ValueError.
     header_only : bool
-        Whether to leave out the data.
+        If True, the data are not read.
 
     Examples
     --------
@@ -95,7 +99,6 @@ class MrcInterpreter(MrcObject):
         _open.add(self)
         if iostream is not None:
             self._start = iostream.tell() if is_seekable(iostream) else 0
-            self._read_only = hasattr(iostream, "writable") and not iostream.writable()
             self._read(header_only)
 
     def __enter__(self) -> Self:
@@ -111,17 +114,21 @@ class MrcInterpreter(MrcObject):
 
     def __del__(self) -> None:
         with suppress(Exception):
-            if self._process == os.getpid():  # what a forked process inherited may be out of date
-                self.close()
+            if self._process != os.getpid():
+                return  # a forked process inherited this object, and the file may have changed
+            # Looking for changes reads the whole stream again, possibly over a network, and they
+            # could not be written anyway.
+            self._read_only = self._read_only or not self._can_write()
+            self.close()
 
     def _complain(self, text: str) -> None:
-        """Raise ValueError, or in permissive mode warn."""
+        """Raise ValueError, or warn in permissive mode."""
         if not self._permissive:
             raise ValueError(text)
         warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def _read(self, header_only: bool = False) -> None:
-        """Read header, extended header and data from the stream's position on."""
+        """Read header, extended header and data from the current position of the stream."""
         self._extent = None
         self._read_header()
         self._read_extended_header()
@@ -138,7 +145,7 @@ class MrcInterpreter(MrcObject):
         )
 
     def _read_header(self) -> None:
-        """Read the header, and tell its byte order."""
+        """Read the header and detect its byte order."""
         raw = self._read_bytes(HEADER_SIZE).tobytes()
         if len(raw) < HEADER_SIZE:
             raise ValueError("Couldn't read enough bytes for MRC header")
@@ -161,20 +168,20 @@ class MrcInterpreter(MrcObject):
         self._header = header_array(raw, order)
 
     def _is_swapped(self, raw: bytes, order: str) -> bool:
-        """Whether the numbers make sense only in the byte order that the stamp does not name."""
+        """Return True if the header makes sense only in the opposite byte order."""
         orders: tuple[ByteOrder, ByteOrder] = ("<", ">") if order == "<" else (">", "<")
         stated, other = (Header(raw, order) for order in orders)
-        if stated.mode == 0:  # the same in both
-            size = self._known_size()
+        if stated.mode == 0:  # mode 0 reads the same in both orders, so the other fields decide
+            size = self._size_if_known()
             return score(other, size) > score(stated, size)
         return not has_dtype(stated.mode) and has_dtype(other.mode)
 
-    def _known_size(self) -> int | None:
-        """Bytes of the whole file, where that is known without reading it."""
+    def _size_if_known(self) -> int | None:
+        """Return the size of the whole file if it is known without reading the file."""
         return None
 
     def _read_extended_header(self) -> None:
-        """Read as many bytes behind the header as it says."""
+        """Read the extended header, whose size the header states."""
         nbytes = int(self._header.nsymbt)
         self._extended_header = None
         if nbytes < 0:
@@ -191,12 +198,12 @@ class MrcInterpreter(MrcObject):
         self._extended_header = raw.view("V1")
 
     def _read_data(self, max_bytes: int = 0) -> None:
-        """Read the data; in permissive mode they are None if that can't be done.
+        """Read the data; they stay None in permissive mode if they cannot be read.
 
         Parameters
         ----------
         max_bytes : int
-            What there is room for; 0 or less is no limit.
+            Size that the data must not exceed; 0 or less means no limit.
         """
         self._close_data()
         form = self._data_form("cannot be read")
@@ -212,85 +219,111 @@ class MrcInterpreter(MrcObject):
             self._complain_of_end(nbytes, found)
 
     def _take_data(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-        """Read data from the stream's position on; give how many bytes of them are there."""
+        """Read data from the current position of the stream; return the number of bytes read."""
         raw = self._read_bytes(utils.data_nbytes(shape, dtype))
         if raw.nbytes == utils.data_nbytes(shape, dtype):
             self._data = raw.view(dtype).reshape(shape)
         return raw.nbytes
 
     def _complain_of_end(self, nbytes: int, found: int) -> None:
-        """Complain that there are fewer bytes than the data take."""
+        """Complain that the stream ends before the data do."""
         self._complain(f"Expected {nbytes} bytes in data block but could only read {found}")
 
-    def _data_form(self, what: str) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
-        """Tell shape and dtype of the data by the header; complain and give None if it can't be."""
+    def _data_form(self, problem: str) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+        """Return shape and dtype of the data; if the header is wrong, complain and return None."""
         header = self._header
         try:
             dtype = utils.data_dtype_from_header(header)
         except ValueError as error:
-            self._complain(f"{error} - data block {what}" if self._permissive else str(error))
+            self._complain(f"{error} - data block {problem}" if self._permissive else str(error))
             return None
         for name in ("nx", "ny", "nz", "nsymbt"):
             if header[name] < 0:
                 self._complain(
-                    f"Header field '{name}' is negative: {header[name]} - data block {what}"
+                    f"Header field '{name}' is negative: {header[name]} - data block {problem}"
                 )
                 return None
         shape = utils.data_shape_from_header(header)
         if len(shape) < 4 and utils.spacegroup_is_volume_stack(header.ispg):
             warnings.warn(
-                f"Space group {header.ispg} is that of a volume stack, but nz = {header.nz} is no "
-                f"multiple of mz = {header.mz}: the data are read as one volume",
+                f"Space group {header.ispg} is that of a volume stack, but nz = {header.nz} is "
+                f"not a multiple of mz = {header.mz}: the data are read as one volume",
                 RuntimeWarning,
                 stacklevel=2,
             )
         return shape, dtype
 
     def _read_bytes(self, nbytes: int) -> Bytes:
-        """Read from the stream's position on, and give what is there of so many bytes."""
-        out = np.empty(self._room(nbytes), np.uint8)
-        done = read_fully(self._iostream, out)
-        while done == out.size < nbytes and not is_seekable(self._iostream):
-            out.resize(min(nbytes, 2 * done), refcheck=False)
-            done += read_fully(self._iostream, out[done:])
-        return out[:done] if done < out.size else out
+        """Read bytes from the current position of the stream; fewer only at its end."""
+        buffer, count = self._read_bytearray_from_stream(nbytes)
+        return np.frombuffer(buffer, np.uint8, count)
 
-    def _room(self, nbytes: int) -> int:
-        """Bound a claim by the bytes that are there, before memory is set aside for it."""
+    def _read_bytearray_from_stream(self, number_of_bytes: int) -> tuple[Any, int]:
+        """Read bytes from the current position of the stream.
+
+        A subclass overrides this if its stream has no ``readinto``.
+
+        Returns
+        -------
+        buffer
+            A writeable buffer; here an array of uint8, in a subclass often a bytearray.
+        count : int
+            Number of bytes in it that were read.
+        """
+        out = np.empty(self._bounded_nbytes(number_of_bytes), np.uint8)
+        done = read_fully(self._iostream, out)
+        while done == out.size < number_of_bytes and not is_seekable(self._iostream):
+            out.resize(min(number_of_bytes, 2 * done), refcheck=False)
+            done += read_fully(self._iostream, out[done:])
+        return out, done
+
+    def _bounded_nbytes(self, nbytes: int) -> int:
+        """Limit a size that the header states to the bytes in the stream, to allocate no more."""
         if not is_seekable(self._iostream):
             return min(nbytes, BLOCK)
-        here = self._iostream.tell()
-        there = self._iostream.seek(0, io.SEEK_END) - here
-        self._iostream.seek(here)
-        return max(0, min(nbytes, int(there)))
+        position = self._iostream.tell()
+        left = self._iostream.seek(0, io.SEEK_END) - position
+        self._iostream.seek(position)
+        return max(0, min(nbytes, int(left)))
 
     def close(self) -> None:
-        """Write what has changed, and let go of header, extended header and data."""
+        """Write the changes and release header, extended header and data.
+
+        If the stream is closed already, nothing is written.
+        """
         try:
-            self.flush()
+            if not is_closed(self._iostream):
+                self.flush()
         finally:
             self._header = self._extended_header = None
             self._close_data()
 
     def flush(self) -> None:
-        """Write what has changed into the stream, which is left at its end."""
+        """Write the changes to the stream, and leave it at its end."""
         if self._read_only or self._header is None or self._iostream is None:
             return
-        if self._is_laid_out():
+        if not (is_seekable(self._iostream) or self._can_write()):
+            return  # a pipe to read from
+        if self._has_same_sizes():
             self._patch()
         else:
             self._replace()
-        known = self._extent or Extent(0, 0)
+        before = self._extent or Extent(0, 0)
         extended, data = self._extended_header, self._data
         self._extent = Extent(
-            known.extended_nbytes if extended is None else extended.nbytes,
-            known.data_nbytes if data is None else data.nbytes,
+            before.extended_nbytes if extended is None else extended.nbytes,
+            before.data_nbytes if data is None else data.nbytes,
         )
         self._iostream.seek(0, io.SEEK_END)
         self._iostream.flush()
 
-    def _is_laid_out(self) -> bool:
-        """Whether all that is here has the size of what it replaces in the file."""
+    def _can_write(self) -> bool:
+        """Return True if the stream is open and can be written, as far as it says so."""
+        stream = self._iostream
+        return not is_closed(stream) and (not hasattr(stream, "writable") or stream.writable())
+
+    def _has_same_sizes(self) -> bool:
+        """Return True if each part that was read or set has the size that it has in the file."""
         if self._extent is None:
             return False
         extended, data = self._extended_header, self._data
@@ -299,81 +332,87 @@ class MrcInterpreter(MrcObject):
         )
 
     def _parts(self) -> list[Bytes]:
-        """Give what is here of header, extended header and data, as bytes."""
+        """Return the bytes of header, extended header and data, without those that are None."""
         arrays = (self._header, self._extended_header, self._data)
         return [bytes_of(array) for array in arrays if array is not None]
 
-    def _kept(self) -> int | None:
-        """Tell from where on bytes of the old file go behind the parts.
+    def _tail_offset(self) -> int | None:
+        """Return the offset in the old file of the bytes that are kept after the parts.
 
-        These are the data that were not read, or what lies behind data whose size stays.
+        These are the data if they were not read, or trailing bytes after data whose size does not
+        change; None if there are no such bytes.
         """
-        known = self._extent
-        if known is None:
+        extent = self._extent
+        if extent is None:
             return None
-        end = HEADER_SIZE + (known.extended_nbytes or 0)
+        end = HEADER_SIZE + (extent.extended_nbytes or 0)
         if self._data is None:
             return end
-        return end + self._data.nbytes if known.data_nbytes == self._data.nbytes else None
+        return end + self._data.nbytes if extent.data_nbytes == self._data.nbytes else None
 
     def _patch(self) -> None:
-        """Write the blocks that have changed over those that are there."""
+        """Overwrite the blocks that have changed."""
         offset = self._start
         for part in self._parts():
             patch(self._iostream, offset, part)
             offset += part.nbytes
 
     def _replace(self) -> None:
-        """Write all anew."""
-        kept, extended_head = self._kept(), b""
-        if kept is not None:
-            self._iostream.seek(self._start + kept)
-            extended_head = self._iostream.read()
+        """Write the whole stream anew."""
+        offset, tail = self._tail_offset(), b""
+        if offset is not None:
+            self._iostream.seek(self._start + offset)
+            tail = self._iostream.read()
         self._iostream.seek(self._start)
         for part in self._parts():
             self._iostream.write(part.data)
-        self._iostream.write(extended_head)
+        self._iostream.write(tail)
         self._iostream.truncate()
 
 
 def has_dtype(mode: int) -> bool:
-    """Whether a mode has a dtype."""
+    """Return True if a mode has a numpy dtype."""
     with suppress(ValueError):
         utils.dtype_from_mode(mode)
         return True
     return False
 
 
+def is_closed(stream: Any) -> bool:
+    """Return True if a stream says that it is closed."""
+    return bool(getattr(stream, "closed", False))
+
+
 def is_seekable(stream: Any) -> bool:
-    """Whether a stream has places to go to."""
+    """Return True if a stream can seek, or has no ``seekable`` to ask."""
     return not hasattr(stream, "seekable") or bool(stream.seekable())
 
 
 def bytes_of(array: NDArray[Any]) -> Bytes:
-    """Give the bytes of an array, which is copied only if it is not contiguous."""
+    """Return the bytes of an array, which is copied only if it is not contiguous."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def blocks_of(part: Bytes) -> Iterator[tuple[int, Bytes]]:
-    """Go through bytes by blocks, each with its offset."""
+    """Yield bytes in blocks, each with its offset."""
     for start in range(0, part.nbytes, BLOCK):
         yield start, part[start : start + BLOCK]
 
 
 def patch(stream: Any, offset: int, part: Bytes) -> None:
-    """Write the blocks of a part that differ from what a stream has there."""
+    """Write the blocks of a part that differ from the bytes of a stream at an offset."""
     found = np.empty(min(BLOCK, part.nbytes), np.uint8)
     is_readable = not hasattr(stream, "readable") or stream.readable()
     for start, block in blocks_of(part):
         stream.seek(offset + start)
-        there = found[: block.nbytes if is_readable else 0]
-        if read_fully(stream, there) < block.nbytes or not np.array_equal(there, block):
+        old = found[: block.nbytes if is_readable else 0]
+        if read_fully(stream, old) < block.nbytes or not np.array_equal(old, block):
             stream.seek(offset + start)
             stream.write(block.data)
 
 
 def read_fully(stream: Any, out: Bytes) -> int:
-    """Fill `out` from a stream, as far as it goes; give how far that is."""
+    """Fill `out` from a stream until either ends; return the number of bytes read."""
     done = 0
     while done < out.nbytes and (count := stream.readinto(out[done:].data)):
         done += count

@@ -1,4 +1,4 @@
-"""`MrcMemmap`: an MRC file whose data are a map of the file."""
+"""`MrcMemmap`: an MRC file whose data are a memory map."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from numpy.typing import DTypeLike, NDArray
 from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.mrcfile import utils
 from xarray_mrc.mrcfile.mrcfile import MrcFile
-from xarray_mrc.mrcfile.mrcinterpreter import Bytes, Extent, bytes_of
-from xarray_mrc.storage.sink import new_file
+from xarray_mrc.mrcfile.mrcinterpreter import Bytes, Extent, MrcInterpreter, bytes_of
+from xarray_mrc.storage import sink
 
-__all__ = ["MrcMemmap"]
+__all__ = ["MrcFile", "MrcMemmap"]
 
 
 class MrcMemmap(MrcFile):
-    """An MRC file whose data are a `numpy.memmap`: read when they are looked at, written in place.
+    """An MRC file whose data are a `numpy.memmap`: read on access and written in place.
 
-    Data of another size, or behind an extended header of another size, go into a new file beside
-    the old one, which `flush` or `close` puts into its place.
+    Data of another size, or after an extended header of another size, go into a new file next to
+    the old one. `flush` or `close` replaces the old file; on Windows the replacement happens at
+    once, because a map that is in use would prevent it later.
 
     Examples
     --------
@@ -40,11 +41,11 @@ class MrcMemmap(MrcFile):
             [7, 7, 7]], dtype=int8)
     """
 
-    _pending: ExitStack | None = None  # what puts the new file into its place
-    _is_lost = False  # whether that failed, so that the file that is mapped has no name any more
+    _pending: ExitStack | None = None  # closing it puts the new file in place of the old one
+    _is_lost = False  # whether that failed, so that the mapped file has no name any more
 
     def set_extended_header(self, extended_header: NDArray[Any]) -> None:
-        """Replace the extended header; data behind one of another size are copied, file to file.
+        """Replace the extended header. If its size changes, the data are copied file to file.
 
         Parameters
         ----------
@@ -53,13 +54,30 @@ class MrcMemmap(MrcFile):
         """
         old = self._extended_header
         super().set_extended_header(extended_header)
-        moved = old is None or old.nbytes != extended_header.nbytes
-        if moved and self._data is not None and self._data.size:
+        is_resized = old is None or old.nbytes != extended_header.nbytes
+        if is_resized and self._data is not None and self._data.size:
             try:
                 self._move(self._data)
-            except BaseException:  # the data stay where they are, behind the old one
+            except BaseException:  # the data are still after the old extended header
                 super().set_extended_header(old)
                 raise
+            self._publish_before_use()
+
+    def set_data(self, data: NDArray[Any]) -> None:
+        """Copy data into the map of a new file, and update the header to describe them.
+
+        Parameters
+        ----------
+        data : ndarray
+            As for `MrcObject.set_data`.
+        """
+        super().set_data(data)
+        self._publish_before_use()
+
+    def _publish_before_use(self) -> None:
+        """Replace the old file, if that is impossible once the caller uses the new map."""
+        if not sink.RENAMES_OPEN_FILES and self._pending is not None:
+            self.flush()
 
     def _read_data(self, max_bytes: int = 0) -> None:
         """Map the data, unless the file is too small for them."""
@@ -78,14 +96,14 @@ class MrcMemmap(MrcFile):
             self._complain_of_map(str(error))
 
     def _complain_of_map(self, text: str) -> None:
-        """Raise ValueError, or in permissive mode warn in mrcfile's words."""
+        """Raise ValueError, or warn in permissive mode."""
         if not self._permissive:
             raise ValueError(text)
-        warnings.warn("Error opening memmap", RuntimeWarning, stacklevel=3)
+        warnings.warn("Error opening memmap", RuntimeWarning, stacklevel=2)
 
     def _map(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-        """Map data of the file that is open; there is room for them."""
-        if not utils.data_nbytes(shape, dtype):  # which can't be mapped
+        """Map the data of the open file, which is large enough."""
+        if not utils.data_nbytes(shape, dtype):  # a map cannot be empty
             return np.empty(shape, dtype).view(np.memmap)
         return np.memmap(
             self._iostream,
@@ -96,35 +114,39 @@ class MrcMemmap(MrcFile):
         )
 
     def _close_data(self) -> None:
-        """Let go of the data; who still holds the map can't write to the file by it any more."""
+        """Release the data. Callers that still hold the map can no longer write through it."""
         if self._data is not None:
             self._data.flags.writeable = False
         super()._close_data()
 
     def _set_new_data(self, data: NDArray[Any]) -> None:
-        """Copy data into a map of a new file."""
+        """Copy data into the map of a new file."""
         if data is self._data:
             return
         if data.size:
             self._move(data)
         else:
             self._close_data()
-            self._drop_pending()
+            if self._pending is not None:
+                self._drop_pending()
+                self._reopen_old()
             self._data = data.copy().view(np.memmap)
 
     def _move(self, data: NDArray[Any]) -> None:
-        """Copy data, of this file or not, into a new file, and map them there."""
+        """Copy data, possibly of the old file, into a new file, and map them there."""
         with self._new_data(data.dtype, data.shape, reserve=True) as new:
             new[...] = data
 
     def _open_memmap(self, dtype: DTypeLike, shape: tuple[int, ...], fill: Any = None) -> None:
-        """Make room for data in a new file, filled if something is given to fill them with.
+        """Create the data of a new file, filled with a value or with zeros.
 
-        Programs from before `new_mmap` call this, and then `update_header_from_data`.
+        Programs written before `new_mmap` existed call this, and then `update_header_from_data`.
         """
         dtype = np.dtype(dtype)
         if self._mode != "w+" or self._extent is not None:
-            raise ValueError(f"{self!r} has content, and room is made in a new file: use set_data")
+            raise ValueError(
+                f"{self!r} already has content, but this call is for a new file: use set_data"
+            )
         if not utils.data_nbytes(shape, dtype):
             self._set_new_data(np.empty(shape, dtype))
             return
@@ -136,82 +158,98 @@ class MrcMemmap(MrcFile):
     def _new_data(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], *, reserve: bool = False
     ) -> Iterator[NDArray[Any]]:
-        """Begin a new file, and give a map of its data to be filled; then it is this one's data.
+        """Create a new file, and yield a map of its data to be filled, which become the data here.
 
         Parameters
         ----------
         dtype, shape
             Of the data, which are zeros.
         reserve : bool
-            Whether to take all room on the disk at once, or block by block as it is filled.
+            If True, all disk space is reserved now; else the file system adds it as it is filled.
         """
         extent = Extent(self._extended_header.nbytes, utils.data_nbytes(shape, dtype))
         offset = HEADER_SIZE + self._extended_header.nbytes
         nbytes = offset + utils.data_nbytes(shape, dtype)
         with ExitStack() as pending:
-            sink = pending.enter_context(
-                new_file(self._path, nbytes=nbytes if reserve else 0, overwrite=True)
-            )
-            os.truncate(sink.part, nbytes)
-            stream = builtins.open(sink.part, "rb+")  # noqa: SIM115 - it is kept
+            part = pending.enter_context(
+                sink.new_file(self._path, nbytes=nbytes if reserve else 0, overwrite=True)
+            ).part
+            os.truncate(part, nbytes)
+            stream = builtins.open(part, "rb+")  # noqa: SIM115 - kept open
             pending.push(lambda *error: stream.close() if error[0] else None)
             new = np.memmap(stream, dtype, "r+", offset, shape)
             yield new
             self._close_data()
             self._data = new
-            self._keep_behind(stream)
+            self._copy_tail(stream)
             self._drop_pending()
             self._iostream.close()
-            self._iostream, self._extent, self._pending = stream, extent, pending.pop_all()
+            self._iostream = self._own_stream = stream
+            self._extent, self._pending = extent, pending.pop_all()
             self._is_lost = False
 
-    def _keep_behind(self, stream: BinaryIO) -> None:
-        """Copy what lies behind the data in the old file, if their size stays."""
+    def _copy_tail(self, stream: BinaryIO) -> None:
+        """Copy the trailing bytes of the old file if the size of the data does not change."""
         stream.seek(0, io.SEEK_END)
-        for block in self._old_blocks():
+        for block in self._tail_blocks():
             stream.write(block.data)
 
     def _drop_pending(self) -> None:
-        """Give up a new file that another one comes for."""
+        """Discard a new file that has not replaced the old one."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
             with suppress(InterruptedError), pending:
                 raise InterruptedError
 
-    def _is_replaced(self) -> bool:
-        """Whether there is another file of this name that is not waiting for this one's."""
-        return self._pending is None and super()._is_replaced()
-
-    def _is_laid_out(self) -> bool:
-        """Whether all that is here has its place in the file, and the file has its own."""
-        return super()._is_laid_out() and not self._is_lost
+    def _has_same_sizes(self) -> bool:
+        """Return True if each part has the size that it has in a file that has a name."""
+        return super()._has_same_sizes() and not self._is_lost
 
     def _replace(self) -> None:
-        """Make the file anew, with what of the old one stays."""
+        """Write a new file, with the trailing bytes of the old one."""
         if self._data is None or not self._data.size:
             super()._replace()
         else:
             self._move(self._data)
             self._patch()
 
+    def _patch(self) -> None:
+        """Overwrite the blocks that have changed, in the new file if there is one."""
+        if self._pending is None:
+            super()._patch()
+        else:
+            MrcInterpreter._patch(self)
+
     def _parts(self) -> list[Bytes]:
-        """Give header and extended header: the data are in the file."""
+        """Return the bytes of header and extended header; the data are in the file already."""
         arrays = (self._header, self._extended_header)
         return [bytes_of(array) for array in arrays if array is not None]
 
     def flush(self) -> None:
-        """Write what has changed, and put a new file into its place."""
+        """Write the changes, and replace the old file by a new one if there is one."""
         super().flush()
         if self._data is not None and not self._read_only:
             self._data.flush()
         if self._pending is not None and self._header is not None:
-            pending, self._pending = self._pending, None
-            self._is_lost = True
-            pending.close()
-            self._is_lost = self._is_placeholder = False
+            self._publish(self._pending)
+
+    def _publish(self, pending: ExitStack) -> None:
+        """Replace the old file by the new one."""
+        self._check_target()
+        self._pending, self._is_lost = None, True
+        dtype, shape = self._data.dtype, self._data.shape
+        if not sink.RENAMES_OPEN_FILES:
+            self._close_data()
+            self._iostream.close()
+        pending.close()
+        if not sink.RENAMES_OPEN_FILES:
+            self._open_stream(self._path)
+            self._data = self._map(dtype, shape)
+        self._identity = os.fstat(self._iostream.fileno())
+        self._is_lost = self._is_placeholder = self._may_replace_any = False
 
     def close(self) -> None:
-        """Write what has changed and close the file; twice is fine."""
+        """Write the changes and close the file. It may be called again."""
         try:
             super().close()
         finally:

@@ -1,4 +1,4 @@
-"""`MrcObject`: header, extended header and data in memory, and what keeps them in step."""
+"""`MrcObject`: header, extended header and data in memory, kept consistent."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from xarray_mrc.codec.statistics import UNKNOWN
 from xarray_mrc.mrcfile import constants, utils
 from xarray_mrc.mrcfile.constants import (
     IMAGE_STACK_SPACEGROUP,
+    MAP_ID,
     VOLUME_SPACEGROUP,
     VOLUME_STACK_SPACEGROUP,
 )
@@ -29,23 +30,33 @@ from xarray_mrc.mrcfile.dtypes import (
     get_ext_header_dtype,
 )
 
-__all__ = ["MrcObject"]
+__all__ = [
+    "HEADER_DTYPE",
+    "IMAGE_STACK_SPACEGROUP",
+    "MAP_ID",
+    "NSTART_DTYPE",
+    "VOLUME_SPACEGROUP",
+    "VOLUME_STACK_SPACEGROUP",
+    "VOXEL_SIZE_DTYPE",
+    "MrcObject",
+    "get_ext_header_dtype",
+]
 
 T = TypeVar("T", int, float)
 
-MOST = 2**31 - 1  # what a field of the header can count
+MAX_INT32 = 2**31 - 1  # the header's fields are int32
 
-# Values of which numpy's sums in float32 are taken, and how near they have to be to the right ones.
-MAX_SUMMED = 2**15
+# Up to this number of values, mean and RMS are numpy's float32 sums if these are right to RTOL.
+MAX_SUMMED_VALUES = 2**15
 RTOL = 1e-6
 
 
 class MrcObject:
     """An MRC file in memory: header, extended header and data.
 
-    All three are None until `_create_default_attributes` is called, or a subclass reads a file.
-    They are numpy arrays that may be changed in place; only `set_data` and
-    `set_extended_header` keep the header in step by themselves.
+    All three are None until `_create_default_attributes` is called or a subclass reads a file.
+    They are numpy arrays that may be changed in place, but only `set_data` and
+    `set_extended_header` update the header.
 
     Examples
     --------
@@ -64,18 +75,18 @@ class MrcObject:
         self._read_only = False
 
     def _check_writeable(self) -> None:
-        """Raise ValueError if nothing may be changed."""
+        """Raise ValueError if the object is read-only."""
         if self._read_only:
             raise ValueError("MRC object is read-only")
 
     def _create_default_attributes(self) -> None:
-        """Begin with a default header and nothing else."""
+        """Create a default header, an empty extended header and empty data."""
         self._create_default_header()
         self._extended_header = np.empty(0, "V1")
         self._set_new_data(np.empty(0, np.int8))
 
     def _create_default_header(self) -> None:
-        """Begin with a header of a volume without size, of now."""
+        """Create a header of an empty volume, with a label that states the time."""
         header = header_array(Header.blank(utils.normalise_byte_order("=")).raw)
         now = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
         header.label[0] = f"{constants.CREATOR:40.40}{now:>39} ".encode("ascii", "replace")
@@ -84,24 +95,24 @@ class MrcObject:
 
     @property
     def header(self) -> Any:
-        """The header, a numpy record array of no dimensions."""
+        """The header: a numpy record array without dimensions."""
         return self._header
 
     @property
     def extended_header(self) -> Any:
-        """The extended header, as bytes if it was read; of size 0 where there is none."""
+        """The extended header; dtype "V1" if it was read, of size 0 if the file has none."""
         return self._extended_header
 
     @property
     def indexed_extended_header(self) -> Any:
-        """The records of the extended header, one a section, or None where it has none.
+        """The extended header as one record per section; None if it has no known type.
 
-        They are a view. Known types are FEI1 and FEI2.
+        The records are a view. Known types are FEI1 and FEI2.
 
         Warns
         -----
         RuntimeWarning
-            The header names one of these, but the bytes are not such.
+            The header states a known type, but the extended header does not have it.
         """
         header, extended = self._header, self._extended_header
         exttyp = header.exttyp.item()
@@ -123,34 +134,34 @@ class MrcObject:
         return None
 
     def set_extended_header(self, extended_header: NDArray[Any]) -> None:
-        """Replace the extended header; the header's ``exttyp`` is the caller's to set.
+        """Replace the extended header. The caller sets ``exttyp`` in the header.
 
         Parameters
         ----------
         extended_header : ndarray
-            Of any dtype and shape. It is kept as it is, not copied.
+            Of any dtype and shape. It is not copied.
         """
         self._check_writeable()
-        if extended_header.nbytes > MOST:
+        if extended_header.nbytes > MAX_INT32:
             raise ValueError(
                 f"New extended header is too large! It has {extended_header.nbytes} bytes. The "
-                f"maximum allowed is {MOST}."
+                f"maximum allowed is {MAX_INT32}."
             )
         if extended_header.dtype.hasobject:
-            raise ValueError(f"dtype '{extended_header.dtype}' has no bytes that could be written")
+            raise ValueError(f"dtype '{extended_header.dtype}' has no bytes that can be written")
         self._extended_header = extended_header
         self._header.nsymbt = extended_header.nbytes
 
     @property
     def data(self) -> Any:
-        """The data, or None where they were not read."""
+        """The data; None if they were not read."""
         return self._data
 
     def set_data(self, data: NDArray[Any]) -> None:
-        """Replace the data, and let the header describe them.
+        """Replace the data, and update the header to describe them.
 
-        They are not copied unless they have to be made contiguous, or widened from unsigned bytes.
-        What can't be written is refused before anything is changed.
+        The data are copied only if they are not contiguous or are uint8, which is widened to
+        uint16. An error leaves the object unchanged.
 
         Parameters
         ----------
@@ -160,7 +171,7 @@ class MrcObject:
         Raises
         ------
         ValueError
-            No mode holds the dtype, or the header can't hold the shape.
+            The dtype has no mode, or a dimension is too large for the header.
         """
         self._check_writeable()
         mode = utils.mode_from_dtype(data.dtype)
@@ -170,18 +181,18 @@ class MrcObject:
         is_plain = type(data) in (np.ndarray, np.memmap)
         is_kept = is_plain and data.dtype == dtype and data.flags.c_contiguous
         new = data if is_kept else np.asarray(data, dtype, order="C")
-        if self._extended_header is None:  # could not be read, and goes with the data behind it
+        if self._extended_header is None:  # it was unreadable, and is lost with the old data
             self.set_extended_header(np.empty(0, "V1"))
         self._set_new_data(new)
         self.update_header_from_data()
         self.update_header_stats()
 
     def _close_data(self) -> None:
-        """Let go of the data."""
+        """Release the data."""
         self._data = None
 
     def _set_new_data(self, data: NDArray[Any]) -> None:
-        """Put data in the place of the old, and leave the header as it is."""
+        """Replace the data, and leave the header unchanged."""
         self._close_data()
         self._data = data
 
@@ -189,7 +200,7 @@ class MrcObject:
     def voxel_size(self) -> Any:
         """The voxel size along x, y, z in angstrom, computed from cell and grid: read-only.
 
-        Set it to a number, to three for x, y, z, or to a record; that changes the cell.
+        Assign a number, three numbers for x, y, z, or a record to change the cell.
         """
         size = np.zeros((), VOXEL_SIZE_DTYPE).view(np.recarray)
         for axis in "xyz":
@@ -203,15 +214,15 @@ class MrcObject:
         self._set_voxel_size(*three_of(voxel_size, float))
 
     def _set_voxel_size(self, x_size: float, y_size: float, z_size: float) -> None:
-        """Set the cell from a voxel size."""
+        """Set the cell lengths from a voxel size."""
         for axis, size in zip("xyz", (x_size, y_size, z_size), strict=True):
             self._header.cella[axis] = size * getattr(self._header, f"m{axis}")
 
     @property
     def nstart(self) -> Any:
-        """The grid point of the first column, row and section: read-only.
+        """The grid index of the first column, row and section: read-only.
 
-        Set it to a number, to three, or to a record; that changes ``nxstart`` and so on.
+        Assign a number, three numbers for x, y, z, or a record to change ``nxstart`` etc.
         """
         start = np.zeros((), NSTART_DTYPE).view(np.recarray)
         for axis in "xyz":
@@ -225,28 +236,28 @@ class MrcObject:
         self._set_nstart(*three_of(nstart, int))
 
     def _set_nstart(self, nxstart: int, nystart: int, nzstart: int) -> None:
-        """Set the first grid point."""
+        """Set the grid index of the first column, row and section."""
         for axis, start in zip("xyz", (nxstart, nystart, nzstart), strict=True):
             setattr(self._header, f"n{axis}start", start)
 
     def is_single_image(self) -> bool:
-        """Whether the data are two-dimensional."""
+        """Return True if the data are two-dimensional."""
         return bool(self._data.ndim == 2)
 
     def is_image_stack(self) -> bool:
-        """Whether the data are a stack of images: three-dimensional, space group 0."""
+        """Return True if the data are three-dimensional and the space group is 0."""
         return bool(self._data.ndim == 3 and self._header.ispg == IMAGE_STACK_SPACEGROUP)
 
     def is_volume(self) -> bool:
-        """Whether the data are one volume: three-dimensional, another space group."""
+        """Return True if the data are three-dimensional and the space group is not 0."""
         return bool(self._data.ndim == 3 and self._header.ispg != IMAGE_STACK_SPACEGROUP)
 
     def is_volume_stack(self) -> bool:
-        """Whether the data are four-dimensional."""
+        """Return True if the data are four-dimensional."""
         return bool(self._data.ndim == 4)
 
     def set_image_stack(self) -> None:
-        """Take three-dimensional data for a stack of images."""
+        """Mark three-dimensional data as a stack of images."""
         self._check_writeable()
         if self._data.ndim != 3:
             raise ValueError("Only 3D data can be changed into an image stack")
@@ -254,7 +265,7 @@ class MrcObject:
         self._header.mz = 1
 
     def set_volume(self) -> None:
-        """Take three-dimensional data for a volume."""
+        """Mark three-dimensional data as a volume."""
         self._check_writeable()
         if self._data.ndim != 3:
             raise ValueError("Only 3D data can be changed into a volume")
@@ -263,7 +274,7 @@ class MrcObject:
             self._header.mz = self._header.nz
 
     def update_header_from_data(self) -> None:
-        """Set size, mode, byte order and space group of the header to those of the data."""
+        """Set size, mode, byte order and space group in the header from the data."""
         self._check_writeable()
         header, data = self._header, self._data
         check_lengths(data.shape, "data array")
@@ -287,79 +298,79 @@ class MrcObject:
             header.mz = data.shape[1]
 
     def update_header_stats(self) -> None:
-        """Measure the data, in one pass, and state what they are in the header.
+        """Compute the statistics of the data in one pass, and write them to the header.
 
-        Of complex data only the RMS is stated.
+        For complex data this is the RMS only.
 
         Warns
         -----
         RuntimeWarning
-            There are values that are nan or infinite.
+            The data contain nan or infinite values.
         """
         self._check_writeable()
         if self._data.size == 0:
             self.reset_header_stats()
         else:
-            self._state(stats_of(self._data))
+            self._set_fields(stats_of(self._data))
 
     def reset_header_stats(self) -> None:
-        """State in the header that the statistics are not known."""
+        """Mark the statistics in the header as unknown."""
         self._check_writeable()
-        self._state(UNKNOWN)
+        self._set_fields(UNKNOWN)
 
-    def _state(self, fields: dict[str, float]) -> None:
-        """Set fields of the header; what float32 can't hold becomes infinite."""
+    def _set_fields(self, fields: dict[str, float]) -> None:
+        """Set float32 fields of the header; larger values become infinite."""
         with np.errstate(over="ignore"):
             for name, value in fields.items():
                 self._header[name] = np.float32(value)
 
     def print_header(self, print_file: TextIO | None = None) -> None:
-        """Print the header, a field a line.
+        """Print the header, one field per line.
 
         Parameters
         ----------
         print_file : text stream, optional
-            Where to; by default the standard output.
+            Default: the standard output.
         """
         for name in self._header.dtype.names:
             print(f"{name:15s} : {self._header[name]}", file=print_file)
 
     def validate(self, print_file: TextIO | None = None) -> bool:
-        """Check header and statistics, and print what is wrong.
+        """Check header and statistics, and print the problems.
 
         Parameters
         ----------
         print_file : text stream, optional
-            Where to; by default the standard output.
+            Default: the standard output.
 
         Returns
         -------
         bool
-            Whether nothing is.
+            True if there are none.
         """
-        problems = mrcfile_problems(self._held())
+        problems = mrcfile_problems(self._mrcfile_view())
         for problem in problems:
             print(problem, file=print_file)
         return not problems
 
-    def _held(self) -> MrcfileView:
-        """Give what is checked: header and statistics."""
+    def _mrcfile_view(self) -> MrcfileView:
+        """Return the facts that `validate` checks: header and statistics."""
         header, data = self._header, self._data
         order = utils.normalise_byte_order(header.mode.dtype.byteorder)
         has_data = data is not None and len(data) > 0
         return MrcfileView(Header(header.tobytes(), order), self._measured() if has_data else None)
 
     def _measured(self) -> NumpyStatistics:
-        """Give the statistics of the data."""
+        """Return the statistics of the data."""
         return NumpyStatistics.of(self._data)
 
     def get_labels(self) -> list[str]:
-        """Give the labels that the header counts, as printable ASCII."""
+        """Return the first ``nlabl`` labels as printable ASCII."""
         labels = self._header.label[: max(0, int(self._header.nlabl))]
         return [utils.printable_string_from_bytes(label) for label in labels]
 
     def add_label(self, label: str) -> None:
-        """Write a label into the next free place.
+        """Add a label after those that ``nlabl`` counts.
 
         Parameters
         ----------
@@ -369,9 +380,9 @@ class MrcObject:
         Raises
         ------
         ValueError
-            It is longer, or has other characters.
+            The label is longer, or contains other characters.
         IndexError
-            All ten places are taken.
+            There are ten labels already.
         """
         self._check_writeable()
         if not utils.is_printable_ascii(label):
@@ -386,40 +397,40 @@ class MrcObject:
 
 
 def header_array(raw: bytes, byte_order: str = "=") -> Any:
-    """Give 1024 bytes as a record array of their own."""
+    """Return 1024 bytes as a header array in new memory."""
     dtype = HEADER_DTYPE.newbyteorder(byte_order)  # type: ignore[arg-type]
     return np.frombuffer(bytearray(raw), dtype).reshape(()).view(np.recarray)
 
 
 def swap_in_place(header: Any) -> None:
-    """Turn the bytes of a header round and keep its numbers, for all who hold it."""
+    """Swap the byte order of a header, whose values stay the same, in place."""
     header.byteswap(inplace=True)
     with warnings.catch_warnings():
-        # Whoever holds the header has to see its new order, and there is no other way to do that.
+        # Callers that hold the header have to see the new byte order, which needs this in place.
         warnings.filterwarnings("ignore", "Setting the dtype", DeprecationWarning)
         header.dtype = header.dtype.newbyteorder()
 
 
-def check_lengths(shape: tuple[int, ...], what: str) -> None:
-    """Raise ValueError for lengths that a header can't hold."""
+def check_lengths(shape: tuple[int, ...], name: str) -> None:
+    """Raise ValueError if a dimension is too large for the header."""
     largest = max(shape, default=0)
     if len(shape) == 4:
         largest = max(largest, shape[0] * shape[1])
-    if largest > MOST:
+    if largest > MAX_INT32:
         raise ValueError(
-            f"New {what} is too large! Found a dimension of size {largest}. The maximum allowed "
-            f"is {MOST}."
+            f"New {name} is too large! Found a dimension of size {largest}. The maximum allowed "
+            f"is {MAX_INT32}."
         )
 
 
 def check_dimensions(shape: tuple[int, ...]) -> None:
-    """Raise ValueError for data that are no image, stack, volume or stack of volumes."""
+    """Raise ValueError unless data of this shape have two to four dimensions."""
     if not 2 <= len(shape) <= 4:
         raise ValueError("Data must be 2-, 3- or 4-dimensional")
 
 
 def three_of(value: Any, kind: type[T]) -> tuple[T, ...]:
-    """Give what was set for x, y, z: a number for all, three of them, or a record."""
+    """Return the numbers for x, y, z: one number for all, three numbers, or a record."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.item() if value.size == 1 else value.ravel().tolist()
     three = value if isinstance(value, Iterable) and not isinstance(value, str) else [value] * 3
@@ -427,29 +438,28 @@ def three_of(value: Any, kind: type[T]) -> tuple[T, ...]:
 
 
 def stats_of(data: NDArray[Any]) -> dict[str, float]:
-    """Give the fields of a header that state the statistics of data, as mrcfile does."""
+    """Return the statistics fields of the header for data, as mrcfile sets them."""
     found = NumpyStatistics.of(data)
     if data.dtype.kind == "c":
         exact = {"rms": found.rms}
         return exact | sums_of_numpy(data, exact)
     low, high = float(found.low.real), float(found.high.real)
-    stated = {"dmin": low, "dmax": high, "dmean": found.mean, "rms": found.rms}
+    fields = {"dmin": low, "dmax": high, "dmean": found.mean, "rms": found.rms}
     if math.isnan(low):
-        warnings.warn("Data array contains NaN values", RuntimeWarning, stacklevel=3)
+        warnings.warn("Data array contains NaN values", RuntimeWarning, stacklevel=2)
     elif math.isinf(low) or math.isinf(high):
-        warnings.warn("Data array contains infinite values", RuntimeWarning, stacklevel=3)
+        warnings.warn("Data array contains infinite values", RuntimeWarning, stacklevel=2)
     else:
-        stated |= sums_of_numpy(data, stated)
-    return stated
+        fields |= sums_of_numpy(data, fields)
+    return fields
 
 
 def sums_of_numpy(data: NDArray[Any], exact: dict[str, float]) -> dict[str, float]:
-    """Give mean and RMS of small data to the last bit as numpy's float32 has them.
+    """Return mean and RMS of small data as numpy computes them in float32, if they are accurate.
 
-    Programs compare the header with these for equality. Where their error is larger than what
-    float32 leaves anyway they are left out.
+    Programs compare the header with these numbers for equality.
     """
-    if data.size > MAX_SUMMED:
+    if data.size > MAX_SUMMED_VALUES:
         return {}
     with np.errstate(all="ignore"):
         if data.dtype.kind == "c":

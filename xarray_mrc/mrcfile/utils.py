@@ -1,4 +1,4 @@
-"""Modes, byte orders, shapes and texts: what the classes and their users ask for."""
+"""Conversions of modes, byte orders, shapes and texts."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ __all__ = [
     "spacegroup_is_volume_stack",
 ]
 
-# The modes that have a numpy dtype of their own. Unsigned bytes are widened.
-_MODE_TO_DTYPE = {
+# The modes that have a numpy dtype. Unsigned bytes are widened.
+_mode_to_dtype = {
     number: np.dtype(mode.sample.dtype)
     for number, mode in MODES.items()
     if mode.sample.parts == 1 and not mode.sample.packed
 }
-_DTYPE_TO_MODE = {dtype.str[1:]: number for number, dtype in _MODE_TO_DTYPE.items()} | {"u1": 6}
+_dtype_to_mode = {dtype.str[1:]: number for number, dtype in _mode_to_dtype.items()} | {"u1": 6}
 
 # The first stamp of each order is the one that is written.
 _byte_order_to_machine_stamp: dict[str, bytearray] = {
@@ -46,12 +46,12 @@ _byte_order_to_machine_stamp: dict[str, bytearray] = {
 
 
 def data_dtype_from_header(header: Any) -> np.dtype[Any]:
-    """Give the dtype of the data, in the byte order of the header.
+    """Return the dtype of the data, in the byte order of the header.
 
     Parameters
     ----------
     header : recarray
-        A header as `MrcObject.header` gives it.
+        A header like `MrcObject.header`.
 
     Returns
     -------
@@ -74,12 +74,12 @@ def data_dtype_from_header(header: Any) -> np.dtype[Any]:
 
 
 def data_shape_from_header(header: Any) -> tuple[int, ...]:
-    """Give the shape of the data: 2-D for a single image, 4-D for a stack of whole volumes.
+    """Return the shape of the data: 2-D for a single image, 4-D for a stack of volumes.
 
     Parameters
     ----------
     header : recarray
-        A header as `MrcObject.header` gives it.
+        A header like `MrcObject.header`.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def data_shape_from_header(header: Any) -> tuple[int, ...]:
 
 
 def mode_from_dtype(dtype: DTypeLike) -> int:
-    """Give the mode that holds a dtype of any byte order; unsigned bytes are widened to mode 6.
+    """Return the mode that stores a dtype of any byte order; mode 6 also stores unsigned bytes.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def mode_from_dtype(dtype: DTypeLike) -> int:
     Raises
     ------
     ValueError
-        No mode holds it.
+        The dtype has no mode.
 
     Examples
     --------
@@ -124,14 +124,14 @@ def mode_from_dtype(dtype: DTypeLike) -> int:
     2
     """
     dtype = np.dtype(dtype)
-    mode = _DTYPE_TO_MODE.get(f"{dtype.kind}{dtype.itemsize}")
+    mode = _dtype_to_mode.get(f"{dtype.kind}{dtype.itemsize}")
     if mode is None:
         raise ValueError(f"dtype '{dtype}' cannot be converted to an MRC file mode")
     return mode
 
 
 def dtype_from_mode(mode: Any) -> np.dtype[Any]:
-    """Give the dtype of a mode, in native byte order.
+    """Return the dtype of a mode, in native byte order.
 
     Parameters
     ----------
@@ -155,14 +155,14 @@ def dtype_from_mode(mode: Any) -> np.dtype[Any]:
     numbers = np.asarray(mode)
     if numbers.size != 1:
         raise ValueError("Mode array should contain exactly one item")
-    dtype = _MODE_TO_DTYPE.get(numbers.item())
+    dtype = _mode_to_dtype.get(numbers.item())
     if dtype is None:
         raise ValueError(f"Unrecognised mode '{numbers.item()}'")
     return dtype
 
 
 def pretty_machine_stamp(machst: Iterable[int]) -> str:
-    r"""Give a machine stamp as text.
+    r"""Return a machine stamp as text.
 
     Parameters
     ----------
@@ -182,12 +182,12 @@ def pretty_machine_stamp(machst: Iterable[int]) -> str:
 
 
 def byte_order_from_machine_stamp(machst: Iterable[int]) -> ByteOrder:
-    """Give the byte order that a machine stamp names.
+    """Return the byte order that a machine stamp states.
 
     Parameters
     ----------
     machst : bytes or array of uint8
-        The stamp; its last two bytes are not looked at.
+        The stamp; its last two bytes are ignored.
 
     Returns
     -------
@@ -196,7 +196,7 @@ def byte_order_from_machine_stamp(machst: Iterable[int]) -> ByteOrder:
     Raises
     ------
     ValueError
-        It names none.
+        The stamp is unknown.
 
     Examples
     --------
@@ -211,7 +211,7 @@ def byte_order_from_machine_stamp(machst: Iterable[int]) -> ByteOrder:
 
 
 def machine_stamp_from_byte_order(byte_order: str = "=") -> bytearray:
-    """Give the machine stamp of a byte order.
+    """Return the machine stamp of a byte order.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def machine_stamp_from_byte_order(byte_order: str = "=") -> bytearray:
 
 
 def byte_orders_equal(a: str, b: str) -> bool:
-    """Whether two byte orders, either of which may be "=", are the same here.
+    """Return True if two byte orders are the same on this computer.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def byte_orders_equal(a: str, b: str) -> bool:
 
 
 def normalise_byte_order(byte_order: str) -> ByteOrder:
-    """Give a byte order as "<" or ">".
+    """Return a byte order as "<" or ">".
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ def normalise_byte_order(byte_order: str) -> ByteOrder:
     Raises
     ------
     ValueError
-        It is none of these.
+        It is not one of these.
 
     Examples
     --------
@@ -280,7 +280,7 @@ def normalise_byte_order(byte_order: str) -> ByteOrder:
 
 
 def spacegroup_is_volume_stack(ispg: Any) -> bool:
-    """Whether a space group stands for a stack of volumes.
+    """Return True if a space group stands for a stack of volumes.
 
     Parameters
     ----------
@@ -300,7 +300,7 @@ def spacegroup_is_volume_stack(ispg: Any) -> bool:
 
 
 def is_printable_ascii(string_: str) -> bool:
-    r"""Whether a text has nothing but printable characters of ASCII.
+    r"""Return True if a text contains only printable ASCII characters.
 
     Parameters
     ----------
@@ -320,12 +320,12 @@ def is_printable_ascii(string_: str) -> bool:
 
 
 def printable_string_from_bytes(bytes_: bytes) -> str:
-    r"""Give the printable ASCII of some bytes and leave out the rest.
+    r"""Return the printable ASCII characters among some bytes.
 
     Parameters
     ----------
     bytes_ : bytes
-        Of any kind.
+        The bytes, of any encoding.
 
     Returns
     -------
@@ -340,7 +340,7 @@ def printable_string_from_bytes(bytes_: bytes) -> str:
 
 
 def bytes_from_string(string_: str) -> bytes:
-    """Encode a text that is ASCII; UnicodeError if it is not.
+    """Return a text as ASCII; raise UnicodeError if it contains other characters.
 
     Parameters
     ----------
@@ -360,5 +360,5 @@ def bytes_from_string(string_: str) -> bytes:
 
 
 def data_nbytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    """Count the bytes of data, in numbers that do not overflow."""
+    """Return the size of data in bytes, as an int that cannot overflow."""
     return math.prod(shape) * dtype.itemsize

@@ -1,4 +1,4 @@
-"""Says whether files are valid: ``python -m xarray_mrc.mrcfile.validator FILE...``."""
+"""Check whether files are valid: ``python -m xarray_mrc.mrcfile.validator FILE...``."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["main", "validate", "validate_all"]
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Check files, and give the exit status: 0 if all are valid, else 1.
+    """Check files and return the exit status: 0 if all are valid, else 1.
 
     Parameters
     ----------
     args : sequence of str, optional
-        The files; by default those of the command line.
+        The files. Default: the arguments of the command line.
 
     Returns
     -------
@@ -45,19 +45,19 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def validate_all(names: Iterable[str], print_file: TextIO | None = None) -> bool:
-    """Check several files, all of them whatever the first ones are like.
+    """Check several files; an invalid one does not stop the others.
 
     Parameters
     ----------
     names : iterable of str
         The files.
     print_file : text stream, optional
-        Where to say what is wrong; by default the standard output.
+        Where to print the problems. Default: the standard output.
 
     Returns
     -------
     bool
-        Whether all are valid.
+        True if all are valid.
 
     Examples
     --------
@@ -69,29 +69,29 @@ def validate_all(names: Iterable[str], print_file: TextIO | None = None) -> bool
 
 
 def validate(name: str | os.PathLike[str], print_file: TextIO | None = None) -> bool:
-    """Check a file, and print what is wrong with it.
+    """Check a file, and print its problems.
 
     Parameters
     ----------
     name : str or os.PathLike
         The file, compressed or not.
     print_file : text stream, optional
-        Where to print; by default the standard output, and the standard error for the traceback
-        of a file that can't be read.
+        Where to print. Default: the standard output; the standard error for the traceback of a
+        file that cannot be read.
 
     Returns
     -------
     bool
-        Whether the file is valid. One that can't be read is not.
+        True if the file is valid; False also if it cannot be read.
 
     Warns
     -----
     RuntimeWarning
-        Of what is so wrong that the file can be read in permissive mode only.
+        For faults that only permissive mode tolerates.
 
     Notes
     -----
-    Data are measured as they are read: memory stays the same whatever their size.
+    Data are measured in blocks as they are read, so memory does not depend on their size.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def validate(name: str | os.PathLike[str], print_file: TextIO | None = None) -> 
         opener = MEASURING.get(load_functions.sniff(name), MeasuringFile)
         with opener(name, permissive=True) as mrc:
             is_valid = mrc.validate(print_file=print_file)
-    except Exception:  # whatever it is, the user is told, and the next file checked
+    except Exception:  # any error is printed, so that the next file is checked
         traceback.print_exc(file=print_file)
         return False
     if is_valid:
@@ -118,12 +118,12 @@ def validate(name: str | os.PathLike[str], print_file: TextIO | None = None) -> 
 
 
 class MeasuringFile(MrcFile):
-    """A file whose data are measured as they are read, and not kept."""
+    """A file whose data are measured as they are read, without storing them."""
 
     _found: NumpyStatistics
 
     def _take_data(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-        """Measure data from the stream's position on; in their place are zeros without memory."""
+        """Measure data from the current position; assign zeros that take no memory as the data."""
         nbytes, done = utils.data_nbytes(shape, dtype), 0
         self._found = NumpyStatistics.of(np.empty(0, dtype))
         block = np.empty(min(BLOCK, nbytes), np.uint8)
@@ -136,29 +136,29 @@ class MeasuringFile(MrcFile):
         return done
 
     def _measured(self) -> NumpyStatistics:
-        """Give the statistics of what was read."""
+        """Return the statistics of the data that were read."""
         return self._found
 
 
 class MeasuringPackedFile(MeasuringFile, CompressedMrcFile):
-    """The same of a compressed file, which is not valid if what can be unpacked of it is."""
+    """A compressed file that is measured; damage makes it invalid in permissive mode too."""
 
     def _complain_of_damage(self, text: str) -> None:
-        """Raise, in permissive mode too."""
+        """Raise DamagedFileError, in permissive mode too."""
         raise DamagedFileError(text)
 
 
 class MeasuringGzipFile(MeasuringPackedFile, GzipMrcFile):
-    """The same within gzip."""
+    """A gzip file that is measured."""
 
     def _warn_of_garbage(self) -> None:
-        """Refuse stored bytes behind the end, which mrcfile does in gzip only."""
-        if garbage := self._iostream.source.surplus:
-            raise DamagedFileError(f"the last {garbage} bytes of the file are no gzip data")
+        """Raise DamagedFileError for trailing bytes, which mrcfile refuses in gzip only."""
+        if self._source is not None and (garbage := self._source.surplus):
+            raise DamagedFileError(f"the last {garbage} bytes of the file are not gzip data")
 
 
 class MeasuringBzip2File(MeasuringPackedFile, Bzip2MrcFile):
-    """The same within bzip2."""
+    """A bzip2 file that is measured."""
 
 
 MEASURING: dict[str | None, type[MrcFile]] = {

@@ -1,4 +1,4 @@
-"""The release of mrcfile whose interface is offered, for programs that ask for it."""
+"""The release of mrcfile that has this interface."""
 
 from __future__ import annotations
 
