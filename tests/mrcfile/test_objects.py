@@ -514,7 +514,10 @@ def test_impossible_lengths(tmp_path, fields, opener):
         mrc = getattr(mrcfile, opener)(path, permissive=True)
     assert mrc.data is None
     assert mrc.header[name] == fields[name]
-    with pytest.warns(RuntimeWarning, match=text), pytest.raises(ValueError, match="can't be read"):
+    with (
+        pytest.warns(RuntimeWarning, match=text),
+        pytest.raises(ValueError, match="cannot be read"),
+    ):
         mrcfile.read(path)
 
 
@@ -733,3 +736,86 @@ def test_a_changed_header_is_where_it_belongs(tmp_path):
     assert get(raw, ">", "nxstart") == -3
     assert get(raw, ">", "origin") == (1, 2, 3)
     assert get(raw, ">", "exttyp") == b"MRCO"
+
+
+def test_the_compressed_file_itself(tmp_path):
+    path = tmp_path / "a.mrc.gz"
+    mrcfile.write(path, np.ones((2, 3), "i2"))
+    with mrcfile.open(path) as mrc:
+        file = mrc._fileobj
+        assert file.name == str(path)
+        assert file.read() == path.read_bytes()
+    assert file.closed
+    mrcfile.write(tmp_path / "a.mrc.bz2", np.ones((2, 3), "i2"))
+    with mrcfile.open(tmp_path / "a.mrc.bz2") as mrc:
+        assert mrc._fname == str(tmp_path / "a.mrc.bz2")
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "bzip2", "mmap"])
+@pytest.mark.parametrize("how", ["renamed over it", "written into it"])
+def test_a_file_that_another_writer_put_in_the_place_of_an_empty_one(tmp_path, compression, how):
+    path, finished = tmp_path / "a.mrc", tmp_path / "b.mrc"
+    mrcfile.write(finished, np.ones((2, 3), "i2"))
+    raw = finished.read_bytes()
+    if compression == "mmap":
+        mrc = mrcfile.mrcmemmap.MrcMemmap(path, "w+")
+    else:
+        mrc = mrcfile.new(path, compression=compression)
+    with pytest.raises(ValueError, match="float64"):
+        mrc.set_data(np.zeros((2, 3)))
+    if how == "renamed over it":
+        finished.replace(path)
+    else:
+        path.write_bytes(raw)
+    mrc.close()
+    assert path.read_bytes() == raw
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "bzip2", "mmap"])
+@pytest.mark.parametrize("mode", ["new", "r+"])
+def test_a_new_file_does_not_replace_that_of_another_writer(tmp_path, compression, mode):
+    path, finished = tmp_path / "a.mrc", tmp_path / "b.mrc"
+    mrcfile.write(finished, np.ones((2, 3), "i2"))
+    raw = finished.read_bytes()
+    container = None if compression == "mmap" else compression
+    if mode == "r+":
+        mrcfile.new(path, np.ones((5, 6), "i2"), container).close()
+        mrc = mrcfile.mmap(path, "r+") if compression == "mmap" else mrcfile.open(path, "r+")
+    elif compression == "mmap":
+        mrc = mrcfile.mrcmemmap.MrcMemmap(path, "w+")
+    else:
+        mrc = mrcfile.new(path, compression=compression)
+    mrc.set_data(np.zeros((3, 4), "f4"))
+    finished.replace(path)
+    with pytest.raises(ValueError, match="was replaced by another file after it was opened"):
+        mrc.close()
+    assert path.read_bytes() == raw
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.mrc"]
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "bzip2", "mmap"])
+def test_of_two_writers_that_may_overwrite_the_last_one_wins(tmp_path, compression):
+    """No fault of mrcfile's: parallel jobs may write the same result."""
+    path = tmp_path / "a.mrc"
+    mrcfile.write(path, np.ones((2, 3), "i2"))
+    made = []
+    for value in (1, 2):
+        if compression == "mmap":
+            made.append(mrcfile.mrcmemmap.MrcMemmap(path, "w+", overwrite=True))
+        else:
+            made.append(mrcfile.new(path, compression=compression, overwrite=True))
+        made[-1].set_data(np.full((9, 9), value, "i2"))
+    for value, mrc in enumerate(made, 1):
+        mrc.close()
+        assert (mrcfile.read(path) == value).all()
+
+
+@pytest.mark.parametrize("call", ["set_data", "update_header_stats"])
+def test_warnings_point_into_the_package(mrc, call):
+    """So that a filter by module finds them, as it does those of mrcfile."""
+    data = np.array([[np.nan, 1]], "f4")
+    with pytest.warns(RuntimeWarning) as caught:
+        mrc.set_data(data)
+        if call == "update_header_stats":
+            mrc.update_header_stats()
+    assert {Path(warning.filename).parent.name for warning in caught} == {"mrcfile"}

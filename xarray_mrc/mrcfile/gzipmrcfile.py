@@ -38,18 +38,9 @@ class GzipMrcFile(CompressedMrcFile):
         """The compressed file, opened on first use: nothing here reads or writes through it."""
         return builtins.open(self._path, FILE_MODES[self._mode])  # type: ignore[return-value]
 
-    def _open_stream(self, name: str) -> None:
-        """Open the file for decompression from its start, and check that the mode is permitted."""
-        self._close_fileobj()
-        super()._open_stream(name)
-
-    def _close_file(self) -> None:
-        """Close the stream, and remove a new file that is still empty."""
-        self._close_fileobj()
-        super()._close_file()
-
-    def _close_fileobj(self) -> None:
-        """Close the compressed file if it was asked for."""
+    def _close_stream(self) -> None:
+        """Close the stream, and the compressed file if it was asked for."""
+        super()._close_stream()
         if file := vars(self).pop("_fileobj", None):
             file.close()
 

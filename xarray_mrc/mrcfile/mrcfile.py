@@ -114,10 +114,14 @@ class MrcFile(MrcInterpreter):
         self._own_stream = self._iostream
         self._identity = os.fstat(self._iostream.fileno())
 
+    def _close_stream(self) -> None:
+        """Close the stream."""
+        self._iostream.close()
+
     def _close_file(self) -> None:
         """Close the stream, and remove a new file that is still empty."""
         if self._iostream is not None:
-            self._iostream.close()
+            self._close_stream()
         if self._is_placeholder:
             self._is_placeholder = False
             with suppress(FileNotFoundError):
@@ -266,7 +270,7 @@ class MrcFile(MrcInterpreter):
         try:
             with new_file(self._path, nbytes=self._preallocated_nbytes(), overwrite=True) as sink:
                 sink.write_in_order(self._new_blocks())
-                self._iostream.close()  # Windows does not replace a file that is open
+                self._close_stream()  # Windows does not replace a file that is open
         except BaseException:
             self._reopen_old()
             raise
