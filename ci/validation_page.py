@@ -13,8 +13,8 @@ START, END = "<!-- checks -->\n", "<!-- end of checks -->\n"
 
 
 def table() -> str:
-    """Give the table of checks in Markdown."""
-    names = ("id", "what should hold", *PROFILES, "repair")
+    """Return the table of checks in Markdown."""
+    names = ("id", "rule", *PROFILES, "repair")
     rows = [names, ("---",) * len(names)]
     for check in CHECKS:
         weights = (severity_of(check, profile) or "·" for profile in PROFILES)
@@ -23,7 +23,7 @@ def table() -> str:
 
 
 def renewed(page: str) -> str:
-    """Give the page with its table as it is now."""
+    """Return the page with its current table."""
     before, rest = page.split(START)
     return before + START + table() + END + rest.split(END)[1]
 

@@ -57,7 +57,8 @@ def test_json(tmp_path):
                 "id": "H06",
                 "severity": "warning",
                 "title": "NVERSION is that of MRC2014",
-                "text": "nversion is 0, expected 20140 or 20141",
+                "text": "nversion is 0, expected 20140 or 20141; "
+                "edit_header(path, fix=True) corrects it",
             }
         ],
     }

@@ -10,6 +10,7 @@ import struct
 
 import numpy as np
 from files import LABEL, NUMBERS, sound, stated
+from hypothesis import strategies as st
 from mrcbytes import IMOD
 
 BYTES = np.arange(-12, 12, dtype="i1").reshape(2, 3, 4)
@@ -117,3 +118,18 @@ FILES: list[tuple[str, bytes, set[str]]] = [
     ("C02", lzma.compress(sound())[:-20], set()),
     ("C03", gzip.compress(sound()) + b"garbage", set()),
 ]  # fmt: skip
+
+WORDS = st.sampled_from([-3, -1, 0, 1, 2, 3, 4, 5, 20140, 20141, IMOD, 17, 80])
+FLOATS = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 2.0, 90.0, 1e20, math.nan, math.inf])
+TRIPLES = st.tuples(FLOATS, FLOATS, FLOATS)
+# Values that damage a field, or seem to; by its name.
+DAMAGED_FIELDS = {
+    **dict.fromkeys(
+        ["mode", "mx", "my", "mz", "mapc", "mapr", "maps", "ispg", "nsymbt", "nversion", "nxstart",
+         "imod_stamp", "imod_flags", "lskflg", "nlabl"], WORDS),
+    **dict.fromkeys(["dmin", "dmax", "dmean", "rms"], FLOATS),
+    **dict.fromkeys(["cella", "cellb", "origin"], TRIPLES),
+    "map_id": st.sampled_from([b"MAP\0", b"\0\0\0\0", b" PAM", b"none"]),
+    "machst": st.sampled_from([b"\0\0\0\0", b"\x44\x44\1\1", b"\x11\x11\0\0"]),
+    "label_bytes": st.sampled_from([b"", b"".ljust(80) + b"second"]),
+}  # fmt: skip

@@ -1,1 +1,1 @@
-"""Stage: checking. Validation, statistics, and mrcfile's own rules."""
+"""Checking: is a file valid, what do its data measure, and how would mrcfile judge it."""

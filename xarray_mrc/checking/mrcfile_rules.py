@@ -1,7 +1,7 @@
-"""What mrcfile's `validate` says: its texts, in its order, keyed by the id of the check.
+"""The rules of mrcfile's `validate`, in its order and its words, by the id of the check.
 
-The rules are those of the table of checks as far as mrcfile has them, in its narrower form; the
-wording is what users of that library know, and what their programs look for.
+These are the checks of the table that mrcfile has, in its narrower form. Users of mrcfile know the
+texts, and their programs look for them.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ __all__ = [
 MRCFILE_MODES = (0, 1, 2, 4, 6, 12)
 MODES_IN_FLOAT32 = (2, 4)
 INTEGER_MODES = (0, 1, 6)
-RTOL, ATOL = 0.01, 1e-8  # those of numpy.isclose as mrcfile calls it
-# Where mrcfile has no text, but fails with an exception.
+RTOL, ATOL = 0.01, 1e-8  # as mrcfile passes them to numpy.isclose
+# Checks of faults for which mrcfile has no text, but raises an exception.
 MRCFILE_FAILURES = ("H01", "C02", "C03")
 
 
 @dataclass(frozen=True, slots=True)
 class MrcfileView:
-    """What mrcfile holds of a file, or of an object in memory.
+    """The facts that mrcfile has of a file, or of an object in memory.
 
     Attributes
     ----------
     header : Header
         The header.
-    data : Plain or None
-        Statistics of the data; None if there are none, or they could not be read.
+    data : NumpyStatistics or None
+        Statistics of the data; None if there are no data, or they could not be read.
     size : int or None
-        Bytes of the file, decompressed; None of an object in memory.
+        Bytes of the file, decompressed; None for an object in memory.
     expected : int or None
         Bytes of header, extended header and data; None if the data could not be read.
     checked : bool
-        Whether the data were looked at; if not, nothing is said of statistics.
+        Whether the data were measured. If not, the statistics are not checked.
     """
 
     header: Header
@@ -62,84 +62,84 @@ class MrcfileView:
     checked: bool = True
 
 
-def map_id(held: MrcfileView) -> Iterator[str]:
-    found = held.header.map_id.rstrip(b"\0")
+def map_id(view: MrcfileView) -> Iterator[str]:
+    found = view.header.map_id.rstrip(b"\0")
     if found != b"MAP ":
         yield f"Map ID string is incorrect: found {found!r}, should be {b'MAP '!r}"
 
 
-def stamp(held: MrcfileView) -> Iterator[str]:
-    machst = held.header.machst
+def stamp(view: MrcfileView) -> Iterator[str]:
+    machst = view.header.machst
     if machst[:2] not in STAMP_ORDERS:
         yield f"Invalid machine stamp: {' '.join(f'0x{byte:02x}' for byte in machst)}"
 
 
-def lying_stamp(held: MrcfileView) -> Iterator[str]:
-    named, order = stamp_order(held.header), held.header.byteorder
+def contradicted_stamp(view: MrcfileView) -> Iterator[str]:
+    named, order = stamp_order(view.header), view.header.byteorder
     if named not in (None, order):
-        pretty = " ".join(f"0x{byte:02x}" for byte in held.header.machst)
+        pretty = " ".join(f"0x{byte:02x}" for byte in view.header.machst)
         yield (
             f"Machine stamp '{pretty}' does not match the apparent byte order '{order}' "
             f"({ENDIAN[order]} endian)"
         )
 
 
-def mode(held: MrcfileView) -> Iterator[str]:
-    if held.header.mode not in MRCFILE_MODES:
-        yield f"Invalid mode: {held.header.mode}"
+def mode(view: MrcfileView) -> Iterator[str]:
+    if view.header.mode not in MRCFILE_MODES:
+        yield f"Invalid mode: {view.header.mode}"
 
 
 def negative(*names: str) -> Callable[[MrcfileView], Iterator[str]]:
-    def problems(held: MrcfileView) -> Iterator[str]:
+    def problems(view: MrcfileView) -> Iterator[str]:
         for name in names:
-            if getattr(held.header, name) < 0:
+            if getattr(view.header, name) < 0:
                 yield f"Header field '{name}' is negative"
 
     return problems
 
 
-def cell(held: MrcfileView) -> Iterator[str]:
-    for axis, length in zip("xyz", held.header.cella, strict=True):
+def cell(view: MrcfileView) -> Iterator[str]:
+    for axis, length in zip("xyz", view.header.cella, strict=True):
         if length < 0:
             yield f"Cell dimension '{axis}' is negative"
 
 
-def axes(held: MrcfileView) -> Iterator[str]:
-    found = sorted(set(held.header.mapcrs))
+def axes(view: MrcfileView) -> Iterator[str]:
+    found = sorted(set(view.header.mapcrs))
     if found != [1, 2, 3]:
         yield f"Invalid axis mapping: found {found}, should be [1, 2, 3]"
 
 
-def volume_stack(held: MrcfileView) -> Iterator[str]:
-    nz, mz = held.header.nz, held.header.mz
-    if held.header.ispg in STACK_SPACE_GROUPS and (mz == 0 or nz % mz):
+def volume_stack(view: MrcfileView) -> Iterator[str]:
+    nz, mz = view.header.nz, view.header.mz
+    if view.header.ispg in STACK_SPACE_GROUPS and (mz == 0 or nz % mz):
         yield (
             f"Error in dimensions for volume stack: nz should be divisible by mz. "
             f"Found nz = {nz}, mz = {mz})"
         )
 
 
-def labels(held: MrcfileView) -> Iterator[str]:
-    filled = [bool(slot.rstrip(b"\0").strip()) for slot in label_slots(held.header.label_bytes)]
+def labels(view: MrcfileView) -> Iterator[str]:
+    filled = [bool(slot.rstrip(b"\0").strip()) for slot in label_slots(view.header.label_bytes)]
     first_empty = filled.index(False) if False in filled else len(filled)
     for _ in range(sum(filled[first_empty:])):
         yield "Error in header labels: empty labels appear between text-containing labels"
-    if sum(filled) != held.header.nlabl:
+    if sum(filled) != view.header.nlabl:
         yield (
-            f"Error in header labels: nlabl is {held.header.nlabl} "
+            f"Error in header labels: nlabl is {view.header.nlabl} "
             f"but {sum(filled)} labels contain text"
         )
 
 
-def version(held: MrcfileView) -> Iterator[str]:
-    found = held.header.nversion
+def version(view: MrcfileView) -> Iterator[str]:
+    found = view.header.nversion
     if found not in (20140, 20141):
         yield f"File does not declare MRC format version 20140 or 20141: nversion = {found}"
 
 
-def extended_type(held: MrcfileView) -> Iterator[str]:
-    exttyp = held.header.exttyp.rstrip(b"\0")
-    if held.header.nsymbt > 0 and exttyp not in EXTENDED_TYPES:
+def extended_type(view: MrcfileView) -> Iterator[str]:
+    exttyp = view.header.exttyp.rstrip(b"\0")
+    if view.header.nsymbt > 0 and exttyp not in EXTENDED_TYPES:
         text = exttyp.decode("ascii", "backslashreplace")
         yield f"Extended header type is undefined or unrecognised: exttyp = '{text}'"
 
@@ -157,61 +157,61 @@ def is_close(found: float, stated: float, noise: float = 0) -> bool:
     return abs(found - stated) <= ATOL + RTOL * abs(stated) + noise
 
 
-def rms(held: MrcfileView) -> Iterator[str]:
-    stated = held.header.rms
+def rms(view: MrcfileView) -> Iterator[str]:
+    stated = view.header.rms
     if not stated >= 0:
         return
-    found, noise = (held.data.rms if held.data else 0), 0.0
-    if held.header.mode in MODES_IN_FLOAT32 and abs(found) < float(np.finfo(np.float32).max):
+    found, noise = (view.data.rms if view.data else 0), 0.0
+    if view.header.mode in MODES_IN_FLOAT32 and abs(found) < float(np.finfo(np.float32).max):
         found = float(np.float32(found))
-        noise = rounding_of(found, held.data.low, held.data.high) if held.data else 0.0
+        noise = rounding_of(found, view.data.low, view.data.high) if view.data else 0.0
     if not is_close(found, stated, noise):
         yield inaccurate("RMS deviation", found, stated)
 
 
 def extreme(which: str) -> Callable[[MrcfileView], Iterator[str]]:
-    def problems(held: MrcfileView) -> Iterator[str]:
-        header = held.header
+    def problems(view: MrcfileView) -> Iterator[str]:
+        header = view.header
         if not header.dmin < header.dmax:
             return
         stated = header.dmin if which == "minimum" else header.dmax
         found: complex = 0
-        if held.data:
-            found = held.data.low if which == "minimum" else held.data.high
+        if view.data:
+            found = view.data.low if which == "minimum" else view.data.high
         if found != stated:
-            shown = f"{found.real:.0f}" if header.mode in INTEGER_MODES else found
-            yield inaccurate(which, shown, stated)
+            text = f"{found.real:.0f}" if header.mode in INTEGER_MODES else found
+            yield inaccurate(which, text, stated)
 
     return problems
 
 
-def mean(held: MrcfileView) -> Iterator[str]:
-    header = held.header
-    # Python's min, whose answer hangs on the order where one of the two is nan.
+def mean(view: MrcfileView) -> Iterator[str]:
+    header = view.header
+    # Python's min, as in mrcfile: if one of the two is nan, its result depends on their order.
     if not header.dmean > min(header.dmin, header.dmax):
         return
-    found = held.data.mean if held.data else 0
+    found = view.data.mean if view.data else 0
     if not is_close(found, header.dmean):
         yield inaccurate("mean", found, header.dmean)
 
 
-def unread(held: MrcfileView) -> Iterator[str]:
-    if held.size is not None and held.expected is None:
+def unreadable_data(view: MrcfileView) -> Iterator[str]:
+    if view.size is not None and view.expected is None:
         yield "Data block could not be read - file size not checked"
 
 
-def file_size(held: MrcfileView) -> Iterator[str]:
-    if held.size is not None and held.expected is not None and held.size != held.expected:
+def file_size(view: MrcfileView) -> Iterator[str]:
+    if view.size is not None and view.expected is not None and view.size != view.expected:
         yield (
-            f"File is larger than expected. Actual size: {held.size} bytes; expected size: "
-            f"{held.expected} bytes (calculated from header)"
+            f"File is larger than expected. Actual size: {view.size} bytes; expected size: "
+            f"{view.expected} bytes (calculated from header)"
         )
 
 
 MRCFILE_RULES: dict[str, Callable[[MrcfileView], Iterator[str]]] = {
     "H02": map_id,
     "H03": stamp,
-    "H04": lying_stamp,
+    "H04": contradicted_stamp,
     "H05": mode,
     "H07": negative("nx", "ny", "nz"),
     "H08": negative("mx", "my", "mz"),
@@ -228,46 +228,51 @@ MRCFILE_RULES: dict[str, Callable[[MrcfileView], Iterator[str]]] = {
     "D01": extreme("minimum"),
     "D07": extreme("maximum"),
     "D02": mean,
-    "S01": unread,
+    "S01": unreadable_data,
     "S03": file_size,
 }
 
 
-def texts(held: MrcfileView) -> Iterator[tuple[str, str]]:
-    """Go through what mrcfile says, in its order, with the id of the check that says it."""
+def texts(view: MrcfileView) -> Iterator[tuple[str, str]]:
+    """Yield the id of each check that finds something, and mrcfile's text, in its order."""
     for id_, problems in MRCFILE_RULES.items():
-        if held.checked or not id_.startswith("D"):
-            for text in problems(held):
+        if view.checked or not id_.startswith("D"):
+            for text in problems(view):
                 yield id_, text
 
 
 def mrcfile_findings(
-    facts: Facts, held: MrcfileView | None
+    facts: Facts, view: MrcfileView | None
 ) -> Iterator[tuple[Check, Severity, str]]:
-    """Run the checks of the profile "mrcfile", as `findings` does; the texts are mrcfile's.
+    """Run the checks of the profile "mrcfile", as `findings` runs those of the others.
 
     Parameters
     ----------
     facts : Facts
-        What is known of the file.
-    held : Held or None
-        What mrcfile would hold of it; None if it has no header.
+        The facts of the file.
+    view : MrcfileView or None
+        The facts that mrcfile would have; None for a file without a header.
+
+    Yields
+    ------
+    tuple
+        The check, its severity and mrcfile's text.
     """
     by_id = {check.id: check for check in CHECKS}
     for failure in MRCFILE_FAILURES:
         if text := by_id[failure].test(facts):
             yield by_id[failure], ERROR, text
-    if held is not None:
-        for id_, text in texts(held):
+    if view is not None:
+        for id_, text in texts(view):
             yield by_id[id_], ERROR, text
 
 
-def mrcfile_problems(held: MrcfileView) -> list[str]:
-    """Give what mrcfile's `validate` prints of a file or an object in memory.
+def mrcfile_problems(view: MrcfileView) -> list[str]:
+    """Return what mrcfile's `validate` prints of a file or an object in memory.
 
     Parameters
     ----------
-    held : Held
+    view : MrcfileView
         Header, statistics of the data and sizes.
 
     Returns
@@ -277,15 +282,15 @@ def mrcfile_problems(held: MrcfileView) -> list[str]:
 
     Notes
     -----
-    In two things it is right where mrcfile is wrong: the statistics of float16 (and of float32 near
-    the end of its range, or of the same number everywhere) are computed in float64, and a machine
-    stamp that the numbers contradict is a problem. What makes mrcfile fail with an exception (a
-    negative NSYMBT, a volume stack of MZ 0, an EXTTYP that is not ASCII) has a text here. An RMS or
-    a mean may differ from mrcfile's in the last digits.
+    In two things it is right where mrcfile is wrong. The statistics of float16 (and of float32
+    near the end of its range, or of the same number everywhere) are computed in float64. A machine
+    stamp that contradicts the numbers is a problem. Faults that make mrcfile raise an exception (a
+    negative NSYMBT, a volume stack of MZ 0, an EXTTYP that is not ASCII) have a text here. An RMS
+    or a mean may differ from mrcfile's in the last digits.
 
     Examples
     --------
     >>> mrcfile_problems(MrcfileView(Header.blank().replace(nx=-1), None))
     ["Header field 'nx' is negative"]
     """
-    return [text for _, text in texts(held)]
+    return [text for _, text in texts(view)]

@@ -1,4 +1,4 @@
-"""`Report`: what a file was found to be, as text, as JSON and as a page."""
+"""`Report`: the findings of a check, as text, as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xarray_mrc.codec.checks import Severity
 
 __all__ = ["Finding", "Report"]
 
-# Severities, worst first, and how many of each are called.
+# The words for one and for several findings of each severity, worst first.
 WORDS: dict[Severity, tuple[str, str]] = {
     "error": ("error", "errors"),
     "warning": ("warning", "warnings"),
@@ -30,7 +30,7 @@ STYLE = """
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that was found in a file.
+    """A rule that a file breaks, or a note about it.
 
     Attributes
     ----------
@@ -39,9 +39,9 @@ class Finding:
     severity : {"error", "warning", "info"}
         An error makes the file invalid.
     title : str
-        What should hold.
+        The rule of the check.
     text : str
-        What was found, and what was expected.
+        What was found and expected, and the call of `edit_header` that mends it, if one does.
     """
 
     id: str
@@ -55,18 +55,18 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of checking a file: true if no error was found; prints as text.
+    """The result of checking a file: true if no error was found; prints as text.
 
     Attributes
     ----------
     path : str
         The file.
     profile : str
-        The rules that it was held against.
+        The rules that were checked.
     findings : tuple of Finding
         Errors first.
     data_checked : bool
-        Whether the data were read, and not just the headers.
+        Whether the data were read too, and not only the headers.
 
     Examples
     --------
@@ -89,15 +89,15 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """Status for a command to end with: 0 if the file is valid, 1 if it is not.
+        """Exit status of a command: 0 if the file is valid, 1 if it is not.
 
-        A file that can't be read at all has no report but an exception; 2 is left for that.
+        A file that can't be read raises an exception instead; 2 is left for that.
         """
         return 0 if self else 1
 
     @property
-    def _shown_path(self) -> str:
-        """The path with bytes that are no text written out, so that any stream takes it."""
+    def _printable_path(self) -> str:
+        """The path with undecodable bytes escaped, so that any stream can print it."""
         return self.path.encode("utf-8", "backslashreplace").decode()
 
     @property
@@ -111,19 +111,21 @@ class Report:
         )
         verdict = "valid" if self else "invalid"
         scope = "" if self.data_checked else ", headers only"
-        return f"{self._shown_path}: {verdict} ({self.profile}{scope}): {found or 'nothing found'}"
+        return (
+            f"{self._printable_path}: {verdict} ({self.profile}{scope}): {found or 'nothing found'}"
+        )
 
     def __str__(self) -> str:
         return "\n".join([*map(str, self.findings), self.summary])
 
     def to_json(self) -> str:
-        """Give the report as a JSON object.
+        """Return the report as a JSON object.
 
         Returns
         -------
         str
-            With ``path``, ``profile``, ``valid``, ``data_checked`` and ``findings``, a list of
-            objects with ``id``, ``severity``, ``title`` and ``text``.
+            An object with ``path``, ``profile``, ``valid``, ``data_checked`` and ``findings``, a
+            list of objects with ``id``, ``severity``, ``title`` and ``text``.
 
         Examples
         --------
@@ -143,7 +145,7 @@ class Report:
         )
 
     def to_html(self) -> str:
-        """Give the report as one page that needs nothing else: no script, no other file.
+        """Return the report as a web page without scripts and other files.
 
         Returns
         -------
@@ -156,7 +158,7 @@ class Report:
         """
         return (
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            f"<title>{html.escape(self._shown_path)}</title>\n</head>\n<body>\n{self._repr_html_()}\n"
+            f"<title>{html.escape(self._printable_path)}</title>\n</head>\n<body>\n{self._repr_html_()}\n"
             f"</body>\n</html>\n"
         )
 
@@ -170,7 +172,7 @@ class Report:
             + "</tr>"
             for finding in self.findings
         )
-        heads = "<tr><th>severity</th><th>check</th><th>what should hold</th><th>found</th></tr>"
+        heads = "<tr><th>severity</th><th>check</th><th>rule</th><th>found</th></tr>"
         table = f"<table>\n<thead>{heads}</thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n"
         return (
             f'<div class="mrc-report">\n<style>{STYLE}</style>\n'

@@ -8,6 +8,7 @@ from xarray_mrc.checking.facts import examine
 from xarray_mrc.checking.mrcfile_facts import examine_as_mrcfile
 from xarray_mrc.checking.mrcfile_rules import mrcfile_findings
 from xarray_mrc.checking.profiles import PROFILES, findings
+from xarray_mrc.checking.repairs import repair_calls
 from xarray_mrc.checking.report import SEVERITIES, Finding, Report
 from xarray_mrc.storage import open_source
 from xarray_mrc.storage.source import Openable
@@ -33,7 +34,7 @@ def validate(path: Openable, profile: str = "mrc2014", data: bool = True) -> Rep
     -------
     Report
         True if no error was found. A file that is not MRC gives an invalid report, not an
-        exception.
+        exception. A finding names the call of `edit_header` that corrects it, if one does.
 
     Raises
     ------
@@ -63,12 +64,16 @@ def validate(path: Openable, profile: str = "mrc2014", data: bool = True) -> Rep
         raise ValueError(f"profile={profile!r}, expected one of {', '.join(PROFILES)}")
     source = open_source(path)
     if profile == "mrcfile":
-        found = mrcfile_findings(*examine_as_mrcfile(source, data))
+        found = list(mrcfile_findings(*examine_as_mrcfile(source, data)))
     else:
         is_local = isinstance(path, str | os.PathLike)
-        found = findings(examine(source, data, is_local), profile)
-    ordered = sorted(
-        (Finding(check.id, severity, check.title, text) for check, severity, text in found),
-        key=lambda finding: SEVERITIES.index(finding.severity),
-    )
-    return Report(source.uri, profile, tuple(ordered), data)
+        facts = examine(source, data, is_local)
+        calls = repair_calls(source, facts) if is_local else {}
+        advice = {id_: f"; {call} corrects it" for id_, call in calls.items()}
+        found = [
+            (check, severity, text + advice.get(check.id, ""))
+            for check, severity, text in findings(facts, profile)
+        ]
+    found.sort(key=lambda row: SEVERITIES.index(row[1]))
+    rows = (Finding(check.id, severity, check.title, text) for check, severity, text in found)
+    return Report(source.uri, profile, tuple(rows), data)
