@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable
-from typing import Any, ClassVar, Literal, get_args
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
 import xarray_mrc.accessor  # noqa: F401  registers ds.mrc, so that it is there after an open
-from xarray_mrc.codec.geometry import Origin
-from xarray_mrc.codec.layout import Kind
-from xarray_mrc.dataset.from_file import Coords, build
+from xarray_mrc.dataset.from_file import build_dataset
 from xarray_mrc.errors import MrcError
 from xarray_mrc.reading.file_layout import decode_header, name_of
-from xarray_mrc.reading.open_file import ExtendedHeader, open_file
-from xarray_mrc.reading.sidecar import Sidecar
+from xarray_mrc.reading.open_file import open_file
+from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage import open_head
-from xarray_mrc.storage.source import MemMap, Openable
+from xarray_mrc.storage.source import Openable
 
 __all__ = ["MrcBackendEntrypoint"]
 
-CHOICES: dict[str, tuple[str | bool | None, ...]] = {
-    "truncated": ("raise", "sections"),
-    "signed": (None, True, False),
-    "origin": get_args(Origin),
-    "coords": get_args(Coords),
-    "extended_header": get_args(ExtendedHeader),
-    "memmap": ("auto", True, False),
-    "sidecar": ("auto", True, False),
-}
 SUFFIXES = frozenset({".mrc", ".mrcs", ".map", ".ccp4", ".st", ".ali", ".preali", ".rec"})
+
+
+def with_options(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of a function with `ReadingOptions` in place of its ``**options``."""
+    signature = inspect.signature(function)
+    own = list(signature.parameters.values())[:-1]
+    options = inspect.signature(ReadingOptions).parameters.values()
+    return signature.replace(parameters=[*own, *options])
 
 
 class MrcBackendEntrypoint(BackendEntrypoint):
@@ -54,47 +51,18 @@ class MrcBackendEntrypoint(BackendEntrypoint):
         filename_or_obj: Openable,
         *,
         drop_variables: str | Iterable[str] | None = None,
-        truncated: Literal["raise", "sections"] = "raise",
-        signed: bool | None = None,
-        kind: Kind | Literal["auto"] = "auto",
-        origin: Origin = "auto",
-        coords: Coords = "physical",
-        extended_header: ExtendedHeader = "common",
-        sidecar: Sidecar = "auto",
-        memmap: MemMap = "auto",
-        preferred_chunks: dict[str, int] | None = None,
-        default_name: str = "data",
+        **options: Any,
     ) -> xr.Dataset:
         """Open a file as a lazy dataset; `xarray_mrc.open_mrc` describes the parameters."""
-        for name, value in (
-            ("truncated", truncated), ("signed", signed), ("origin", origin), ("coords", coords),
-            ("extended_header", extended_header), ("memmap", memmap), ("sidecar", sidecar),
-        ):  # fmt: skip
-            if value not in CHOICES[name]:
-                allowed = ", ".join(map(repr, CHOICES[name]))
-                raise ValueError(f"{name}={value!r}, expected one of {allowed}")
-        opened = open_file(
-            filename_or_obj,
-            truncated=truncated,
-            signed=signed,
-            kind=kind,
-            memmap=memmap,
-            extended=extended_header,
-            sidecar=extended_header in ("common", "all") and sidecar,
-        )
-        dataset = build(
-            opened,
-            origin=origin,
-            coords=coords,
-            extended_header=extended_header,
-            preferred_chunks=preferred_chunks,
-            name=default_name,
-        )
+        checked = ReadingOptions.from_names(options)
+        dataset = build_dataset(open_file(filename_or_obj, checked), checked)
         if drop_variables is None:
             return dataset
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables
         return dataset.drop_vars(dropped, errors="ignore")
 
+    # xarray and the user see the options by name.
+    open_dataset.__signature__ = with_options(open_dataset)  # type: ignore[attr-defined]
     # Set, because xarray fills it in only for engines that are given by name.
     open_dataset_parameters = tuple(inspect.signature(open_dataset).parameters)[1:]
 

@@ -17,6 +17,7 @@ from xarray.testing import assert_equal
 import xarray_mrc
 from xarray_mrc.backend import MrcBackendEntrypoint
 from xarray_mrc.reading import open_file as reader
+from xarray_mrc.reading.options import ReadingOptions
 
 
 def test_preferred_chunks(tmp_path):
@@ -82,7 +83,7 @@ def test_tokens(path):
 def test_tokens_of_arrays(path, tmp_path):
     # What holds below xarray, whose own token of a lazy dataset loads it.
     def token(source, **options):
-        return dask.base.tokenize(reader.open_file(source, **options).array)
+        return dask.base.tokenize(reader.open_file(source, ReadingOptions(**options)).array)
 
     with dask.config.set({"tokenize.ensure-deterministic": True}):
         assert token(path) == token(str(path)) == token(path, memmap=False)

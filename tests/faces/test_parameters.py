@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 
 import pytest
@@ -11,6 +12,7 @@ from xarray.testing import assert_equal, assert_identical
 
 import xarray_mrc
 from xarray_mrc.backend import MrcBackendEntrypoint
+from xarray_mrc.reading.options import ReadingOptions
 
 
 def test_open_dataset_parameters():
@@ -40,9 +42,17 @@ def test_engine_by_class(path):
         assert_identical(plain, dataset)
 
 
-def test_unknown_parameter(path):
-    with pytest.raises(TypeError, match="nonsense"):
-        open_file(path, nonsense=1)
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("orign", "did you mean 'origin'"), ("chunk", "did you mean 'chunks'"), ("nonsense", "file.")],
+)
+@pytest.mark.parametrize("opener", [open_file, xarray_mrc.open_mrc])
+def test_unknown_parameter(path, opener, name, hint):
+    with pytest.raises(TypeError, match=f"^{name}=1 is not an option") as found:
+        opener(path, **{name: 1})
+    assert hint in str(found.value)
+    for field in dataclasses.fields(ReadingOptions):
+        assert f" {field.name}, " in str(found.value)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.reading import array, buffers, selection
 from xarray_mrc.reading import open_file as reader
+from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.reading.selection import plan
 from xarray_mrc.storage import local
 
@@ -240,7 +241,7 @@ def test_arrays_without_xarray(folder, data):
     named = data.draw(outer(dict(zip(laid.dims, laid.pixels.shape, strict=True))), "key")
     key = tuple(named.get(dim, slice(None)) for dim in laid.dims)
     with small(data.draw):
-        lazy = pickle.loads(pickle.dumps(reader.open_file(source, **options).array))
+        lazy = pickle.loads(pickle.dumps(reader.open_file(source, ReadingOptions(**options)).array))
         wanted = outer_index(laid.pixels, key)
         found = lazy[key]
         assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
@@ -253,7 +254,7 @@ def test_arrays_without_xarray(folder, data):
 @given(laid=layouts(), data=st.data())
 @FEWER
 def test_bad_indices_are_refused(laid, data):
-    lazy = reader.open_file(laid.raw, kind=KIND_OF[laid.dims[0]]).array
+    lazy = reader.open_file(laid.raw, ReadingOptions(kind=KIND_OF[laid.dims[0]])).array
     axis = data.draw(st.integers(0, lazy.ndim - 1))
     length = lazy.shape[axis]
     bad = data.draw(
@@ -321,7 +322,7 @@ def covered(bands, size) -> np.ndarray:
 def test_plans(data):
     form = FORMS[data.draw(st.sampled_from(sorted(FORMS)), "form")]
     laid = data.draw(layouts(form))
-    layout = reader.open_file(laid.raw, kind=KIND_OF[laid.dims[0]]).array.layout
+    layout = reader.open_file(laid.raw, ReadingOptions(kind=KIND_OF[laid.dims[0]])).array.layout
     spans = bytes_of_pixels(laid, form)
     dims = laid.dims[: spans.ndim - 1]
     named = data.draw(outer(dict(zip(dims, spans.shape, strict=False))), "key")

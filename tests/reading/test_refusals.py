@@ -15,6 +15,7 @@ from programs import PEAK_MEMORY, run_program
 
 from xarray_mrc import MrcError, MrcHeaderError, open_mrc, read_header
 from xarray_mrc.reading.open_file import open_file
+from xarray_mrc.reading.options import ReadingOptions
 
 MIB = 2**20
 SERI = bytes((100, 0, 200, 0, 44, 1))  # tilts of 1, 2 and 3 degrees
@@ -74,7 +75,7 @@ def test_a_file_object_is_not_read_in_a_child(tmp_path):
 def test_volume_stack_of_nothing():
     raw = put(lay("int16", "image_stack", lengths=(4, 3, 5)).raw, "<", mz=0)
     with pytest.raises(MrcHeaderError, match="mz 0"):
-        open_file(raw[:-10], truncated="sections", kind="volume_stack")
+        open_file(raw[:-10], ReadingOptions(truncated="sections", kind="volume_stack"))
 
 
 def test_positions_are_not_made_by_claim(tmp_path):

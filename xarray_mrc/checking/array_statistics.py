@@ -15,6 +15,7 @@ from xarray_mrc.codec.layout import PREFERRED_NBYTES
 from xarray_mrc.codec.statistics import Statistics, measure
 from xarray_mrc.dataset.conventions import data_variable
 from xarray_mrc.reading.open_file import open_file
+from xarray_mrc.reading.options import ReadingOptions
 
 __all__ = ["statistics"]
 
@@ -51,7 +52,7 @@ def statistics(
     (2.0, 1.0, 1)
     """
     if isinstance(data, str | os.PathLike | bytes):
-        array = open_file(data, extended="none", sidecar=False).array
+        array = open_file(data, ReadingOptions(extended_header="none")).array
         found = measure_file(array.source, array.layout, measure)
         array.source.finish(array.layout.end)
         return found

@@ -19,6 +19,7 @@ from xarray_mrc.errors import (
     MrcTruncatedError,
 )
 from xarray_mrc.reading.file_layout import find_layout
+from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage import Source
 from xarray_mrc.storage.compressed.source import CompressedSource
 
@@ -119,7 +120,7 @@ def lay_out(facts: Facts, source: Source, is_local: bool) -> Facts:
             header,
             size=facts.size,
             is_local=is_local,
-            truncated="sections",
+            options=ReadingOptions(truncated="sections"),
             check_size=False,
         )
     except MrcTruncatedError as error:

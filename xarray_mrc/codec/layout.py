@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,10 +194,6 @@ class Layout(StoredArray):
             raise truncated_error(header, cast("int", size), offset, sections, section_nbytes)
         if kind == "auto":
             kind = find_kind(header, evidence)
-        elif kind not in get_args(Kind):
-            raise ValueError(
-                f"kind={kind!r}, expected 'auto' or one of {', '.join(get_args(Kind))}"
-            )
         if whole < sections and kind == "volume_stack" and header.mz > 0:
             whole -= whole % header.mz
             if whole == 0:

@@ -14,6 +14,7 @@ from xarray_mrc.conversion.grid import Shards
 from xarray_mrc.conversion.recompress import recompress
 from xarray_mrc.conversion.zarr import ZarrFormat, is_group, open_group, write_group
 from xarray_mrc.reading.open_file import open_file
+from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage import open_source
 from xarray_mrc.storage.source import Openable, local_path
 from xarray_mrc.writing.writer import to_mrc
@@ -152,7 +153,7 @@ def convert(
         to_mrc(open_group(source), path, **written)
     else:
         truncated = options.get("truncated", "raise")
-        like = open_file(src, truncated=truncated, extended="raw", sidecar=False)
+        like = open_file(src, ReadingOptions(truncated=truncated, extended_header="raw"))
         to_mrc(open_dataset(src, options), path, like=like, **written)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xarray_mrc.reading.open_file import open_file
+from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage.sink import new_file
 from xarray_mrc.storage.source import Openable
 from xarray_mrc.writing.copy_file import copy_file
@@ -34,7 +35,7 @@ def recompress(
     MrcError
         `src` is not an MRC file, or its data cannot be read faithfully.
     """
-    opened = open_file(src, extended="none", sidecar=False)
+    opened = open_file(src, ReadingOptions(extended_header="none"))
     source, layout = opened.array.source, opened.array.layout
     encoder = encoder_of(compression, path)
     nbytes = 0 if encoder else layout.end

@@ -3,54 +3,37 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from xarray_mrc.codec.decimals import shortest
 from xarray_mrc.codec.extended import Extended
-from xarray_mrc.codec.geometry import RIGHT_ANGLES, Geometry, Origin, axis_order, has_top_origin
+from xarray_mrc.codec.geometry import RIGHT_ANGLES, Geometry, axis_order, has_top_origin
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.dataset.conventions import AXES, RAW_DIM
 from xarray_mrc.dataset.lazy_variable import bare_dataset, lazy_variable
-from xarray_mrc.reading.open_file import ExtendedHeader, OpenedFile
+from xarray_mrc.reading.open_file import OpenedFile
+from xarray_mrc.reading.options import ExtendedHeader, ReadingOptions
 
-__all__ = ["Coords", "build"]
+__all__ = ["build_dataset"]
 
-Coords = Literal["physical", "index", "none"]
 CELL_AXES = "abc"
 # Each chunk of a compressed file unpacks all that lies before it, unless it comes in order.
 STREAM_NBYTES = 256 * 2**20
 
 
-def build(
-    opened: OpenedFile,
-    *,
-    origin: Origin = "auto",
-    coords: Coords = "physical",
-    extended_header: ExtendedHeader = "common",
-    preferred_chunks: dict[str, int] | None = None,
-    name: str = "data",
-) -> xr.Dataset:
+def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
     """Make the dataset of an opened file.
 
     Parameters
     ----------
     opened : OpenedFile
-        What `open_file` gave.
-    origin : {"auto", "origin", "nstart", "zero"}
-        Where the coordinates begin, as in `Geometry.from_header`.
-    coords : {"physical", "index", "none"}
-        Positions in angstrom, plain indices, or no coordinates along x, y and z.
-    extended_header : {"common", "all", "raw", "none"}
-        What of the extended header becomes coordinates: the fields that every producer shares,
-        every valid field, its bytes, or nothing.
-    preferred_chunks : dict, optional
-        Chunks for ``chunks={}``; by default whole sections, about 64 MiB.
-    name : str
-        Name of the data variable.
+        The opened file.
+    options : ReadingOptions
+        The options that it was opened with.
 
     Returns
     -------
@@ -66,16 +49,16 @@ def build(
     --------
     >>> from xarray_mrc.reading.open_file import open_file
     >>> header = Header.blank().replace(nx=2, ny=1, nz=1, ispg=0)
-    >>> build(open_file(header.raw + bytes(2))).sizes
+    >>> build_dataset(open_file(header.raw + bytes(2)), ReadingOptions()).sizes
     Frozen({'y': 1, 'x': 2})
     """
     header, layout = opened.header, opened.array.layout
-    geometry = Geometry.from_header(header, origin)
+    geometry = Geometry.from_header(header, options.origin)
     attrs = describe(header, layout, geometry, opened.extended)
     is_stream = opened.array.source.size_if_known is None
     chunks = layout.preferred_chunks(STREAM_NBYTES) if is_stream else layout.preferred_chunks()
     encoding: dict[str, Any] = {
-        "preferred_chunks": chunks | (preferred_chunks or {}),
+        "preferred_chunks": chunks | dict(options.preferred_chunks or {}),
         "mrc_mode": header.mode,
         "mrc_byteorder": header.byteorder,
     }
@@ -83,15 +66,16 @@ def build(
         encoding["source"] = opened.array.source.uri
     variable = lazy_variable(opened.array, attrs, encoding)
     found: dict[str, xr.Variable] = {}
-    if coords != "none":
+    if options.coords != "none":
         for dim in ("z", "y", "x"):
             if dim in layout.dims:
                 length = layout.shape[layout.dims.index(dim)]
-                found[dim] = position(geometry, dim, length, physical=coords == "physical")
+                found[dim] = position(geometry, dim, length, physical=options.coords == "physical")
         if any(math.isnan(geometry.voxel[AXES[dim]]) for dim in found):
             for variable_along in found.values():  # to_file names an axis that lost its positions
                 variable_along.attrs.pop("axis")
-    found |= section_coords(opened, extended_header)
+    found |= section_coords(opened, options.extended_header)
+    name = options.default_name
     if name in (*layout.dims, *found):
         raise ValueError(
             f"the data can't be named {name!r}, as a dimension or coordinate of theirs is: give "

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import numpy as np
 
 from xarray_mrc.codec.containers import plain_name
 from xarray_mrc.codec.extended import Extended, decode_extended, useful_nbytes
 from xarray_mrc.codec.header import HEADER_SIZE, Header
-from xarray_mrc.codec.layout import Kind, KindEvidence, Layout, may_lack_symmetry
+from xarray_mrc.codec.layout import KindEvidence, Layout, may_lack_symmetry
 from xarray_mrc.errors import MrcError
+from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.reading.sidecar import has_sidecar
 from xarray_mrc.storage import Source
 from xarray_mrc.storage.protocol import truncated as truncated_source
@@ -24,6 +24,7 @@ __all__ = ["FileLayout", "decode_header", "find_layout", "name_of", "named", "re
 
 # The size of a symmetry record; the first one shows whether there are any.
 RECORD_NBYTES = 80
+DEFAULTS = ReadingOptions()
 SUSPECT_NBYTES = 16 * 2**20
 SUSPECT_RATIO = 100
 
@@ -53,11 +54,9 @@ def find_layout(
     header: Header,
     head: bytes = b"",
     *,
+    options: ReadingOptions = DEFAULTS,
     size: int | None = None,
     is_local: bool = False,
-    kind: Kind | Literal["auto"] = "auto",
-    signed: bool | None = None,
-    truncated: Literal["raise", "sections"] = "raise",
     check_size: bool = True,
 ) -> FileLayout:
     """Find how the data of a file lie.
@@ -70,12 +69,12 @@ def find_layout(
         Its header, or the header that it would get.
     head : bytes
         The first bytes of the file, as far as they were read already.
+    options : ReadingOptions
+        Its `kind`, `signed` and `truncated` are used.
     size : int, optional
         Bytes of the file, decompressed, if a pass over a compressed file found it.
     is_local : bool
         Whether the file lies at a path of this computer, so that sidecars can lie beside it.
-    kind, signed, truncated
-        As in `Layout.from_header`.
     check_size : bool
         Whether the data will be held in memory as a whole. A compressed file is then read through
         first if the header implies an implausible compression ratio, or if whole sections of a
@@ -128,9 +127,9 @@ def find_layout(
         return Layout.from_header(
             header,
             size,
-            kind=kind,
-            signed=signed,
-            truncated=truncated,
+            kind=options.kind,
+            signed=options.signed,
+            truncated=options.truncated,
             evidence=evidence,
             extended_head=first_record,
         )
@@ -138,7 +137,10 @@ def find_layout(
     layout = arrange()
     if size is None and (
         may_lack_symmetry(header, first_record)
-        or (check_size and (truncated == "sections" or has_implausible_ratio(source, layout)))
+        or (
+            check_size
+            and (options.truncated == "sections" or has_implausible_ratio(source, layout))
+        )
     ):
         size = min(source.bounded_size(layout.end), layout.end)
         layout = arrange()

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal
 
 from xarray_mrc.codec.checks import Facts, reading_notes
 from xarray_mrc.codec.extended import Extended, decode_extended
 from xarray_mrc.codec.header import HEADER_SIZE, Header
-from xarray_mrc.codec.layout import Kind
 from xarray_mrc.errors import warn
 from xarray_mrc.reading.array import MrcArray
-from xarray_mrc.reading.file_layout import decode_header, find_layout, named, read_bytes
-from xarray_mrc.reading.sidecar import Sidecar, read_sidecar
+from xarray_mrc.reading.file_layout import (
+    DEFAULTS,
+    decode_header,
+    find_layout,
+    named,
+    read_bytes,
+)
+from xarray_mrc.reading.options import ReadingOptions
+from xarray_mrc.reading.sidecar import read_sidecar
 from xarray_mrc.storage import open_head
-from xarray_mrc.storage.source import MemMap, Openable
+from xarray_mrc.storage.source import Openable
 
-__all__ = ["ExtendedHeader", "OpenedFile", "open_file", "read_header"]
-
-ExtendedHeader = Literal["common", "all", "raw", "none"]
+__all__ = ["OpenedFile", "open_file", "read_header"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,30 +86,16 @@ def read_header(path: Openable) -> Header:
         return decode_header(source, head)
 
 
-def open_file(
-    path: Openable,
-    *,
-    truncated: Literal["raise", "sections"] = "raise",
-    signed: bool | None = None,
-    kind: Kind | Literal["auto"] = "auto",
-    memmap: MemMap = "auto",
-    extended: ExtendedHeader = "common",
-    sidecar: Sidecar = "auto",
-) -> OpenedFile:
+def open_file(path: Openable, options: ReadingOptions = DEFAULTS) -> OpenedFile:
     """Open a file for reading; only its headers are read.
 
     Parameters
     ----------
     path : str, os.PathLike, bytes, memoryview or binary file object
         The file.
-    truncated, signed, kind
-        As in `Layout.from_header`.
-    memmap : {"auto", True, False}
-        As in `open_source`.
-    extended : {"common", "all", "raw", "none"}
-        Whether to read the extended header too; "raw" reads one of any size and type.
-    sidecar : {"auto", True, False}
-        Whether to read the .mdoc beside an image stack; True: an error if that can't be done.
+    options : ReadingOptions
+        How to read it. Its `extended_header` says whether the extended header and the sidecar are
+        read, too; "raw" reads an extended header of any size and type.
 
     Returns
     -------
@@ -130,31 +119,28 @@ def open_file(
     >>> open_file(header.raw + bytes([1, 2])).array[...].tolist()
     [[1, 2]]
     """
-    source, head = open_head(path, memmap=memmap)
-    if truncated == "sections":
+    source, head = open_head(path, memmap=options.memmap)
+    if options.truncated == "sections":
         source = source.allow_truncated()
     is_local = isinstance(path, str | os.PathLike)
     with named(source):
         header = decode_header(source, head)
-        found = find_layout(
-            source,
-            header,
-            head,
-            is_local=is_local,
-            kind=kind,
-            signed=signed,
-            truncated=truncated,
-        )
+        found = find_layout(source, header, head, options=options, is_local=is_local)
         layout, raw, records = found.layout, b"", Extended("none")
-        if layout.offset > HEADER_SIZE and extended == "raw":
+        if layout.offset > HEADER_SIZE and options.extended_header == "raw":
             raw = read_bytes(source, head, HEADER_SIZE, layout.offset - HEADER_SIZE)
             records = decode_extended(header, raw, header.nz)
-        elif layout.offset > HEADER_SIZE and extended != "none":
+        elif layout.offset > HEADER_SIZE and options.extended_header != "none":
             records = found.read_records()
     mdoc = Extended("none")
-    if sidecar and is_local and layout.kind in ("image", "image_stack"):
-        mdoc = read_sidecar(source.uri, header.nz, required=sidecar is True)
-    notes = reading_notes(Facts(header, layout, found.size, records, signed is not None))
+    if (
+        options.sidecar
+        and options.extended_header in ("common", "all")
+        and is_local
+        and layout.kind in ("image", "image_stack")
+    ):
+        mdoc = read_sidecar(source.uri, header.nz, required=options.sidecar is True)
+    notes = reading_notes(Facts(header, layout, found.size, records, options.signed is not None))
     notes += [mdoc.problem] if mdoc.problem else []
     if notes:
         warn(f"{source.uri}: " + "; ".join(notes))

@@ -9,16 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from xarray_mrc.codec.containers import plain_name
 from xarray_mrc.codec.extended.table import COMMON_UNITS, Extended, SectionField
 
-__all__ = ["Sidecar", "has_sidecar", "read_sidecar"]
-
-Sidecar = bool | Literal["auto"]
+__all__ = ["has_sidecar", "read_sidecar"]
 
 SUFFIXES = (".mdoc", ".tlt", ".rawtlt")
 DATE_FORMATS = ("%d-%b-%y %H:%M:%S", "%d-%b-%Y %H:%M:%S", "%Y-%b-%d %H:%M:%S")

@@ -23,6 +23,7 @@ from xarray_mrc.dataset.section_metadata import WrittenSidecar
 from xarray_mrc.dataset.to_file import FilePlan, choose_sample, plan_file
 from xarray_mrc.errors import warn
 from xarray_mrc.reading.open_file import OpenedFile, open_file
+from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage.compressed.encoders import Encoder, encoder_for
 from xarray_mrc.storage.compressed.members import join_pieces, plain_file
 from xarray_mrc.storage.local import LocalSource
@@ -227,7 +228,7 @@ def open_like(
                 "like= is an object that does not know its file, expected one opened from a local "
                 "path and not computed with: pass the path"
             )
-    return open_file(path, extended="raw", sidecar=False)
+    return open_file(path, ReadingOptions(extended_header="raw"))
 
 
 def write_data(data: xr.Variable, place: Destination) -> Statistics:
@@ -294,7 +295,7 @@ def write_region(
     compute: bool,
 ) -> Delayed | None:
     """Write into a part of a file that is there; the parameters are those of `to_mrc`."""
-    opened = open_file(target, kind=kind or "auto", extended="none", sidecar=False)
+    opened = open_file(target, ReadingOptions(kind=kind or "auto", extended_header="none"))
     header, layout = opened.header, opened.array.layout
     if not isinstance(opened.array.source, LocalSource):
         raise ValueError(  # noqa: TRY004  it is the file that is wrong, not the type

@@ -1,0 +1,107 @@
+"""`ReadingOptions`: every option of opening a file, as one checked value."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from xarray_mrc.codec.geometry import Origin
+from xarray_mrc.codec.layout import Kind
+from xarray_mrc.storage.source import MemMap
+
+__all__ = ["Coords", "ExtendedHeader", "ReadingOptions", "Sidecar"]
+
+Coords = Literal["physical", "index", "none"]
+ExtendedHeader = Literal["common", "all", "raw", "none"]
+Sidecar = bool | Literal["auto"]
+
+CHOICES: dict[str, tuple[str | bool | None, ...]] = {
+    "truncated": ("raise", "sections"),
+    "signed": (None, True, False),
+    "kind": ("auto", *get_args(Kind)),
+    "origin": get_args(Origin),
+    "coords": get_args(Coords),
+    "extended_header": get_args(ExtendedHeader),
+    "sidecar": ("auto", True, False),
+    "memmap": ("auto", True, False),
+}
+# Options of `xarray.open_dataset` that a misspelled name may stand for.
+XARRAY_NAMES = ("chunks", "cache", "drop_variables", "engine")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingOptions:
+    """How to read a file; `xarray_mrc.open_mrc` describes the options.
+
+    Parameters
+    ----------
+    truncated, signed, kind, origin, coords, extended_header, sidecar, memmap, preferred_chunks, \
+default_name
+        As in `xarray_mrc.open_mrc`.
+
+    Raises
+    ------
+    ValueError
+        An option has a value that it cannot have.
+
+    Examples
+    --------
+    >>> ReadingOptions(coords="index").coords
+    'index'
+    """
+
+    truncated: Literal["raise", "sections"] = "raise"
+    signed: bool | None = None
+    kind: Kind | Literal["auto"] = "auto"
+    origin: Origin = "auto"
+    coords: Coords = "physical"
+    extended_header: ExtendedHeader = "common"
+    sidecar: Sidecar = "auto"
+    memmap: MemMap = "auto"
+    preferred_chunks: Mapping[str, int] | None = None
+    default_name: str = "data"
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                allowed = ", ".join(map(repr, choices))
+                raise ValueError(f"{name}={value!r}, expected one of {allowed}")
+
+    @classmethod
+    def from_names(cls, options: Mapping[str, Any]) -> ReadingOptions:
+        """Check the names of options, and return their value.
+
+        Parameters
+        ----------
+        options : mapping
+            Options by name.
+
+        Returns
+        -------
+        ReadingOptions
+
+        Raises
+        ------
+        TypeError
+            There is no option of such a name.
+        ValueError
+            An option has a value that it cannot have.
+
+        Examples
+        --------
+        >>> ReadingOptions.from_names({"signed": True}).signed
+        True
+        """
+        for name, value in options.items():
+            if name not in cls.__slots__:
+                names = [field.name for field in fields(cls)]
+                close = difflib.get_close_matches(name, (*names, *XARRAY_NAMES), 1)
+                hint = f"; did you mean {close[0]!r}?" if close else "."
+                raise TypeError(
+                    f"{name}={value!r} is not an option of opening an MRC file{hint} The options "
+                    f"are {', '.join(names)}, and those of xarray.open_dataset"
+                )
+        return cls(**options)
