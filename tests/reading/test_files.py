@@ -30,7 +30,7 @@ import xarray_mrc
 from xarray_mrc import MrcChangedError, MrcTruncatedError
 from xarray_mrc.reading import array
 from xarray_mrc.reading import open_file as reader
-from xarray_mrc.storage import local
+from xarray_mrc.storage import local, maps
 
 MIB = 2**20
 HALF = slice(0, 80)
@@ -58,6 +58,12 @@ class Big:
 
 
 BIG = Big.make(3)
+
+
+@pytest.fixture(autouse=True)
+def no_cached_maps():
+    """Drop the maps that other tests left, which else go in the middle of this one."""
+    maps.cached_maps.clear()
 
 
 @pytest.fixture
@@ -278,13 +284,13 @@ def test_maps_are_bounded(big):
 def test_kept_maps_are_few(tmp_path):
     before = count_open()
     paths = []
-    for seed in range(3 * local.MAX_KEPT):
+    for seed in range(3 * maps.cached_maps.max_count):
         paths.append(tmp_path / f"{seed}.mrc")
         laid = lay("float16", lengths=(64, 64, 64), seed=seed)
         paths[-1].write_bytes(laid.raw)
         assert same(open_lazy(paths[-1])[:, 3].values, laid.pixels[:, 3])
-    assert count_open() - before <= local.MAX_KEPT
-    assert sum(bool(mapped_parts(path)) for path in paths) <= local.MAX_KEPT
+    assert count_open() - before <= maps.cached_maps.max_count
+    assert sum(bool(mapped_parts(path)) for path in paths) <= maps.cached_maps.max_count
 
 
 @pytest.mark.parametrize("memmap", [True, False])
@@ -381,7 +387,8 @@ def test_threads_over_many_files(tmp_path):
     # Small files are not mapped, and whole ones not shown as maps: here both are, as large ones.
     for least, kept, view in ((local.MIN_MAP_NBYTES, 8, array.MIN_VIEW_NBYTES), (1, 2, 1)):
         with (
-            mock.patch.multiple(local, MIN_MAP_NBYTES=least, MAX_KEPT=kept),
+            mock.patch.object(local, "MIN_MAP_NBYTES", least),
+            mock.patch.object(maps.cached_maps, "max_count", kept),
             mock.patch.object(array, "MIN_VIEW_NBYTES", view),
             ThreadPoolExecutor(16) as pool,
         ):

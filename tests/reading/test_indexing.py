@@ -22,7 +22,7 @@ from xarray_mrc.reading import array, buffers, selection
 from xarray_mrc.reading import open_file as reader
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.reading.selection import plan
-from xarray_mrc.storage import local
+from xarray_mrc.storage import local, maps
 
 MANY = settings(deadline=None, max_examples=250)
 FEWER = settings(deadline=None, max_examples=100)
@@ -41,7 +41,7 @@ SMALL = {
     },
     "windows": {
         (local, "MIN_MAP_NBYTES"): 1,
-        (local, "MAX_KEPT_NBYTES"): 0,
+        (maps.cached_maps, "max_nbytes"): 0,
         (selection, "GAP_NBYTES"): 0,
     },
 }

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from waiting import wait_for
 
 from xarray_mrc.errors import MrcError
 from xarray_mrc.storage import folder as folders
@@ -139,8 +140,7 @@ def test_what_a_dead_process_left_is_cleared_and_what_a_live_one_has_is_not(tmp_
     path = tmp_path / "a.zarr"
     process = multiprocessing.get_context("spawn").Process(target=hang, args=(str(path),))
     process.start()
-    while not list(tmp_path.glob(".*part/deep/file")):
-        time.sleep(0.01)
+    wait_for(lambda: list(tmp_path.glob(".*part/deep/file")))
     with new_folder(str(path)) as part:
         fill(part, "first")
     assert len(os.listdir(tmp_path)) == 2

@@ -7,7 +7,7 @@ import pytest
 from mrcbytes import lay
 
 import xarray_mrc
-from xarray_mrc.storage import local
+from xarray_mrc.storage import local, maps
 
 LAID = lay("float32", lengths=(256, 40, 20))
 ROW, SECTION = 256 * 4, 40 * 256 * 4
@@ -28,7 +28,7 @@ def announced(tmp_path, monkeypatch):
 def test_a_plane_across_the_sections(announced, kept):
     data, found, monkeypatch = announced
     monkeypatch.setattr(local, "is_cached", lambda *_: False)
-    monkeypatch.setattr(local, "MAX_KEPT_NBYTES", kept)
+    monkeypatch.setattr(maps.cached_maps, "max_nbytes", kept)
     plane = data[:, 7, 50:60].values
     assert np.array_equal(plane, LAID.pixels[:, 7, 50:60])
     first = 1024 + 7 * ROW + 50 * 4

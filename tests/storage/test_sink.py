@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from waiting import wait_for
 from windows import needs_simulation, windows_rules
 
 from xarray_mrc.errors import MrcError
@@ -127,8 +128,7 @@ def test_what_a_dead_process_left_is_cleared_and_what_a_live_one_has_is_not(tmp_
     path.write_bytes(b"old")
     process = multiprocessing.get_context("spawn").Process(target=hang, args=(str(path),))
     process.start()
-    while not list(tmp_path.glob(".*part")):
-        time.sleep(0.01)
+    wait_for(lambda: list(tmp_path.glob(".*part")))
     time.sleep(0.1)
     with new_file(str(path), overwrite=True) as sink:
         fill(sink)

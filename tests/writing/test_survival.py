@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import dask
@@ -14,6 +15,7 @@ import mrcfile
 import numpy as np
 import pytest
 import xarray as xr
+from waiting import wait_for
 from writers import die_once, ramp
 
 from xarray_mrc import open_mrc, read_header, statistics, to_mrc
@@ -33,6 +35,17 @@ def start(*arguments):
     )
 
 
+def is_alive(process):
+    with suppress(ProcessLookupError):
+        os.kill(process, 0)
+        return True
+    return False
+
+
+def is_replaced(path, inode, process):
+    return path.stat().st_ino != inode or process.poll() is not None
+
+
 @pytest.fixture
 def killer(tmp_path):
     """Give a function that starts a writer, waits for something, and kills it."""
@@ -44,10 +57,7 @@ def killer(tmp_path):
         child = int(server.stdout.readline())
         wait()
         os.kill(child, signal.SIGKILL)
-        with suppress(ProcessLookupError):
-            while True:
-                os.kill(child, 0)
-                time.sleep(0.001)
+        wait_for(lambda: not is_alive(child), pause=0.001)
 
     yield run
     server.communicate()
@@ -76,9 +86,7 @@ def test_kill_with_threads(tmp_path):
     growing = 0
     for _ in range(5):
         process = start("overwrite", path)
-        first = path.stat().st_ino
-        while path.stat().st_ino == first and process.poll() is None:
-            time.sleep(0.002)
+        wait_for(partial(is_replaced, path, path.stat().st_ino, process))
         time.sleep(moments.random() * 0.2)
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -105,11 +113,10 @@ def test_kill_at_thirty_moments(tmp_path, killer):
 
 
 def test_pieces_of_a_dead_writer_are_cleared(tmp_path, killer):
-    def wait():
-        while not any(".part." in name for name in os.listdir(tmp_path)):
-            time.sleep(0.005)
+    def has_pieces():
+        return any(".part." in name for name in os.listdir(tmp_path))
 
-    killer("pack_slowly", wait)
+    killer("pack_slowly", lambda: wait_for(has_pieces))
     assert not (tmp_path / "a.mrc").exists()
     assert len(os.listdir(tmp_path)) >= 2
     to_mrc(ramp((24, 256, 256), (4, 100, 256)), tmp_path / "a.mrc", compression="gzip")

@@ -1,4 +1,4 @@
-"""Files that the caller has opened: any binary object that can seek and read."""
+"""Binary file objects that the caller has opened."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["FileObjectSource"]
 
 
 class Turn:
-    """What all sources of one object share: a lock, and a number that no other object has."""
+    """A lock and a unique number, shared by all sources of one file object."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -28,7 +28,7 @@ _guard = threading.Lock()
 
 
 def turn_of(file: Any) -> Turn:
-    """Give the turn of an object; one of its own each time where it can't be remembered."""
+    """Return the turn of an object; a new one each time if the object has no weak references."""
     with _guard:
         try:
             return _turns.setdefault(file, Turn())
@@ -36,13 +36,24 @@ def turn_of(file: Any) -> Turn:
             return Turn()
 
 
+def renew_locks() -> None:
+    """Replace the locks in a forked child, where other threads' locks are never released."""
+    global _guard
+    _guard = threading.Lock()
+    _turns.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=renew_locks)
+
+
 class FileObjectSource(PlainSource):
-    """A binary file object, which is held; reads of several threads take turns.
+    """A binary file object. It is kept referenced; reads by several threads take turns.
 
     Parameters
     ----------
     file : binary file object
-        Must be readable and able to seek. It is not closed, and its position changes.
+        Must be readable and seekable. It is not closed, and its position changes.
     """
 
     __slots__ = ("_file", "_process", "_turn", "size")
@@ -56,17 +67,17 @@ class FileObjectSource(PlainSource):
 
     @property
     def uri(self) -> str:
-        """Name of the file, where the object knows it."""
+        """Name of the file, if the object has one."""
         return str(getattr(self._file, "name", "") or getattr(self._file, "path", "<file object>"))
 
     @property
     def fingerprint(self) -> tuple[int | str, ...]:
-        """Size and a number of its own: two objects are never taken for one."""
+        """Size and the unique number of the object."""
         return self.size, self._turn.serial
 
     def readinto(self, offset: int, out: Bytes) -> None:
         """Fill `out` with the bytes from `offset` on."""
-        if os.getpid() != self._process:  # parent and child would move one position
+        if os.getpid() != self._process:  # parent and child share the position of the object
             self.refuse()
         buffer, done = out.data, 0
         with self._turn.lock:
@@ -80,7 +91,7 @@ class FileObjectSource(PlainSource):
         self.refuse()
 
     def refuse(self) -> NoReturn:
-        """Raise the error for any use in another process."""
+        """Raise TypeError for any use in another process."""
         raise TypeError(
             f"a dataset opened from a file object ({self._file!r}) can't be pickled, or read in "
             f"another process, because the object is open in this one: open the dataset by its "

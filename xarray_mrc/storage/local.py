@@ -1,25 +1,24 @@
-"""Files of this computer: stateless reads, and a few maps for what is scattered over a file.
+"""Files on this computer: stateless reads, and maps for scattered reads.
 
-A file is opened for each read and closed again, which costs about 10 microseconds. So nothing has
-to be pickled, locked or closed by the caller, and descriptors are never used up.
+A file is opened for each read and closed again, which costs about 10 microseconds. So the caller
+has nothing to pickle, lock or close, and descriptors are never used up.
 """
 
 from __future__ import annotations
 
 import errno
 import mmap
-import multiprocessing
 import os
 import socket
 import stat
 import sys
-import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -30,32 +29,29 @@ if sys.platform == "linux":
 
 from xarray_mrc.codec.header import HEADER_SIZE, layout_bytes
 from xarray_mrc.errors import MrcChangedError
+from xarray_mrc.storage.maps import cached_maps, may_cache_maps
 from xarray_mrc.storage.protocol import Bytes, PlainSource, truncated
 
 __all__ = ["LocalSource"]
 
+ByteRanges = Sequence[tuple[int, int]]  # offset and number of bytes of each
 Fingerprint = tuple[int, int, int, int]
 FS_IOC_GETVERSION = 0x80087601
-# Without waiting, because opening a pipe would wait for a writer.
+# O_NONBLOCK, because opening a pipe would wait for a writer.
 FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-MAX_READ = 2**30  # in one call: some systems take no 2 GiB
+MAX_READ_NBYTES = 2**30  # in one call: some systems do not accept 2 GiB
 # Smaller files are read whole rather than mapped.
 MIN_MAP_NBYTES = 256 * 2**10
-# The greatest part of a larger file that is mapped at a time.
+# Larger ranges are not mapped for one read.
 MAX_WINDOW_NBYTES = 64 * 2**20
-# Read-only maps that are kept, because a new one has its pages put into place one by one: their
-# number (each holds a descriptor) and their size (their pages count as memory of the process).
-MAX_KEPT = 8
-MAX_KEPT_NBYTES = 2 * 2**30
-# Private maps hold a descriptor as long as their arrays live; beyond this many we read.
+# Private maps hold a descriptor as long as their arrays live; beyond this number data are read.
 MAX_VIEWS = 64
-CACHE_SAMPLES = 8
+MAX_CACHE_SAMPLES = 8
+DIGEST_NBYTES = 8
 
 _views: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
-_kept: OrderedDict[tuple[str, Fingerprint], Bytes] = OrderedDict()
-_kept_lock = threading.Lock()
 
-# Mapped pages of a file that another computer cuts off end the process with SIGBUS.
+# If another computer truncates a file, reading its mapped pages ends the process with SIGBUS.
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "afs", "panfs",
      "wekafs", "orangefs", "pvfs2", "9p", "virtiofs", "glusterfs", "ocfs2", "gfs2"}
@@ -71,29 +67,33 @@ class LocalSource(PlainSource):
     path : str
         Absolute path.
     fingerprint : tuple of int
-        Inode, its generation (0 where the file system tells none), size and modification time in
-        nanoseconds, when it was opened. The device is left out: its number differs between the
-        computers of a cluster.
-    pinned : bytes
-        The bytes of the header that fix the layout; with these unchanged, a file with a new
-        modification time (an edited header, say) is read on. Empty: no change is allowed.
-    mapped : bool
-        Whether scattered reads may go through a map of the file.
-    views : bool
+        Inode, its generation (0 if unknown), size and modification time in nanoseconds, when the
+        file was opened. The device is left out: its number differs between the computers of a
+        cluster.
+    digest : bytes
+        Hash of the first 1024 bytes at that time.
+    layout_bytes_at_open : bytes
+        The bytes of the header that fix the layout. If they are unchanged, a file with a new
+        modification time (after an edit of its header, say) can still be read. Empty: no change
+        is allowed.
+    is_mapped : bool
+        Whether scattered reads may use a map of the file.
+    gives_views : bool
         Whether large results may be maps of the file, as ``memmap=True`` asks.
     """
 
     path: str
     fingerprint: Fingerprint
+    digest: bytes
     layout_bytes_at_open: bytes
-    mapped: bool
-    views: bool = False
+    is_mapped: bool
+    gives_views: bool = False
 
     @classmethod
     def open(
         cls, path: str, memmap: bool | Literal["auto"] = "auto", nbytes: int = HEADER_SIZE
     ) -> tuple[LocalSource, bytes]:
-        """Look at a file, and read so many bytes of it; OSError if that can't be done."""
+        """Return a source and its first `nbytes` bytes; OSError if the file cannot be read."""
         descriptor = os.open(path, FLAGS)
         try:
             status = os.fstat(descriptor)
@@ -105,8 +105,9 @@ class LocalSource(PlainSource):
             head = os.read(descriptor, nbytes)
         finally:
             os.close(descriptor)
-        mapped = not is_on_network(status.st_dev) if memmap == "auto" else memmap
-        return cls(path, found, layout_bytes(head[:HEADER_SIZE]), mapped, memmap is True), head
+        is_mapped = not is_on_network(status.st_dev) if memmap == "auto" else memmap
+        first = head[:HEADER_SIZE]
+        return cls(path, found, digest(first), layout_bytes(first), is_mapped, memmap is True), head
 
     @property
     def uri(self) -> str:
@@ -120,7 +121,7 @@ class LocalSource(PlainSource):
 
     @contextmanager
     def opened(self) -> Iterator[int]:
-        """Open the file for one read, and make sure that it is still the one that was opened."""
+        """Open the file for one read, and check that it is still the file that was opened."""
         try:
             descriptor = os.open(self.path, FLAGS)
         except FileNotFoundError as error:
@@ -140,10 +141,18 @@ class LocalSource(PlainSource):
             os.close(descriptor)
 
     def check_change(self, now: Fingerprint, head: bytes) -> None:
-        """Raise unless a file with a new modification time has the same layout as before."""
+        """Raise MrcChangedError unless this is the same file with the same layout.
+
+        FUSE file systems may number a file anew while it is open. A file with another inode is the
+        same if size, modification time and the first 1024 bytes are the same, and its generation,
+        where the file system has one, does not tell otherwise. Without generations, a replacement
+        that agrees in all of these, in the data's size and in nanoseconds, is not noticed.
+        """
         inode, generation, size, time = self.fingerprint
-        # Another computer of a cluster may not be told the generation.
-        is_same = now[0] == inode and (now[1] == generation or 0 in (now[1], generation))
+        # Another computer of a cluster may not know the generation.
+        is_same = now[1] == generation or 0 in (now[1], generation)
+        if now[0] != inode:
+            is_same = is_same and now[2:] == (size, time) and digest(head) == self.digest
         if (
             is_same
             and now[2] == size
@@ -151,12 +160,12 @@ class LocalSource(PlainSource):
         ):
             return
         if not is_same:
-            what = "was replaced by another file"
+            change = "was replaced by another file"
         elif now[2] != size:
-            what = f"had {size} bytes and now has {now[2]}"
+            change = f"had {size} bytes and now has {now[2]}"
         else:
-            what = "was written to, so that its data may lie differently,"
-        raise MrcChangedError(f"{self.path} {what} after it was opened: open it again")
+            change = "was written to, so that its data may lie differently,"
+        raise MrcChangedError(f"{self.path} {change} after it was opened: open it again")
 
     def readinto(self, offset: int, out: Bytes) -> None:
         """Fill `out` with the bytes from `offset` on."""
@@ -164,7 +173,7 @@ class LocalSource(PlainSource):
             self.read_at(descriptor, offset, out)
 
     def read_at(self, descriptor: int, offset: int, out: Bytes) -> None:
-        """Fill `out` from an open file; MrcTruncatedError if it ends too early."""
+        """Fill `out` from an open file; MrcTruncatedError if the file ends too early."""
         buffer = out.data
         done = 0
         if not hasattr(os, "preadv"):  # Windows; the descriptor is ours alone, so seeking is safe
@@ -174,7 +183,9 @@ class LocalSource(PlainSource):
                     done += count
         else:
             while done < len(buffer):
-                count = os.preadv(descriptor, [buffer[done : done + MAX_READ]], offset + done)
+                count = os.preadv(
+                    descriptor, [buffer[done : done + MAX_READ_NBYTES]], offset + done
+                )
                 if count == 0:
                     break
                 done += count
@@ -182,14 +193,14 @@ class LocalSource(PlainSource):
             raise truncated(self.path, offset, len(buffer), done)
 
     def view(self, offset: int, nbytes: int) -> Bytes | None:
-        """Map a range privately: copy on write, so that no change goes to the file or elsewhere."""
-        if not self.views or len(_views) >= MAX_VIEWS:
+        """Map a range privately: a write to the array copies the page, and changes no file."""
+        if not self.gives_views or len(_views) >= MAX_VIEWS:
             return None
         with self.opened() as descriptor:
             return self.map_range(descriptor, offset, nbytes, mmap.ACCESS_COPY)
 
     def map_range(self, descriptor: int, offset: int, nbytes: int, access: int) -> Bytes | None:
-        """Map a range of an open file; None where the system has no room for one more map."""
+        """Map a range of an open file; return None if the system allows no further map."""
         start = offset - offset % mmap.ALLOCATIONGRANULARITY
         try:
             mapping = mmap.mmap(descriptor, offset + nbytes - start, access=access, offset=start)
@@ -200,63 +211,56 @@ class LocalSource(PlainSource):
 
     @contextmanager
     def whole(
-        self, probes: Sequence[int], bands: Iterable[Sequence[tuple[int, int]]]
+        self, probes: Sequence[int], byte_ranges: Iterable[ByteRanges]
     ) -> Iterator[Bytes | None]:
-        """Show the file through its map, if that may be kept."""
-        fits = MIN_MAP_NBYTES <= self.size <= MAX_KEPT_NBYTES
-        if not (self.mapped and fits and may_keep_maps()):
+        """Yield the cached map of the file, or None if none may be cached."""
+        fits = MIN_MAP_NBYTES <= self.size <= cached_maps.max_nbytes
+        if not (self.is_mapped and fits and may_cache_maps()):
             yield None
             return
         with self.opened() as descriptor:
             if not all(is_cached(descriptor, offset) for offset in probes):
-                for some in bands:
-                    announce(descriptor, some)
-            yield self.kept_map(descriptor)
+                for some in byte_ranges:
+                    prefetch(descriptor, some)
+            yield cached_maps.get(
+                (self.path, self.fingerprint),
+                lambda: self.map_range(descriptor, 0, self.size, mmap.ACCESS_READ),
+            )
 
     @contextmanager
-    def window(
-        self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
-    ) -> Iterator[Bytes | None]:
-        """Show a range through a map of its own, read ahead in just the bands that are needed."""
-        if not self.mapped or not MIN_MAP_NBYTES <= nbytes <= MAX_WINDOW_NBYTES:
+    def window(self, offset: int, nbytes: int, byte_ranges: ByteRanges) -> Iterator[Bytes | None]:
+        """Yield a map of a range, with only the bytes that are needed prefetched, or None."""
+        if not self.is_mapped or not MIN_MAP_NBYTES <= nbytes <= MAX_WINDOW_NBYTES:
             yield None
             return
         with self.opened() as descriptor:
-            announce(descriptor, bands)
+            prefetch(descriptor, byte_ranges)
             yield self.map_range(descriptor, offset, nbytes, mmap.ACCESS_READ)
 
-    def kept_map(self, descriptor: int) -> Bytes | None:
-        """Give the map of the whole file, which is kept until others push it out."""
-        key = (self.path, self.fingerprint)
-        with _kept_lock:
-            whole = _kept.pop(key, None)
-            if whole is None:
-                whole = self.map_range(descriptor, 0, self.size, mmap.ACCESS_READ)
-            if whole is not None:
-                _kept[key] = whole
-            while len(_kept) > MAX_KEPT or sum(map(len, _kept.values())) > MAX_KEPT_NBYTES:
-                _kept.popitem(last=False)
-        return whole
-
-    def read_ranges(self, bands: Sequence[tuple[int, int]]) -> Bytes:
+    def read_ranges(self, byte_ranges: ByteRanges) -> Bytes:
         """Read several ranges, which the system fetches in parallel."""
-        data = np.empty(sum(nbytes for _, nbytes in bands), np.uint8)
+        data = np.empty(sum(nbytes for _, nbytes in byte_ranges), np.uint8)
         end = 0
         with self.opened() as descriptor:
-            announce(descriptor, bands)
-            for offset, nbytes in bands:
+            prefetch(descriptor, byte_ranges)
+            for offset, nbytes in byte_ranges:
                 start, end = end, end + nbytes
                 self.read_at(descriptor, offset, data[start:end])
         return data
 
 
 def fingerprint(descriptor: int, status: os.stat_result) -> Fingerprint:
-    """Inode, generation, size and modification time of an open file."""
+    """Return inode, generation, size and modification time of an open file."""
     return status.st_ino, generation_of(descriptor), status.st_size, status.st_mtime_ns
 
 
+def digest(head: bytes) -> bytes:
+    """Return a hash of the first bytes of a file."""
+    return blake2b(head, digest_size=DIGEST_NBYTES).digest()
+
+
 def generation_of(descriptor: int) -> int:
-    """Tell apart files that had the same inode one after the other; 0 where there is no telling."""
+    """Return a number that differs between files that had one inode in turn; 0 if unknown."""
     if sys.platform != "linux":
         return 0
     number = bytearray(8)
@@ -267,55 +271,23 @@ def generation_of(descriptor: int) -> int:
     return int.from_bytes(number[:4], sys.byteorder)
 
 
-def may_keep_maps() -> bool:
-    """Whether maps may be kept: not where they hinder others, or count against a memory limit.
+def prefetch(descriptor: int, byte_ranges: ByteRanges) -> None:
+    """Have the system read the ranges of a scattered read, so that the disk gets all requests.
 
-    On Windows a mapped file can't be replaced; a worker of dask whose pages, those of maps among
-    them, are too many is restarted by its nanny, or pauses for as long as they stay.
+    Adjacent ranges are left to the system's own read-ahead. So is everything that a few samples
+    find in the page cache, where these calls would cost more than they save.
     """
-    name = multiprocessing.current_process().name  # also where a task has started threads
-    return not (
-        sys.platform == "win32" or name.startswith("Dask Worker process") or is_task_of_worker()
-    )
-
-
-def is_task_of_worker() -> bool:
-    """Whether this is called by a task on a worker of dask, with a nanny or without one."""
-    try:
-        sys.modules["distributed"].get_worker()
-    except (KeyError, AttributeError, ValueError):  # not loaded, being loaded, no worker
-        return False
-    return True
-
-
-def forget_maps() -> None:
-    """Begin anew in a forked child, where another thread may have held the lock."""
-    global _kept_lock
-    _kept_lock = threading.Lock()
-    _kept.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=forget_maps)
-
-
-def announce(descriptor: int, bands: Sequence[tuple[int, int]]) -> None:
-    """Announce the ranges of a scattered read, so that the disk is asked for all at once.
-
-    Ranges that touch each other are left to the system's own reading ahead, and so is all that a
-    few samples find in the page cache, where the announcement would cost more than it saves.
-    """
-    gaps = any(bands[i][0] + bands[i][1] < bands[i + 1][0] for i in range(len(bands) - 1))
+    gaps = any(start + nbytes < after for (start, nbytes), (after, _) in pairwise(byte_ranges))
     if not gaps or not hasattr(os, "posix_fadvise"):
         return
-    samples = bands[:: max(1, len(bands) // CACHE_SAMPLES)]
+    samples = byte_ranges[:: max(1, len(byte_ranges) // MAX_CACHE_SAMPLES)]
     if not all(is_cached(descriptor, offset) for offset, _ in samples):
-        for offset, nbytes in bands:
+        for offset, nbytes in byte_ranges:
             os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_WILLNEED)
 
 
 def is_cached(descriptor: int, offset: int) -> bool:
-    """Whether a byte can be had without waiting for the disk; False where there is no telling."""
+    """Return True if a byte is in the page cache; False if that is unknown."""
     try:
         return os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT) == 1
     except (OSError, AttributeError):
@@ -324,15 +296,19 @@ def is_cached(descriptor: int, offset: int) -> bool:
 
 @cache
 def is_on_network(device: int) -> bool:
-    """Whether a device number is that of a network file system, as far as the system tells."""
+    """Return True if a device number is known to belong to a network file system.
+
+    This is a hint and never raises. Only Linux names the type of a file system in a file; on macOS
+    and Windows the answer is always False, so pass ``memmap=False`` for files on a network there.
+    """
     try:
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    except OSError:
-        return False
-    number = f"{os.major(device)}:{os.minor(device)}"
-    for mount in mounts:
-        fields, _, rest = mount.partition(" - ")
-        if fields.split()[2] == number:
-            kind = rest.split()[0]
-            return kind in NETWORK_FILE_SYSTEMS or kind.startswith("fuse")
+        mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
+        number = f"{os.major(device)}:{os.minor(device)}".encode()
+        for mount in mounts:  # names of mount points are any bytes, with spaces escaped
+            fields, _, rest = mount.partition(b" - ")
+            if fields.split()[2] == number:
+                kind = rest.split()[0].decode(errors="replace")
+                return kind in NETWORK_FILE_SYSTEMS or kind.startswith("fuse")
+    except (OSError, IndexError, AttributeError):
+        pass
     return False
