@@ -12,7 +12,7 @@ import pytest
 from mrcbytes import FORMS, KINDS, lay
 
 from xarray_mrc import MrcError, MrcWarning, convert
-from xarray_mrc.storage.sink import NONCE_SIZE, new_file
+from xarray_mrc.storage.sink import NONCE_NBYTES, new_file
 from xarray_mrc.writing import copy_file as packing
 
 if sys.version_info >= (3, 14):
@@ -108,7 +108,7 @@ def test_parts_of_any_length(tmp_path, lengths):
     data = np.random.default_rng(0).bytes(200)
     ends = np.cumsum(lengths).tolist()
     parts = [data[end - length : end] for end, length in zip(ends, lengths, strict=True)]
-    assert len(data) > NONCE_SIZE
+    assert len(data) > NONCE_NBYTES
     with new_file(str(tmp_path / "a")) as sink:
         sink.write_in_order(parts)
     assert (tmp_path / "a").read_bytes() == data

@@ -78,7 +78,7 @@ def test_what_is_there(tmp_path):
     assert content(path) == "new"
     (tmp_path / "file").write_text("")
     file = str(tmp_path / "file")
-    with pytest.raises(OSError, match="expected a folder"), new_folder(file, overwrite=True):
+    with pytest.raises(OSError, match="expected a directory"), new_folder(file, overwrite=True):
         pass
     assert sorted(os.listdir(tmp_path)) == ["a.zarr", "file", "link"]
 
@@ -166,7 +166,7 @@ def test_who_died_between_two_names_loses_nothing(tmp_path, is_replaced):
     assert os.listdir(tmp_path) == ["a.zarr"]
 
 
-@pytest.mark.parametrize("suffix", [".old", ".part"])
+@pytest.mark.parametrize("suffix", [folders.OLD_SUFFIX, folders.PART_SUFFIX])
 @pytest.mark.parametrize("middle", ["mine", "0123456789abcdef.mine", "0123456789abcdefa"])
 def test_a_folder_with_a_name_like_that_is_left_alone(tmp_path, middle, suffix):
     mine = tmp_path / f".a.zarr.{middle}{suffix}"

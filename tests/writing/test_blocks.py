@@ -62,7 +62,7 @@ def test_an_error_leaves_nothing(tmp_path, suffix, monkeypatch):
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere files have no such mode")
 def test_the_plain_file_is_as_private_as_the_other(tmp_path):
-    with sinks.new_file(str(tmp_path / "a.mrc.gz")) as sink:
+    with sinks.new_file(str(tmp_path / "a.mrc.gz"), has_pieces=True) as sink:
         os.chmod(sink.part, 0o600)
         with plain_file(sink, 2048) as plain:
             assert os.stat(plain.part).st_mode & 0o777 == 0o600

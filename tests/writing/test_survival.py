@@ -114,7 +114,7 @@ def test_kill_at_thirty_moments(tmp_path, killer):
 
 def test_pieces_of_a_dead_writer_are_cleared(tmp_path, killer):
     def has_pieces():
-        return any(".part." in name for name in os.listdir(tmp_path))
+        return any(".part." in str(path) and path.is_file() for path in tmp_path.rglob("*"))
 
     killer("pack_slowly", lambda: wait_for(has_pieces))
     assert not (tmp_path / "a.mrc").exists()

@@ -1,6 +1,6 @@
-"""Where a new folder of files goes: as a whole to its place, or not at all.
+"""Directories of files that appear complete under their name, or not at all.
 
-As with a new file, it grows under a temporary name beside its place, locked by its writer.
+As a new file, a directory is written under a temporary name beside it, locked by its writer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 
 from xarray_mrc.storage.sink import (
     PART_SUFFIX,
-    already_there,
+    already_exists,
     lock,
     not_shared,
     prefix_of,
@@ -30,34 +30,35 @@ OLD_SUFFIX = ".old"
 
 @contextmanager
 def new_folder(path: str, *, overwrite: bool = False) -> Iterator[str]:
-    """Make a folder that appears at its place when the context ends without an error.
+    """Write a directory that gets its name when the context ends without an error.
 
     Parameters
     ----------
     path : str
-        Where it will be; of a symbolic link, the folder that it points to.
+        Name of the directory. If it is a symbolic link, the directory that it points to is
+        replaced.
     overwrite : bool
-        Whether a folder that is already there may be replaced, whatever is in it.
+        Whether an existing directory may be replaced, with all files in it.
 
     Yields
     ------
     str
-        The folder where its files have to be made. Its name is drawn by lot, so that another
-        computer that finds it has the same file system.
+        The directory to write to. Its name is random, so that another computer that finds it has
+        the same file system.
 
     Raises
     ------
     FileExistsError
-        The folder is there, and may not be replaced.
+        The directory exists and may not be replaced.
     OSError
-        It can't be made. What was there stays as it was, and nothing is left behind.
+        The directory cannot be written. An existing one is unchanged, and none is left over.
     """
     path = os.path.realpath(path)
     if os.path.lexists(path) and not os.path.isdir(path):
-        raise OSError(errno.ENOTDIR, "it is a file, pipe or device, expected a folder", path)
+        raise OSError(errno.ENOTDIR, "it is a file, pipe or device, expected a directory", path)
     remove_stale(path)
     if not overwrite and os.path.exists(path):
-        raise already_there(path)
+        raise already_exists(path)
     part = temporary(path, PART_SUFFIX)
     os.mkdir(part)
     try:
@@ -71,7 +72,7 @@ def new_folder(path: str, *, overwrite: bool = False) -> Iterator[str]:
 
 
 def remove(part: str, other: str) -> None:
-    """Remove a folder under another name, so that who still writes to it sees it gone."""
+    """Rename and remove a directory, so that those who still write to it no longer find it."""
     try:
         os.rename(part, other)
     except OSError:  # Windows, where a file in it is open
@@ -80,35 +81,39 @@ def remove(part: str, other: str) -> None:
 
 
 def check_visible(part: str) -> None:
-    """Raise MrcError where this computer does not see a folder that is being made."""
+    """Raise MrcError if this computer does not see a directory that is being written."""
     if not os.path.isdir(part):
         raise not_shared(part, "is not there")
 
 
 def temporary(path: str, suffix: str) -> str:
-    """Draw a temporary name beside a path."""
+    """Return a random temporary name beside a path."""
     return f"{prefix_of(path)}{secrets.token_hex(8)}{suffix}"
 
 
 @contextmanager
 def held(folder: str) -> Iterator[bool]:
-    """Lock a folder while the context lasts; False if another process holds it."""
-    if sys.platform == "win32":  # where no folder can be opened, nor locked
+    """Lock a directory for the context; yield False if another process has locked it."""
+    if sys.platform == "win32":  # a directory can neither be opened nor locked there
         yield False
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield lock(descriptor)
+        yield lock(descriptor) is True
     finally:
         os.close(descriptor)
 
 
 def remove_stale(path: str) -> None:
-    """Remove what processes that died have left; the old folder of one goes back to its place."""
+    """Remove the temporary directories of processes that died; restore an old one that was moved.
+
+    This lists the parent directory, which is little work beside writing a directory of files.
+    """
     parent, prefix = os.path.split(prefix_of(path))
+    names = os.listdir(parent)
     for suffix in (OLD_SUFFIX, PART_SUFFIX):
         pattern = re.compile(re.escape(prefix) + "[0-9a-f]{16}" + re.escape(suffix))
-        for name in filter(pattern.fullmatch, os.listdir(parent)):
+        for name in filter(pattern.fullmatch, names):
             found = os.path.join(parent, name)
             with suppress(OSError), held(found) as is_ours:
                 if is_ours and suffix == OLD_SUFFIX and not os.path.lexists(path):
@@ -118,7 +123,7 @@ def remove_stale(path: str) -> None:
 
 
 def sync(folder: str) -> None:
-    """Make sure that a folder outlasts a power cut, with all that is in it."""
+    """Make a directory and all files in it survive a power cut."""
     if sys.platform == "win32":
         return
     for root, _, names in os.walk(folder):
@@ -127,20 +132,20 @@ def sync(folder: str) -> None:
             try:
                 os.fsync(descriptor)
             except OSError:
-                if name != ".":  # some file systems can't sync a folder
+                if name != ".":  # some file systems cannot sync a directory
                     raise
             finally:
                 os.close(descriptor)
 
 
 def publish(part: str, path: str, *, overwrite: bool) -> None:
-    """Give a finished folder its name; the old one is kept until it has it."""
+    """Rename a complete directory to its name; the old one is kept until then."""
     if not (overwrite and os.path.exists(path)):
         try:
-            os.rename(part, path)  # which replaces no folder that holds anything
+            os.rename(part, path)  # this never replaces a directory that has files
         except OSError:
             if os.path.lexists(path):
-                raise already_there(path) from None
+                raise already_exists(path) from None
             raise
         sync_name(path)
         return

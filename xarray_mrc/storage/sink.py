@@ -1,20 +1,23 @@
-"""Where new bytes go: a file that appears whole at its place, or not at all.
+"""Sinks: files that appear complete under their name, or not at all.
 
-It grows under a temporary name beside its place, and takes that place in one step. While it grows,
-its writer holds a lock on it; a temporary file without one was left by a process that died.
+A file is written under a temporary name in the same directory and then renamed. Its writer holds
+a lock on it meanwhile; a temporary file that nobody has locked was left by a writer that died.
+The temporary names of a path are numbered, so that finding those left behind takes a few look-ups
+and not a list of the directory, which may have many files.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import secrets
+import shutil
 import socket
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 if sys.platform != "win32":
@@ -26,33 +29,38 @@ from xarray_mrc.storage.protocol import Bytes
 
 __all__ = ["Sink", "existing_file", "new_file"]
 
-NONCE_SIZE = 32
-# Of a file that is there: size and mode, which no edit of its header may change meanwhile.
-SHAPE_SIZE = 16
-PART_SUFFIX = ".part"
-MAX_WRITTEN = 2**30  # in one call: some systems take no 2 GiB
-MIN_BEGUN = 2**18  # less would make the disk jump to and fro
+NONCE_NBYTES = 32
+# Of an existing file: lengths and mode, which no edit of its header may change meanwhile.
+SHAPE_NBYTES = 16
+PART_SUFFIX = ".xarray_mrc.part"
+PIECES_SUFFIX = ".pieces"
+# Temporary names that are looked up besides the one that is used. Only a file left by a sixth
+# simultaneous writer of one path is not found before as many write at the same time again.
+MAX_OTHER_PARTS = 4
+MAX_WRITE_NBYTES = 2**30  # in one call: some systems do not accept 2 GiB
+MIN_WRITEBACK_NBYTES = 2**18  # with less the disk would have to seek too often
+MAX_NAME_NBYTES = 200  # of the name in a temporary one: systems allow 255 bytes
 BINARY = getattr(os, "O_BINARY", 0)
-# Windows does not. There a file is closed before it gets its name; elsewhere it stays open, and so
-# locked, until it has it.
+# Windows does not. There a file is closed before it is renamed; elsewhere it stays open, and so
+# locked, until it has its name.
 RENAMES_OPEN_FILES = sys.platform != "win32"
 
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """A file that is being made: a small picklable value with nothing open.
+    """A file that is being written: a small picklable value that holds nothing open.
 
     Attributes
     ----------
     path : str
-        Where the file will be.
+        The name that the file will have.
     part : str
-        Where it grows.
+        Its temporary name.
     nonce : bytes
-        Its first bytes, until the header is written over them. Another computer that finds other
-        bytes there has another file system, and refuses to write.
+        Random first bytes of the file, until the header replaces them. A computer that finds other
+        bytes there sees another file system, and refuses to write.
     inode : int
-        Of a file that was there before: its inode, as its first bytes are no proof; else 0.
+        Inode of a file that existed before, because its first bytes prove little; else 0.
     """
 
     path: str
@@ -61,62 +69,62 @@ class Sink:
     inode: int = 0
 
     def write(self, offset: int, data: Bytes | bytes | memoryview) -> None:
-        """Write bytes at a place behind the nonce, from any thread or process.
+        """Write bytes after the nonce, from any thread or process.
 
         Parameters
         ----------
         offset : int
-            Where they go; ranges written at the same time must not overlap.
+            Offset in the file. Ranges that are written at the same time must not overlap.
         data : ndarray of uint8, bytes or memoryview
             Contiguous bytes.
 
         Raises
         ------
         MrcError
-            This computer does not see the file that is being made.
+            This computer does not see the file that is being written.
         OSError
-            It can't be written, as on a full disk.
+            The file cannot be written, because the disk is full, for example.
         """
         self.write_ranges([(offset, data)])
 
-    def write_ranges(self, bands: Iterable[tuple[int, Bytes | bytes | memoryview]]) -> None:
-        """Write bytes at several places, as `write` does; the file is opened once for all."""
+    def write_ranges(self, parts: Iterable[tuple[int, Bytes | bytes | memoryview]]) -> None:
+        """Write bytes at several offsets, as `write` does; the file is opened once for all."""
         with self.opened() as descriptor:
-            for offset, data in bands:
+            for offset, data in parts:
                 start_writeback(descriptor, offset, write_at(descriptor, offset, data))
 
-    def write_in_order(self, pieces: Iterable[Bytes | bytes]) -> None:
-        """Write a whole file from its first byte on; what lies where the nonce is comes last.
+    def write_in_order(self, blocks: Iterable[Bytes | bytes]) -> None:
+        """Write a whole file from its first byte on; the bytes that replace the nonce come last.
 
         Parameters
         ----------
-        pieces : iterable of ndarray of uint8 or bytes
-            The bytes, one piece behind the other.
+        blocks : iterable of ndarray of uint8 or bytes
+            The bytes in order.
 
         Raises
         ------
         MrcError, OSError
-            As of `write`.
+            As `write`.
         """
         held, offset = b"", 0
         with self.opened() as descriptor:
-            for piece in pieces:
-                view = memoryview(piece)  # type: ignore[arg-type] # numpy 2.0 does not say so
-                rest = view[NONCE_SIZE - len(held) :]
-                held += bytes(view[: NONCE_SIZE - len(held)])
+            for block in blocks:
+                view = memoryview(block)  # type: ignore[arg-type] # missing in numpy 2.0's types
+                rest = view[NONCE_NBYTES - len(held) :]
+                held += bytes(view[: NONCE_NBYTES - len(held)])
                 start = offset + len(view) - len(rest)
                 start_writeback(descriptor, start, write_at(descriptor, start, rest))
                 offset += len(view)
             write_at(descriptor, 0, held)
 
     def sync(self) -> None:
-        """Wait until all that was written is on the disk."""
+        """Wait until everything that was written is on the disk."""
         with self.opened() as descriptor:
             os.fsync(descriptor)
 
     @contextmanager
     def opened(self) -> Iterator[int]:
-        """Open the file, and make sure that it is the one that is being made."""
+        """Open the file, and check that it is the one that is being written."""
         try:
             descriptor = os.open(self.part, os.O_RDWR | BINARY)
         except FileNotFoundError:
@@ -130,41 +138,42 @@ class Sink:
             os.close(descriptor)
 
 
-def not_shared(part: str, what: str) -> MrcError:
-    """Make the error for a worker on another file system."""
+def not_shared(part: str, problem: str) -> MrcError:
+    """Return the error for a worker on another file system."""
     host = socket.gethostname()
     return MrcError(
-        f"{part}, which is being written, {what} on {host}: it was removed or replaced since its "
-        f"begin, or the file system is not shared; write to a folder that all workers see"
+        f"{part}, which is being written, {problem} on {host}: it was removed or replaced after "
+        f"the start, or the file system is not shared; write to a directory that all workers see"
     )
 
 
 def write_at(descriptor: int, offset: int, data: Bytes | bytes | memoryview) -> int:
-    """Write all bytes at a place of an open file, and give their number."""
-    whole: Any = data  # numpy 2.0 does not say that an array is a buffer
+    """Write all bytes at an offset of an open file, and return their number."""
+    whole: Any = data  # numpy 2.0's types do not say that an array is a buffer
     buffer = memoryview(whole).cast("B")
     done = 0
     while done < len(buffer):
-        part = buffer[done : done + MAX_WRITTEN]
+        block = buffer[done : done + MAX_WRITE_NBYTES]
         if hasattr(os, "pwrite"):
-            done += os.pwrite(descriptor, part, offset + done)
-        else:  # Windows; the descriptor is the caller's alone
+            done += os.pwrite(descriptor, block, offset + done)
+        else:  # Windows, where nobody else uses the descriptor
             os.lseek(descriptor, offset + done, os.SEEK_SET)
-            done += os.write(descriptor, part)
+            done += os.write(descriptor, block)
     return done
 
 
 def start_writeback(descriptor: int, offset: int, nbytes: int) -> None:
-    """Let the disk begin with what was written, so that there is less to wait for at the end.
+    """Have the disk start on the bytes that were written, so that the final sync is short.
 
-    For this Linux has the advice that the bytes are not needed: pages that wait for the disk stay.
+    On Linux the advice that the bytes are not needed does this. Pages that are not on the disk yet
+    stay in memory.
     """
-    if sys.platform == "linux" and nbytes >= MIN_BEGUN:
+    if sys.platform == "linux" and nbytes >= MIN_WRITEBACK_NBYTES:
         os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_DONTNEED)
 
 
 def existing_file(path: str) -> Sink:
-    """Give a sink for a file that is there, to be written in place.
+    """Return a sink that writes into an existing file, in place.
 
     Parameters
     ----------
@@ -174,152 +183,181 @@ def existing_file(path: str) -> Sink:
     Returns
     -------
     Sink
-        Its first `SHAPE_SIZE` bytes must stay as they are.
+        The first `SHAPE_NBYTES` bytes of the file must not change.
 
     Raises
     ------
     OSError
-        It can't be opened for writing.
+        The file cannot be opened for writing.
     """
     path = os.path.realpath(path)
     descriptor = os.open(path, os.O_RDWR | BINARY)
     try:
         inode = os.fstat(descriptor).st_ino
-        return Sink(path, path, os.read(descriptor, SHAPE_SIZE), inode)
+        return Sink(path, path, os.read(descriptor, SHAPE_NBYTES), inode)
     finally:
         os.close(descriptor)
 
 
 @contextmanager
-def new_file(path: str, *, nbytes: int = 0, overwrite: bool = False) -> Iterator[Sink]:
-    """Make a file that appears at its place when the context ends without an error.
+def new_file(
+    path: str, *, nbytes: int = 0, overwrite: bool = False, has_pieces: bool = False
+) -> Iterator[Sink]:
+    """Write a file that gets its name when the context ends without an error.
 
     Parameters
     ----------
     path : str
-        Where it will be; of a symbolic link, the file that it points to.
+        Name of the file. If it is a symbolic link, the file that it points to is replaced.
     nbytes : int
-        Room to set aside at once, so that a full disk is noticed before anything is computed. The
-        file has this size unless more is written.
+        Disk space to reserve at once, so that a full disk is noticed before anything is computed.
+        The file has this size unless more is written.
     overwrite : bool
-        Whether a file that is already there may be replaced.
+        Whether an existing file may be replaced.
+    has_pieces : bool
+        Whether parts of it are first written to files of their own (`compressed.members`).
 
     Yields
     ------
     Sink
-        Where to write. The first `NONCE_SIZE` bytes have to be written last.
+        Where to write. The first `NONCE_NBYTES` bytes must be written last.
 
     Raises
     ------
     FileExistsError
-        The file is there, and may not be replaced.
+        The file exists and may not be replaced.
     OSError
-        It can't be made. What was there stays as it was, and nothing is left behind.
+        The file cannot be written. An existing file is unchanged, and no temporary file is left.
     """
     path = os.path.realpath(path)
     if os.path.lexists(path) and not os.path.isfile(path):
-        raise OSError(errno.EINVAL, "it is a folder, pipe or device, expected a file", path)
+        raise OSError(errno.EINVAL, "it is a directory, pipe or device, expected a file", path)
     if not overwrite and os.path.exists(path):
-        raise already_there(path)
-    remove_stale(path)
-    part, descriptor = begin_part(path)
-    sink = Sink(path, part, secrets.token_bytes(NONCE_SIZE))
+        raise already_exists(path)
+    part, descriptor = create_part(path)
+    sink = Sink(path, part, secrets.token_bytes(NONCE_NBYTES))
     try:
         try:
-            preallocate(descriptor, max(nbytes, NONCE_SIZE))
+            if has_pieces:
+                remove_pieces(part)
+                os.mkdir(part + PIECES_SUFFIX, 0o700)
+            preallocate(descriptor, max(nbytes, NONCE_NBYTES))
             write_at(descriptor, 0, sink.nonce)
             yield sink
+            if not is_named(part, descriptor):
+                raise not_shared(part, "is another file")
             if os.path.exists(path):
                 with suppress(OSError):
-                    os.chmod(sink.part, os.stat(path).st_mode & 0o7777)
+                    os.chmod(part, os.stat(path).st_mode & 0o7777)
             os.fsync(descriptor)
+            if has_pieces:  # while the lock still keeps others from this temporary name
+                remove_pieces(part)
         finally:
             if not RENAMES_OPEN_FILES:
                 os.close(descriptor)
-        publish(sink.part, path, overwrite=overwrite)
+        publish(part, path, overwrite=overwrite)
     except BaseException:
-        remove_part(sink.part)
+        if not RENAMES_OPEN_FILES or is_named(part, descriptor):
+            remove_part(part)
         raise
     finally:
         if RENAMES_OPEN_FILES:
             os.close(descriptor)
 
 
-def already_there(path: str) -> FileExistsError:
-    """Make the error for a file that may not be replaced."""
+def already_exists(path: str) -> FileExistsError:
+    """Return the error for a file that may not be replaced."""
     return FileExistsError(
         errno.EEXIST, "the file exists: pass overwrite=True to replace it, or another path", path
     )
 
 
 def prefix_of(path: str) -> str:
-    """How the temporary names of a file begin: hidden, and in the same folder."""
-    folder, name = os.path.split(path)
-    short = os.fsencode(name)[:200].decode(errors="ignore")  # systems count bytes
-    return os.path.join(folder, f".{short}.")
+    """Return the start of the temporary names of a path: hidden, and in the same directory."""
+    directory, name = os.path.split(path)
+    short = os.fsencode(name)[:MAX_NAME_NBYTES].decode(errors="ignore")
+    return os.path.join(directory, f".{short}.")
 
 
-def begin_part(path: str) -> tuple[str, int]:
-    """Make and lock an empty temporary file; give its name and descriptor."""
-    # Who may not read the file that is replaced may not read this one either.
+def create_part(path: str) -> tuple[str, int]:
+    """Create and lock an empty temporary file; return its name and descriptor.
+
+    Its name is the first that no living writer has. The file is always new: workers of a dead
+    writer may still have the old one open.
+    """
+    # Nobody gets to read this file who may not read the file that it replaces.
     allowed = 0o666 & (os.stat(path).st_mode | 0o600) if os.path.exists(path) else 0o666
-    while True:
-        part = f"{prefix_of(path)}{secrets.token_hex(4)}{PART_SUFFIX}"
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, allowed)
-        lock(descriptor)
-        # Another process may have taken it for a remnant before it was locked.
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.stat(part), os.fstat(descriptor)):
-                return part, descriptor
-        os.close(descriptor)
+    for number in count():
+        part = f"{prefix_of(path)}{number}{PART_SUFFIX}"
+        remove_stale(part)
+        with suppress(FileExistsError):
+            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, allowed)
+            # Another writer may take it for stale before it is locked.
+            if lock(descriptor) is not False and is_named(part, descriptor):
+                break
+            os.close(descriptor)
+    for other in range(number + 1, number + 1 + MAX_OTHER_PARTS):
+        remove_stale(f"{prefix_of(path)}{other}{PART_SUFFIX}")
+    return part, descriptor
 
 
-def lock(descriptor: int) -> bool:
-    """Lock a file until it is closed; False if another process holds it, or can't be asked."""
+def is_named(name: str, descriptor: int) -> bool:
+    """Return True if a name belongs to an open file."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.stat(name), os.fstat(descriptor))
+    return False
+
+
+def lock(descriptor: int) -> bool | None:
+    """Lock a file until it is closed; return False if another has it, None if locks do not work."""
     if sys.platform == "win32":
-        return False
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True
 
 
-def remove_stale(path: str) -> None:
-    """Remove temporary files of this path whose writers died."""
-    folder, prefix = os.path.split(prefix_of(path))
-    pattern = re.compile(re.escape(prefix) + "[0-9a-f]{8}" + re.escape(PART_SUFFIX))
-    matches = {pattern.match(name) for name in os.listdir(folder)}
-    for part in {os.path.join(folder, match[0]) for match in matches if match}:
-        try:
-            descriptor = os.open(part, os.O_RDWR | BINARY)
-        except FileNotFoundError:  # its pieces alone are left
+def remove_stale(part: str) -> None:
+    """Remove a temporary file if its writer died."""
+    if not RENAMES_OPEN_FILES:  # there the file of a living writer cannot be removed
+        remove_part(part)
+        return
+    try:
+        descriptor = os.open(part, os.O_RDWR | BINARY)
+    except OSError:  # there is none, or it belongs to another user
+        return
+    try:
+        if lock(descriptor) and is_named(part, descriptor):
             remove_part(part)
-            continue
-        except OSError:
-            continue
-        try:
-            if lock(descriptor):
-                remove_part(part)
-        finally:
-            os.close(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_part(part: str) -> None:
-    """Remove a temporary file after its pieces, so that no piece is left without it."""
-    folder, name = os.path.split(part)
-    for piece in os.listdir(folder):
-        if piece.startswith(f"{name}."):
-            with suppress(OSError):
-                os.unlink(os.path.join(folder, piece))
+    """Remove a temporary file after its pieces, so that none is left without it."""
     with suppress(OSError):
-        os.unlink(part)
+        if RENAMES_OPEN_FILES:
+            remove_pieces(part)
+            os.unlink(part)
+        else:  # the first fails if somebody else is writing the file
+            os.unlink(part)
+            remove_pieces(part)
+
+
+def remove_pieces(part: str) -> None:
+    """Remove the directory with the pieces of a compressed file, if there is one."""
+    if os.path.isdir(part + PIECES_SUFFIX):
+        shutil.rmtree(part + PIECES_SUFFIX, ignore_errors=True)
 
 
 def preallocate(descriptor: int, nbytes: int) -> None:
-    """Give a file its size, and the room for it where the file system can do that at once.
+    """Set the size of a file, and reserve disk space if the file system can do so at once.
 
-    Where it can't, the C library would write a byte to each block, over a network for hours.
+    On others the C library writes a byte to each block, which over a network takes hours.
     """
     if hasattr(os, "posix_fallocate") and not is_on_network(os.fstat(descriptor).st_dev):
         try:
@@ -331,17 +369,17 @@ def preallocate(descriptor: int, nbytes: int) -> None:
 
 
 def publish(part: str, path: str, *, overwrite: bool) -> None:
-    """Give a finished file its name, and make sure that the name outlasts a power cut."""
+    """Rename a complete file to its name, so that the name survives a power cut."""
     if overwrite:
         os.replace(part, path)
     else:
         try:
-            os.link(part, path)  # unlike a rename it never replaces what came in between
+            os.link(part, path)  # unlike a rename it never replaces a file that came in between
         except FileExistsError:
-            raise already_there(path) from None
-        except OSError:  # no hard links on this file system
+            raise already_exists(path) from None
+        except OSError:  # this file system has no hard links
             if os.path.exists(path):
-                raise already_there(path) from None
+                raise already_exists(path) from None
             os.replace(part, path)
         else:
             os.unlink(part)
@@ -349,12 +387,12 @@ def publish(part: str, path: str, *, overwrite: bool) -> None:
 
 
 def sync_name(path: str) -> None:
-    """Make sure that the name of a file or folder outlasts a power cut."""
+    """Make the name of a file or directory survive a power cut."""
     if sys.platform == "win32":
         return
-    folder = os.open(os.path.dirname(path), os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some file systems can't sync a folder
-            os.fsync(folder)
-    finally:
-        os.close(folder)
+    with suppress(OSError):  # it may not be readable, and some file systems cannot sync it
+        directory = os.open(os.path.dirname(path), os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

@@ -27,7 +27,7 @@ from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage.compressed.encoders import Encoder, encoder_for
 from xarray_mrc.storage.compressed.members import join_pieces, plain_file
 from xarray_mrc.storage.local import LocalSource
-from xarray_mrc.storage.sink import Sink, already_there, existing_file, new_file
+from xarray_mrc.storage.sink import Sink, already_exists, existing_file, new_file
 from xarray_mrc.storage.source import local_path, open_source
 from xarray_mrc.writing.blocks import Destination, blocks_of, write_block
 from xarray_mrc.writing.copy_file import copy_file
@@ -139,7 +139,7 @@ def to_mrc(
             )
         return write_region(obj, target, region, dtype, mode, kind, stats=stats, compute=compute)
     if os.path.exists(target) and not overwrite:
-        raise already_there(target)
+        raise already_exists(target)
     if os.path.exists(target) and not compute:
         raise FileExistsError(
             f"{target} exists, and the data may have to be read from it, when compute=False writes "
@@ -173,7 +173,7 @@ def to_mrc(
         place = Destination(existing_file(target), layout, stats=stats)
         return write_later(planned.data, place, planned.header, whole=stats)
     size = 0 if encoder else layout.end
-    with new_file(target, nbytes=size, overwrite=overwrite) as sink:
+    with new_file(target, nbytes=size, overwrite=overwrite, has_pieces=encoder is not None) as sink:
         if encoder and cuts_sections(planned):
             with plain_file(sink, layout.end) as plain:
                 write(planned, Destination(plain, layout, stats=stats))

@@ -1,7 +1,7 @@
-"""What lies beside a file that is being made, and is removed with it.
+"""Files that are needed while a compressed file is written, in a directory beside it.
 
-Of a packed file each part is in a file of its own until all are there: how long a part is when it
-is packed is known only then, so that its place is not known before.
+Each chunk of a compressed file is first written to its own temporary file, because its offset
+depends on the compressed sizes of the chunks before it.
 """
 
 from __future__ import annotations
@@ -12,39 +12,44 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from xarray_mrc.storage.sink import BINARY, Sink, preallocate, write_at
+from xarray_mrc.storage.sink import BINARY, PIECES_SUFFIX, Sink, preallocate, write_at
 
 __all__ = ["join_pieces", "plain_file", "write_piece"]
 
-COPIED = 16 * 2**20  # in one call
+MAX_COPY_NBYTES = 16 * 2**20  # in one call
 
 
-def write_piece(sink: Sink, number: int, packed: Iterable[bytes]) -> None:
-    """Write a piece; that of a task that runs twice replaces the first as a whole.
+def piece_path(sink: Sink, name: object) -> str:
+    """Return the path of a temporary file; `new_file` made its directory and removes it."""
+    return os.path.join(sink.part + PIECES_SUFFIX, str(name))
+
+
+def write_piece(sink: Sink, number: int, compressed: Iterable[bytes]) -> None:
+    """Write a piece atomically: if its task runs twice, the second replaces the first.
 
     Parameters
     ----------
     sink : Sink
-        The file that is being made.
+        The file that is being written.
     number : int
-        Tells the piece from the others.
-    packed : iterable of bytes
+        Identifies the piece.
+    compressed : iterable of bytes
         The content.
     """
-    name = f"{sink.part}.{number}"
-    draft = f"{name}.{secrets.token_hex(4)}"
-    with sink.opened() as part:  # refuses where the file is not the one that is being made
+    path = piece_path(sink, number)
+    draft = f"{path}.{secrets.token_hex(4)}"
+    with sink.opened() as part:  # raises if this computer does not see the file
         allowed = os.fstat(part).st_mode & 0o666
 
-    def as_part(name: str, flags: int) -> int:
+    def open_like_part(name: str, flags: int) -> int:
         return os.open(name, flags, allowed)
 
     try:
-        with open(draft, "xb", buffering=0, opener=as_part) as file:
-            for data in packed:
+        with open(draft, "xb", buffering=0, opener=open_like_part) as file:
+            for data in compressed:
                 write_at(file.fileno(), file.seek(0, os.SEEK_END), data)
-        with sink.opened():  # it was given up meanwhile, and its pieces were removed
-            os.replace(draft, name)
+        with sink.opened():  # raises if it was given up meanwhile, and its pieces were removed
+            os.replace(draft, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(draft)
@@ -52,18 +57,18 @@ def write_piece(sink: Sink, number: int, packed: Iterable[bytes]) -> None:
 
 
 def join_pieces(sink: Sink, head: Iterable[bytes], numbers: Iterable[int], end: bytes) -> None:
-    """Put the pieces together, and remove each when it is in its place.
+    """Copy the pieces into the file, and remove each after that.
 
     Parameters
     ----------
     sink : Sink
-        The file that is being made.
+        The file that is being written.
     head : iterable of bytes
-        What comes before them.
+        Bytes before the pieces.
     numbers : iterable of int
         The pieces in order.
     end : bytes
-        What comes after them.
+        Bytes after the pieces.
     """
     with sink.opened() as descriptor:
         offset = 0
@@ -71,40 +76,31 @@ def join_pieces(sink: Sink, head: Iterable[bytes], numbers: Iterable[int], end: 
             write_at(descriptor, offset, data)
             offset += len(data)
         for number in numbers:
-            with piece(f"{sink.part}.{number}") as source:
-                offset = copy(source, descriptor, offset)
+            path = piece_path(sink, number)
+            with open(path, "rb", buffering=0) as piece:
+                offset = copy(piece.fileno(), descriptor, offset)
+            os.unlink(path)
         write_at(descriptor, offset, end)
         os.ftruncate(descriptor, offset + len(end))
 
 
-@contextmanager
-def piece(name: str) -> Iterator[int]:
-    """Open a piece, which is removed behind it."""
-    descriptor = os.open(name, os.O_RDONLY | BINARY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-    os.unlink(name)
-
-
 def copy(source: int, target: int, offset: int) -> int:
-    """Copy a whole file to a place in another, by the system where it can; give where it ends."""
+    """Copy a whole file to an offset of another, and return where the copy ends."""
     left = os.fstat(source).st_size
     by_system = hasattr(os, "copy_file_range")
     while left:
         count = 0
         if by_system:
             try:
-                count = os.copy_file_range(source, target, min(left, COPIED), None, offset)
-            except OSError:  # not between these file systems, or a full disk, which shows below
+                count = os.copy_file_range(source, target, min(left, MAX_COPY_NBYTES), None, offset)
+            except OSError:  # not between these file systems; a full disk raises again below
                 by_system = False
         if not by_system:
-            data = os.read(source, min(left, COPIED))
+            data = os.read(source, min(left, MAX_COPY_NBYTES))
             write_at(target, offset, data)
             count = len(data)
         if not count:
-            raise OSError(f"a piece ended {left} bytes too early")
+            raise OSError(f"a temporary file ended {left} bytes too early")
         left -= count
         offset += count
     return offset
@@ -112,29 +108,29 @@ def copy(source: int, target: int, offset: int) -> int:
 
 @contextmanager
 def plain_file(sink: Sink, nbytes: int) -> Iterator[Sink]:
-    """Make a file for what will be packed into another, for as long as the context lasts.
+    """Create a temporary file for data that will be compressed into another.
 
     Parameters
     ----------
     sink : Sink
-        The other file, which is being made.
+        The other file, which is being written.
     nbytes : int
-        Room to set aside.
+        Disk space to reserve.
 
     Yields
     ------
     Sink
         Where to write.
     """
-    beside = replace(sink, part=f"{sink.part}.plain")
+    plain = replace(sink, part=piece_path(sink, "plain"))
     allowed = os.stat(sink.part).st_mode & 0o666  # nobody may read more than of the other
-    descriptor = os.open(beside.part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, allowed)
+    descriptor = os.open(plain.part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, allowed)
     try:
         try:
             preallocate(descriptor, nbytes)
-            write_at(descriptor, 0, beside.nonce)
+            write_at(descriptor, 0, plain.nonce)
         finally:
             os.close(descriptor)
-        yield beside
+        yield plain
     finally:
-        os.unlink(beside.part)
+        os.unlink(plain.part)
