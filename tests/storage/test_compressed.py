@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from programs import PEAK_MEMORY, run_program
 
 from xarray_mrc.errors import MrcChangedError, MrcError, MrcTruncatedError, MrcWarning
-from xarray_mrc.storage.compressed import decoders
+from xarray_mrc.storage.compressed import decoders, stream
 from xarray_mrc.storage.compressed import source as compressed
 from xarray_mrc.storage.compressed.decoders import container_of
 from xarray_mrc.storage.compressed.source import CompressedSource
@@ -78,7 +78,7 @@ class Box:
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     decoders.decoder_maker.cache_clear()
-    compressed.forget_cursors()
+    stream.streams.clear()
     yield
     decoders.decoder_maker.cache_clear()
 
@@ -111,7 +111,7 @@ def read(source: CompressedSource, start: int, stop: int) -> bytes:
 
 def read_all(source: CompressedSource, nbytes: int) -> bytes:
     data = read(source, 0, nbytes)
-    source.finish(nbytes)
+    source.verify_trailer(nbytes)
     return data
 
 
@@ -150,7 +150,7 @@ def test_reads_forwards_without_starting_again(box: Box) -> None:
     inner = Counting(box.pack(DATA))
     source = CompressedSource(inner, box.container)
     parts = [read(source, start, start + 10_000) for start in range(0, len(DATA), 10_000)]
-    source.finish(len(DATA))
+    source.verify_trailer(len(DATA))
     assert b"".join(parts) == DATA
     assert inner.read == inner.size
 
@@ -186,16 +186,18 @@ def test_reads_any_ranges(
     edges = [sorted((int(a * len(data)), int(b * len(data)))) for a, b in fractions]
     for start, stop in edges:
         assert read(source, start, stop) == data[start:stop]
-    bands = [(start, stop - start) for start, stop in edges]
-    assert source.read_ranges(bands).tobytes() == b"".join(data[a:b] for a, b in edges)
+    byte_ranges = [(start, stop - start) for start, stop in edges]
+    assert source.read_ranges(byte_ranges).tobytes() == b"".join(data[a:b] for a, b in edges)
     assert read_all(source, len(data)) == data
 
 
 def test_bands_take_one_pass(box: Box) -> None:
     inner = Counting(box.pack(DATA))
     source = CompressedSource(inner, box.container)
-    bands = [(600_000, 100_000), (5, 10), (650_000, 10), (0, 100), (50, 100), (200_000, 0)]
-    assert source.read_ranges(bands).tobytes() == b"".join(DATA[a : a + n] for a, n in bands)
+    byte_ranges = [(600_000, 100_000), (5, 10), (650_000, 10), (0, 100), (50, 100), (200_000, 0)]
+    assert source.read_ranges(byte_ranges).tobytes() == b"".join(
+        DATA[a : a + n] for a, n in byte_ranges
+    )
     assert inner.read <= inner.size
 
 
@@ -208,7 +210,7 @@ def test_gzip_headers_of_any_size_and_place(
     """A header that reaches over the end of what was read at first, too."""
     if library == "zlib":
         monkeypatch.setitem(sys.modules, "isal", None)
-    for before in range(compressed.MIN_READ - 40, compressed.MIN_READ, 3):
+    for before in range(stream.MIN_READ_NBYTES - 40, stream.MIN_READ_NBYTES, 3):
         filler = gzip_member(b"", 8, before - len(gzip_member(b"", 8, 0)))
         assert len(filler) == before
         stored = filler + gzip_member(SMALL, flags, long) + gzip_member(DATA[:9], flags, long)
@@ -256,7 +258,7 @@ def test_size_takes_one_pass(box: Box) -> None:
 def test_empty_streams(box: Box) -> None:
     source = box.packed(b"", b"")
     assert source.size == 0
-    source.finish(0)
+    source.verify_trailer(0)
     with pytest.raises(
         MrcTruncatedError, match=r"^<bytes>: 1 bytes were wanted from byte 0, but o"
     ):
@@ -273,7 +275,7 @@ def test_reading_beyond_the_end(box: Box, known: bool) -> None:
     with pytest.raises(MrcTruncatedError, match="20 bytes were wanted from byte 900, but only 0"):
         read(source, 900, 920)
     with pytest.raises(MrcTruncatedError, match="501 bytes were wanted from byte 0, but only 500"):
-        source.finish(501)
+        source.verify_trailer(501)
 
 
 # What is refused
@@ -320,7 +322,7 @@ def test_flipped_bits_are_found(box: Box, members: int) -> None:
 def test_damage_is_named(box: Box) -> None:
     damaged = bytearray(box.pack(DATA))
     damaged[len(damaged) // 2] ^= 0x55
-    with pytest.raises(MrcError, match=rf"^<bytes>: the {box.container} data before byte \d+, beh"):
+    with pytest.raises(MrcError, match=rf"^<bytes>: the {box.container} data before byte \d+, aft"):
         read_all(box.source(bytes(damaged)), len(DATA))
 
 
@@ -351,13 +353,13 @@ def test_large_windows_are_refused() -> None:
     window = {zstd.CompressionParameter.window_log: 28}
     maker = zstd.ZstdCompressor(options=window)
     stored = maker.compress(SMALL) + maker.flush()
-    with pytest.raises(MrcError, match=r"zstd data before .* can't be unpacked within 128 MiB"):
+    with pytest.raises(MrcError, match=r"zstd data before .* can't be decompressed within 128 MiB"):
         read(CompressedSource(MemorySource(stored), "zstd"), 0, 1)
     stored = lzma.compress(SMALL)
     end = 12 + 4 * stored[12] + 4
     block = stored[12:16] + bytes([34]) + stored[17 : end - 4]  # a dictionary of 512 MiB
     stored = stored[:12] + block + struct.pack("<I", zlib.crc32(block)) + stored[end:]
-    with pytest.raises(MrcError, match=r"xz data before .* can't be unpacked within 128 MiB"):
+    with pytest.raises(MrcError, match=r"xz data before .* can't be decompressed within 128 MiB"):
         read(CompressedSource(MemorySource(stored), "xz"), 0, 1)
 
 
@@ -371,7 +373,7 @@ def test_endless_headers_are_refused() -> None:
 def test_members_without_content_are_not_waited_for(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compressed, "MAX_EMPTY", 100)
+    monkeypatch.setattr(stream, "MAX_EMPTY_MEMBERS", 100)
     assert box.packed(SMALL, *[b""] * 90, SMALL, *[b""] * 90).size == 1000
     with pytest.raises(MrcError, match="more than 100 empty members"):
         assert box.packed(SMALL, *[b""] * 101).size
@@ -380,7 +382,7 @@ def test_members_without_content_are_not_waited_for(
 def test_missing_module_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lzma", None)
     source = CompressedSource(MemorySource(PACK["xz"](SMALL)), "xz")
-    with pytest.raises(MrcError, match=r"xz data can't be read here.* no module lzma"):
+    with pytest.raises(MrcError, match=r"xz data can't be read, .* no module lzma"):
         read(source, 0, 1)
 
 
@@ -390,7 +392,7 @@ def test_replaced_file_is_noticed(box: Box, tmp_path: Path) -> None:
     source = CompressedSource(LocalSource.open(str(path))[0], box.container)
     read(source, 0, 10)
     path.write_bytes(box.pack(DATA, DATA))
-    compressed.forget_cursors()  # what they have in hand is of the file as it was
+    stream.streams.clear()  # what they have in hand is of the file as it was
     with pytest.raises(MrcChangedError):
         read(source, 600_000, 700_000)
 
@@ -409,12 +411,12 @@ def test_zeros_are_padding(box: Box, between: int) -> None:
 def test_garbage_is_told_once(box: Box, garbage: bytes) -> None:
     source = box.source(box.pack(SMALL) + garbage)
     number = len(garbage.lstrip(b"\0"))
-    text = rf"^<bytes>: its last {number} stored bytes are no {box.container} data"
+    text = rf"^<bytes>: its last {number} stored bytes are not {box.container} data"
     with pytest.warns(MrcWarning, match=text):
         assert read_all(source, 500) == SMALL
     assert read_all(source, 500) == SMALL
     assert source.size == 500
-    with pytest.raises(MrcTruncatedError, match=f"last {number} stored bytes are none"):
+    with pytest.raises(MrcTruncatedError, match=f"last {number} stored bytes are not"):
         read(source, 0, 501)
 
 
@@ -430,7 +432,7 @@ def test_surplus_is_told_once(box: Box, members: int) -> None:
     with pytest.warns(MrcWarning, match="has 699500 bytes more than the header describes"):
         assert read_all(source, 500) == SMALL
     assert read(source, 100, 500) == SMALL[100:]
-    source.finish(500)
+    source.verify_trailer(500)
 
 
 def test_damage_in_the_surplus_is_an_error(box: Box) -> None:
@@ -440,19 +442,19 @@ def test_damage_in_the_surplus_is_an_error(box: Box) -> None:
 
 
 def test_endless_surplus_is_given_up(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compressed, "MIN_SURPLUS", 1000)
-    monkeypatch.setattr(compressed, "BLOCK", 1000)
+    monkeypatch.setattr(compressed, "MIN_SURPLUS_NBYTES", 1000)
+    monkeypatch.setattr(stream, "BLOCK_NBYTES", 1000)
     source = box.packed(DATA)
     with pytest.warns(MrcWarning, match="has more than 999 bytes more"):
         assert read_all(source, 500) == SMALL
 
 
-def test_finish_does_not_read_again(box: Box) -> None:
+def test_verify_trailer_does_not_read_again(box: Box) -> None:
     inner = Counting(box.pack(DATA))
     source = CompressedSource(inner, box.container)
     read(source, len(DATA) - 10, len(DATA))
-    source.finish(len(DATA))
-    source.finish(len(DATA))
+    source.verify_trailer(len(DATA))
+    source.verify_trailer(len(DATA))
     assert inner.read == inner.size
 
 
@@ -481,9 +483,9 @@ def test_copies_of_a_source_share_cursors(box: Box, tmp_path: Path) -> None:
     path.write_bytes(box.pack(DATA))
     source = CompressedSource(LocalSource.open(str(path))[0], box.container)
     read(source, 0, 100_000)
-    (cursor,) = compressed._free
+    (kept,) = stream.streams._cursors
     assert read(pickle.loads(pickle.dumps(source)), 200_000, 200_010) == DATA[200_000:200_010]
-    assert compressed._free == [cursor]
+    assert stream.streams._cursors == [kept]
 
 
 def test_cursors_are_few_and_hold_no_file(box: Box) -> None:
@@ -495,8 +497,10 @@ def test_cursors_are_few_and_hold_no_file(box: Box) -> None:
     del inner
     gc.collect()
     assert not any(inner() for inner in watch)
-    heavy = box.container in compressed.HEAVY
-    assert len(compressed._free) == (compressed.MAX_HEAVY if heavy else compressed.MAX_FREE)
+    heavy = box.container in stream.HEAVY_CONTAINERS
+    assert len(stream.streams._cursors) == (
+        stream.MAX_HEAVY_CURSORS if heavy else stream.MAX_CURSORS
+    )
 
 
 def test_file_objects_are_never_taken_for_one(box: Box) -> None:
@@ -520,7 +524,7 @@ def test_threads(box: Box, tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda start: read(source, start, start + 5000), starts))
     assert found == [DATA[start : start + 5000] for start in starts]
-    assert len(compressed._free) <= compressed.MAX_FREE
+    assert len(stream.streams._cursors) <= stream.MAX_CURSORS
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
@@ -528,10 +532,11 @@ def test_threads(box: Box, tmp_path: Path) -> None:
 def test_fork_while_another_thread_takes_a_cursor(box: Box) -> None:
     source = box.packed(DATA)
     read(source, 0, 100_000)
-    with compressed._lock:
+    with stream.streams._lock:
         child = os.fork()
         if child == 0:
-            right = not compressed._free and read(source, 200_000, 300_000) == DATA[200_000:300_000]
+            right = not stream.streams._cursors
+            right = right and read(source, 200_000, 300_000) == DATA[200_000:300_000]
             os._exit(0 if right else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert read(source, 200_000, 300_000) == DATA[200_000:300_000]
@@ -553,7 +558,7 @@ source.readinto(0, np.empty(1024, np.uint8))
 before = peak_nbytes()
 assert source.bounded_size(10**6) == 10**6 + 1
 source.readinto(size - 10, np.empty(10, np.uint8))
-source.finish(size)
+source.verify_trailer(size)
 assert source.size == size
 print(peak_nbytes() - before)
 """

@@ -54,7 +54,7 @@ def statistics(
     if isinstance(data, str | os.PathLike | bytes):
         array = open_file(data, ReadingOptions(extended_header="none")).array
         found = measure_file(array.source, array.layout, measure)
-        array.source.finish(array.layout.end)
+        array.source.verify_trailer(array.layout.end)
         return found
     values: Any = data
     if isinstance(data, xr.Dataset | xr.DataArray):

@@ -148,5 +148,5 @@ def with_data(facts: Facts, source: Source, is_local: bool) -> Facts:
         except MrcTruncatedError:
             facts = lay_out(replace(facts, size=true_size(source)), source, is_local)
     size = source.size
-    surplus = source.surplus if isinstance(source, CompressedSource) else 0
+    surplus = source.trailing_nbytes if isinstance(source, CompressedSource) else 0
     return replace(facts, size=size, data=found, surplus=surplus)

@@ -75,7 +75,7 @@ def view_file(facts: Facts, source: Source, data: bool) -> tuple[Facts, MrcfileV
     if size is None and data:
         size = source.size
     if isinstance(source, CompressedSource) and source.container == "gzip":
-        facts = replace(facts, surplus=source.surplus)
+        facts = replace(facts, surplus=source.trailing_nbytes)
     expected = None if layout is None else layout.end
     view = MrcfileView(header, found, size, expected, checked=data)
     return replace(facts, size=size), view

@@ -41,4 +41,4 @@ def recompress(
     nbytes = 0 if encoder else layout.end
     with new_file(path, nbytes=nbytes, overwrite=overwrite) as sink:
         copy_file(source, layout, sink, encoder)
-        source.finish(layout.end)
+        source.verify_trailer(layout.end)

@@ -18,10 +18,9 @@ from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.errors import MrcChangedError, MrcError, MrcTruncatedError
 from xarray_mrc.mrcfile.mrcfile import FILE_MODES, MrcFile
 from xarray_mrc.mrcfile.mrcinterpreter import Bytes, MrcInterpreter
-from xarray_mrc.reading.file_layout import SUSPECT_NBYTES, SUSPECT_RATIO
 from xarray_mrc.storage.compressed.decoders import MAGICS
 from xarray_mrc.storage.compressed.encoders import encoder_for
-from xarray_mrc.storage.compressed.source import CompressedSource
+from xarray_mrc.storage.compressed.source import CompressedSource, has_implausible_ratio
 from xarray_mrc.storage.local import LocalSource
 
 __all__ = ["CompressedMrcFile"]
@@ -140,8 +139,7 @@ class CompressedMrcFile(MrcFile):
         source, position = self._source, self._iostream.tell()
         if source is None:
             return super()._bounded_nbytes(nbytes)
-        is_implausible = position + nbytes > SUSPECT_RATIO * source.stored_size
-        if nbytes <= SUSPECT_NBYTES or not is_implausible:
+        if not has_implausible_ratio(nbytes, position + nbytes, source.stored_size):
             return nbytes
         with translated_errors():
             left: int = source.allow_truncated().bounded_size(position + nbytes) - position
@@ -214,7 +212,7 @@ class CompressedMrcFile(MrcFile):
 
     def _warn_of_garbage(self) -> None:
         """Warn about bytes after the end of the compressed stream."""
-        if self._source is not None and (garbage := self._source.surplus):
+        if self._source is not None and (garbage := self._source.trailing_nbytes):
             warnings.warn(
                 f"The last {garbage} bytes of the file are not {self._container} data and were "
                 f"ignored",

@@ -153,7 +153,7 @@ class MeasuringGzipFile(MeasuringPackedFile, GzipMrcFile):
 
     def _warn_of_garbage(self) -> None:
         """Raise DamagedFileError for trailing bytes, which mrcfile refuses in gzip only."""
-        if self._source is not None and (garbage := self._source.surplus):
+        if self._source is not None and (garbage := self._source.trailing_nbytes):
             raise DamagedFileError(f"the last {garbage} bytes of the file are not gzip data")
 
 

@@ -84,7 +84,7 @@ class MrcArray:
             else:
                 self._read_scattered(chosen, pixels)
         if chosen.reaches_end:
-            self.source.finish(self.layout.end)
+            self.source.verify_trailer(self.layout.end)
         return chosen.to_result(pixels)
 
     def points(self, indices: Sequence[Any]) -> NDArray[Any]:

@@ -18,6 +18,7 @@ from xarray_mrc.errors import MrcError
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.reading.sidecar import has_sidecar
 from xarray_mrc.storage import Source
+from xarray_mrc.storage.compressed.source import MAX_TRUSTED_NBYTES, has_implausible_ratio
 from xarray_mrc.storage.protocol import truncated as truncated_source
 
 __all__ = ["FileLayout", "decode_header", "find_layout", "name_of", "named", "read_bytes"]
@@ -25,8 +26,6 @@ __all__ = ["FileLayout", "decode_header", "find_layout", "name_of", "named", "re
 # The size of a symmetry record; the first one shows whether there are any.
 RECORD_NBYTES = 80
 DEFAULTS = ReadingOptions()
-SUSPECT_NBYTES = 16 * 2**20
-SUSPECT_RATIO = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ def find_layout(
     def read_records() -> Extended:
         """Read and decode the part of the extended header that is of use."""
         nbytes = useful_nbytes(header, header.nz)
-        if nbytes > SUSPECT_NBYTES:
+        if nbytes > MAX_TRUSTED_NBYTES:
             there = source.bounded_size(HEADER_SIZE + nbytes) - HEADER_SIZE
             if there < nbytes:
                 raise truncated_source(source.uri, HEADER_SIZE, nbytes, there)
@@ -137,10 +136,7 @@ def find_layout(
     layout = arrange()
     if size is None and (
         may_lack_symmetry(header, first_record)
-        or (
-            check_size
-            and (options.truncated == "sections" or has_implausible_ratio(source, layout))
-        )
+        or (check_size and (options.truncated == "sections" or is_suspect(source, layout)))
     ):
         size = min(source.bounded_size(layout.end), layout.end)
         layout = arrange()
@@ -175,13 +171,10 @@ def read_bytes(source: Source, head: bytes, offset: int, nbytes: int) -> bytes:
     return found.tobytes()
 
 
-def has_implausible_ratio(source: Source, layout: Layout) -> bool:
-    """Return True if the header implies an implausible compression ratio.
-
-    Such a file is read through once, before memory is allocated for data or positions.
-    """
-    wanted = max(layout.end, 16 * max(layout.shape))
-    return wanted > SUSPECT_NBYTES and layout.end > SUSPECT_RATIO * source.stored_size
+def is_suspect(source: Source, layout: Layout) -> bool:
+    """Return True if a compressed file has to be read through before memory is allocated for it."""
+    nbytes = max(layout.end, 16 * max(layout.shape))  # of the data, or of positions
+    return has_implausible_ratio(nbytes, layout.end, source.stored_size)
 
 
 def name_of(path: str) -> str:

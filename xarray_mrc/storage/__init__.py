@@ -1,6 +1,6 @@
-"""Where the bytes of a file come from: local, in memory, a file object.
+"""Sources and sinks of bytes: local files, memory, file objects; plain or compressed.
 
-Each source is a small value that can be pickled and holds nothing open.
+Each is a small value that can be pickled and holds nothing open.
 """
 
 from xarray_mrc.storage.source import Source, open_head, open_source

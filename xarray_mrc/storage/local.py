@@ -30,11 +30,10 @@ if sys.platform == "linux":
 from xarray_mrc.codec.header import HEADER_SIZE, layout_bytes
 from xarray_mrc.errors import MrcChangedError
 from xarray_mrc.storage.maps import cached_maps, may_cache_maps
-from xarray_mrc.storage.protocol import Bytes, PlainSource, truncated
+from xarray_mrc.storage.protocol import ByteRanges, Bytes, PlainSource, truncated
 
 __all__ = ["LocalSource"]
 
-ByteRanges = Sequence[tuple[int, int]]  # offset and number of bytes of each
 Fingerprint = tuple[int, int, int, int]
 FS_IOC_GETVERSION = 0x80087601
 # O_NONBLOCK, because opening a pipe would wait for a writer.

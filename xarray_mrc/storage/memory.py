@@ -1,25 +1,25 @@
-"""Files that lie in memory as bytes."""
+"""Files in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 
 import numpy as np
 
-from xarray_mrc.storage.protocol import Bytes, PlainSource, truncated
+from xarray_mrc.storage.protocol import ByteRanges, Bytes, PlainSource, truncated
 
 __all__ = ["MemorySource"]
 
 
 class MemorySource(PlainSource):
-    """A file whose bytes are at hand. What it gives out are copies.
+    """A file whose bytes are in memory. Reads return copies.
 
     Parameters
     ----------
     data : bytes, bytearray or memoryview
-        The whole file. A pickle of the source carries it.
+        The whole file, which a pickle of the source contains.
     """
 
     __slots__ = ("_data",)
@@ -36,7 +36,7 @@ class MemorySource(PlainSource):
 
     @property
     def fingerprint(self) -> tuple[int | str, ...]:
-        """Size and a hash of the content; the hash costs a pass."""
+        """Size and a hash of the content, which costs a pass."""
         return self.size, blake2b(self._data.data, digest_size=16).hexdigest()
 
     def readinto(self, offset: int, out: Bytes) -> None:
@@ -47,10 +47,8 @@ class MemorySource(PlainSource):
         out[:] = found
 
     @contextmanager
-    def window(
-        self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
-    ) -> Iterator[Bytes | None]:
-        """Show a range of the bytes themselves."""
+    def window(self, offset: int, nbytes: int, byte_ranges: ByteRanges) -> Iterator[Bytes | None]:
+        """Yield a range of the bytes themselves."""
         yield self._data[offset : offset + nbytes] if offset + nbytes <= self.size else None
 
     def __reduce__(self) -> tuple[type[MemorySource], tuple[bytes]]:

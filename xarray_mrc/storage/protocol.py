@@ -1,4 +1,4 @@
-"""The protocol `Source`, and what the sources have in common."""
+"""The protocol `Source`, and base classes for sources."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from numpy.typing import NDArray
 
 from xarray_mrc.errors import MrcTruncatedError
 
-__all__ = ["Bytes", "CopyingSource", "PlainSource", "Source", "truncated"]
+__all__ = ["ByteRanges", "Bytes", "CopyingSource", "PlainSource", "Source", "truncated"]
 
 Bytes = NDArray[np.uint8]
+ByteRanges = Sequence[tuple[int, int]]  # offset and number of bytes of each
 
 
 class Source(Protocol):
-    """Bytes that can be read from any place: small, hashable, picklable, with nothing open.
+    """The bytes of a file, decompressed: small, hashable, picklable, with nothing open.
 
-    What `readinto` and `read_ranges` give shares no memory with anything else.
+    All methods may be called by several threads at the same time. The results of `readinto` and
+    `read_ranges` share no memory with anything else.
     """
 
     @property
     def uri(self) -> str:
-        """Path or URL, or a description of what has none."""
+        """Path or URL, or a description of bytes that have none."""
 
     @property
     def size(self) -> int:
-        """Number of bytes, decompressed; of a compressed file this costs a pass."""
+        """Number of bytes; for a compressed file this costs a pass."""
 
     @property
     def size_if_known(self) -> int | None:
-        """Number of bytes, or None where finding out costs a pass."""
+        """Number of bytes, or None if finding it costs a pass."""
 
     @property
     def stored_size(self) -> int:
@@ -40,79 +42,77 @@ class Source(Protocol):
 
     @property
     def fingerprint(self) -> tuple[int | str, ...]:
-        """Numbers that change when the content does."""
+        """Values that change when the content does."""
 
     def bounded_size(self, limit: int) -> int:
-        """Give the size, or any number above `limit` if it is larger; costs no more than that."""
+        """Return the size, or some number above `limit` if it is larger, at the cost of `limit`."""
 
     def allow_truncated(self) -> Source:
-        """Give a source for which a stream that is cut off just ends there."""
+        """Return a source that ends where its stream is cut off, without an error."""
 
     def readinto(self, offset: int, out: Bytes) -> None:
-        """Fill `out` with the bytes from `offset` on; a short read is a MrcTruncatedError."""
+        """Fill `out` with the bytes from `offset` on; MrcTruncatedError if there are fewer."""
 
     def view(self, offset: int, nbytes: int) -> Bytes | None:
-        """Give a private map that is the caller's to change, but shows the file, or None."""
+        """Return a private, writeable map that shows the file until it is written to, or None."""
 
     def whole(
-        self, probes: Sequence[int], bands: Iterable[Sequence[tuple[int, int]]]
+        self, probes: Sequence[int], byte_ranges: Iterable[ByteRanges]
     ) -> AbstractContextManager[Bytes | None]:
-        """Show all bytes, to be read within the context only, or None.
+        """Return a context with all bytes, to be read only inside it, or None.
 
-        `bands` are lists of the ranges (offset, number of bytes) that will be looked at, of which
-        no more are asked for if the bytes at the offsets `probes` are at hand.
+        `byte_ranges` are lists of the ranges that will be read. They are prefetched unless the
+        bytes at the offsets `probes` are in memory.
         """
 
     def window(
-        self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
+        self, offset: int, nbytes: int, byte_ranges: ByteRanges
     ) -> AbstractContextManager[Bytes | None]:
-        """Show a range of bytes, to be read within the context only, or None.
+        """Return a context with a range of bytes, to be read only inside it, or None.
 
-        `bands` are the ranges (offset, number of bytes) of it that will be looked at.
+        `byte_ranges` are the parts of it that will be read.
         """
 
-    def read_ranges(self, bands: Sequence[tuple[int, int]]) -> Bytes:
-        """Read several ranges (offset, number of bytes), given one behind the other."""
+    def read_ranges(self, byte_ranges: ByteRanges) -> Bytes:
+        """Read several ranges, and return them concatenated."""
 
-    def finish(self, end: int) -> None:
-        """Hear that the last byte of the data, before `end`, was read; check what is left."""
+    def verify_trailer(self, end: int) -> None:
+        """Verify the rest of the stream once the last data byte, before `end`, has been read."""
 
 
 class CopyingSource:
-    """What holds for a source with nothing to show: all that it gives is read with `readinto`."""
+    """Base class of sources that cannot show bytes without a copy."""
 
     __slots__ = ()
 
     def view(self, offset: int, nbytes: int) -> Bytes | None:
-        """None: what it gives are copies."""
+        """Return None."""
         return None
 
     @contextmanager
     def whole(
-        self, probes: Sequence[int], bands: Iterable[Sequence[tuple[int, int]]]
+        self, probes: Sequence[int], byte_ranges: Iterable[ByteRanges]
     ) -> Iterator[Bytes | None]:
-        """None: there is nothing to look at."""
+        """Yield None."""
         yield None
 
     @contextmanager
-    def window(
-        self, offset: int, nbytes: int, bands: Sequence[tuple[int, int]]
-    ) -> Iterator[Bytes | None]:
-        """None: there is nothing to look at."""
+    def window(self, offset: int, nbytes: int, byte_ranges: ByteRanges) -> Iterator[Bytes | None]:
+        """Yield None."""
         yield None
 
-    def read_ranges(self: Source, bands: Sequence[tuple[int, int]]) -> Bytes:
-        """Read several ranges one by one."""
-        data = np.empty(sum(nbytes for _, nbytes in bands), np.uint8)
+    def read_ranges(self: Source, byte_ranges: ByteRanges) -> Bytes:
+        """Read several ranges, one after the other, and return them concatenated."""
+        data = np.empty(sum(nbytes for _, nbytes in byte_ranges), np.uint8)
         end = 0
-        for offset, nbytes in bands:
+        for offset, nbytes in byte_ranges:
             start, end = end, end + nbytes
             self.readinto(offset, data[start:end])
         return data
 
 
 class PlainSource(CopyingSource):
-    """What holds for every source whose bytes are stored as they are."""
+    """Base class of sources that are not compressed."""
 
     __slots__ = ()
 
@@ -127,20 +127,20 @@ class PlainSource(CopyingSource):
         return self.size
 
     def bounded_size(self: Source, limit: int) -> int:
-        """Give the size."""
+        """Return the size."""
         return self.size
 
     def allow_truncated(self: Source) -> Source:
-        """Give the source itself: it has no stream."""
+        """Return the source itself, which has no stream."""
         return self
 
-    def finish(self, end: int) -> None:
+    def verify_trailer(self, end: int) -> None:
         """Do nothing: the size was compared when the file was opened."""
 
 
-def truncated(uri: str, offset: int, wanted: int, found: int) -> MrcTruncatedError:
-    """Make the error for a read that came back short."""
+def truncated(uri: str, offset: int, expected: int, found: int) -> MrcTruncatedError:
+    """Return the error for a read that came back short."""
     return MrcTruncatedError(
-        f"{uri}: {wanted} bytes were wanted from byte {offset}, but only {found} are there: the "
+        f"{uri}: {expected} bytes were wanted from byte {offset}, but only {found} are there: the "
         f"file is cut off, or became shorter after it was opened"
     )

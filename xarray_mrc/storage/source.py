@@ -1,4 +1,4 @@
-"""`open_source`: the right source for a path or an object."""
+"""`open_source`: the source of a path or an object."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from xarray_mrc.storage.local import LocalSource
 from xarray_mrc.storage.memory import MemorySource
 from xarray_mrc.storage.protocol import Source
 
-__all__ = ["HEAD_SIZE", "MemMap", "Openable", "Source", "open_head", "open_source"]
+__all__ = ["HEAD_NBYTES", "MemMap", "Openable", "Source", "open_head", "open_source"]
 
 Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | MemorySource | BinaryIO
 MemMap = bool | Literal["auto"]
 # The header, and the first record of an extended header.
-HEAD_SIZE = HEADER_SIZE + 80
+HEAD_NBYTES = HEADER_SIZE + 80
 
 
 def open_source(path: Openable, *, memmap: MemMap = "auto") -> Source:
-    """Give the source for a path, a file URL, bytes or a binary file object, compressed or not.
+    """Return the source of a path, file URL, bytes or binary file object, compressed or not.
 
-    Containers (gzip, bzip2, xz, zstd) are recognised by their first bytes, whatever the suffix.
+    Compressed files (gzip, bzip2, xz, zstd) are found by their first bytes, not by a suffix.
 
     Parameters
     ----------
     path : str, os.PathLike, bytes, bytearray, memoryview, MemorySource or binary file object
         What to read. A local path is made absolute.
     memmap : {"auto", True, False}
-        Whether local files are mapped; "auto" does it unless they lie on a network file system.
+        Whether local files may be mapped; "auto" permits it except on network file systems.
 
     Returns
     -------
@@ -46,9 +46,9 @@ def open_source(path: Openable, *, memmap: MemMap = "auto") -> Source:
     Raises
     ------
     FileNotFoundError
-        There is no such file.
+        The file does not exist.
     MrcError
-        The URL is of a kind that can't be read.
+        The URL cannot be read.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def open_source(path: Openable, *, memmap: MemMap = "auto") -> Source:
 
 
 def open_head(path: Openable, *, memmap: MemMap = "auto") -> tuple[Source, bytes]:
-    """Give a source, and what opening it has read of it.
+    """Return a source, and the bytes that were read to open it.
 
     Parameters
     ----------
@@ -70,11 +70,11 @@ def open_head(path: Openable, *, memmap: MemMap = "auto") -> tuple[Source, bytes
     -------
     source : Source
     head : bytes
-        Its first HEAD_SIZE bytes, or all of a shorter one; none of a compressed one.
+        Its first HEAD_NBYTES bytes, or all if there are fewer; empty if it is compressed.
     """
     stored: Source
     if isinstance(path, str | os.PathLike):
-        stored, head = LocalSource.open(local_path(path), memmap, HEAD_SIZE)
+        stored, head = LocalSource.open(local_path(path), memmap, HEAD_NBYTES)
     else:
         if isinstance(path, MemorySource):
             stored = path
@@ -84,10 +84,10 @@ def open_head(path: Openable, *, memmap: MemMap = "auto") -> tuple[Source, bytes
             stored = FileObjectSource(path)
         else:
             raise TypeError(
-                f"{type(path).__name__} was found, expected a path, a file URL, bytes or a binary "
-                f"file object: of many files open each one by itself"
+                f"{type(path).__name__} was found, expected a path, file URL, bytes or binary file "
+                f"object; for many files use xr.open_mfdataset"
             )
-        first = np.empty(min(HEAD_SIZE, stored.size), np.uint8)
+        first = np.empty(min(HEAD_NBYTES, stored.size), np.uint8)
         stored.readinto(0, first)
         head = first.tobytes()
     container = container_of(head[:HEADER_SIZE])
@@ -99,19 +99,19 @@ def open_head(path: Openable, *, memmap: MemMap = "auto") -> tuple[Source, bytes
 
 
 def local_path(path: str | os.PathLike[str]) -> str:
-    """Make a path or file URL an absolute path; MrcError for any other URL."""
+    """Return the absolute path for a path or file URL; MrcError for any other URL."""
     text = os.fsdecode(path)
     if "://" not in text:
         return os.path.abspath(os.path.expanduser(text))
     parts = urlsplit(text)
     if parts.scheme != "file":
         raise MrcError(
-            f"{text}: a URL of the kind {parts.scheme}:// was found, expected a local path or "
-            f"file://; download the file, or pass a binary file object such as fsspec.open gives"
+            f"{text}: {parts.scheme}:// is not supported, expected a local path or file://; "
+            f"download the file, or pass a binary file object, from fsspec.open for example"
         )
     if parts.netloc not in ("", "localhost"):
         raise MrcError(
             f"{text}: a file on the computer {parts.netloc!r} was found, expected file:///, with "
-            f"three slashes, before the path from the root"
+            f"three slashes before the path from the root"
         )
     return os.path.abspath(url2pathname(parts.path))

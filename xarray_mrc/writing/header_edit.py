@@ -311,4 +311,4 @@ def pack_anew(source: CompressedSource, target: str, new: Header) -> None:
     layout = layout_of(source, new)
     with new_file(target, overwrite=True) as sink:
         copy_file(source, layout, sink, encoder, header=new.raw, end=source.size)
-        source.finish(source.size)
+        source.verify_trailer(source.size)

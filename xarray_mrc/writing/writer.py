@@ -153,7 +153,7 @@ def to_mrc(
         )
     beside = f"{target}.{sidecar}"
     if sidecar is not None and os.path.exists(beside) and not overwrite:
-        raise already_there(beside)
+        raise already_exists(beside)
     planned = plan_file(
         obj,
         target=target,

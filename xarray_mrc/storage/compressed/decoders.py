@@ -1,4 +1,4 @@
-"""The containers: how each is recognised, and what unpacks one member, stream or frame of it."""
+"""Containers: their first bytes, and decompressors for one member, stream or frame."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 __all__ = [
     "MAGICS",
-    "MAX_MEMORY",
+    "MAX_MEMORY_NBYTES",
     "Decoder",
     "container_of",
     "decoder_maker",
@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 SKIPPABLE = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
-# How each member, stream or frame begins; one file may have many, one behind the other.
+# First bytes of each member, stream or frame. One file may have many in a row.
 MAGICS = {
     "gzip": (b"\x1f\x8b\x08",),
     "bzip2": (b"BZh",),
@@ -28,27 +28,27 @@ MAGICS = {
 }
 BZIP2_BLOCKS = (b"\x31\x41\x59\x26\x53\x59", b"\x17\x72\x45\x38\x50\x90")
 
-# More memory for one decoder is refused. zstd refuses windows above this by itself.
-MAX_MEMORY = 128 * 2**20
+# A decoder that needs more memory is refused. zstd itself refuses windows above this.
+MAX_MEMORY_NBYTES = 128 * 2**20
 
 
 class Decoder(Protocol):
-    """What the decompressors of the standard library and of isal have in common."""
+    """The common interface of the decompressors of the standard library and of isal."""
 
     @property
     def eof(self) -> bool:
-        """Whether the end mark was reached and all checksums were right."""
+        """True if the end mark was reached and all checksums were right."""
 
     @property
     def needs_input(self) -> bool:
-        """Whether more can be had only for more input."""
+        """True if there is no more output without more input."""
 
     @property
     def unused_data(self) -> bytes:
-        """Input behind the end mark."""
+        """Input after the end mark."""
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """Take input and give at most `max_length` bytes."""
+        """Decompress input and return at most `max_length` bytes."""
 
 
 class ZlibDecoder:
@@ -59,7 +59,7 @@ class ZlibDecoder:
         self.eof, self.needs_input, self.unused_data = False, True, b""
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """Take input and give at most `max_length` bytes."""
+        """Decompress input and return at most `max_length` bytes."""
         stream = self._stream
         block = stream.decompress(stream.unconsumed_tail + data, max_length)
         self.eof, self.unused_data = stream.eof, stream.unused_data
@@ -69,7 +69,7 @@ class ZlibDecoder:
 
 @cache
 def decoder_maker(container: str) -> Callable[[], Decoder]:
-    """Give what makes a decoder for one member; ImportError if this Python has none."""
+    """Return a function that makes a decoder for one member; ImportError if there is none."""
     if container == "gzip":
         try:
             from isal import igzip_lib
@@ -83,13 +83,13 @@ def decoder_maker(container: str) -> Callable[[], Decoder]:
     if container == "xz":
         import lzma
 
-        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_MEMORY)
+        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_MEMORY_NBYTES)
     found: Callable[[], Decoder] = zstd_library().ZstdDecompressor
     return found
 
 
 def zstd_library() -> Any:
-    """Give the module for zstd; ImportError if this Python has none."""
+    """Return the module for zstd; ImportError if this Python has none."""
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
@@ -98,13 +98,13 @@ def zstd_library() -> Any:
 
 
 def container_of(head: bytes) -> str | None:
-    r"""Tell by its first bytes in which container a file is; None for a plain file.
+    r"""Return the container of a file by its first bytes; None for a plain file.
 
     Parameters
     ----------
     head : bytes
-        The first 1024 bytes, or all of a shorter file. One that has ``MAP`` where an MRC header
-        has it is plain, whatever its first numbers look like.
+        The first 1024 bytes, or all of a shorter file. A file with ``MAP`` where an MRC header
+        has it is plain, whatever its first bytes are.
 
     Returns
     -------
@@ -125,10 +125,10 @@ def container_of(head: bytes) -> str | None:
 
 
 def gzip_header_end(data: bytes, start: int) -> int | None:
-    """Find the end of the header of a member; None if it isn't there yet.
+    """Return the end of the header of a member; None if `data` end before it.
 
-    The extra field, the name and the comment have any length, and isal loses its way in a header
-    that it is given in pieces.
+    The extra field, the name and the comment have any length, and isal misreads a header that is
+    fed in several parts.
     """
     if len(data) < start + 12:
         return None
