@@ -9,8 +9,6 @@ import io
 import pickle
 import pkgutil
 import struct
-import subprocess
-import sys
 import threading
 import tracemalloc
 import warnings
@@ -658,26 +656,6 @@ def test_future():
     assert isinstance(failed.exception(30), ZeroDivisionError)
     with pytest.raises(ZeroDivisionError):
         failed.result()
-
-
-def test_modules_can_stand_in_for_mrcfile():
-    program = """
-import importlib, pkgutil, sys
-from xarray_mrc import mrcfile as ours
-assert "dask" not in sys.modules
-sys.modules["mrcfile"] = ours
-for _, name, _ in pkgutil.iter_modules(ours.__path__):
-    sys.modules["mrcfile." + name] = importlib.import_module(ours.__name__ + "." + name)
-import mrcfile
-from mrcfile.mrcfile import MrcFile
-import mrcfile.command_line
-assert mrcfile.mrcfile.MrcFile is MrcFile
-assert mrcfile.validate is mrcfile.validator.validate
-assert callable(mrcfile.open) and mrcfile.command_line.print_headers
-"""
-    command = [sys.executable, "-P", "-W", "error", "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_every_module_is_found_as_an_attribute():

@@ -1,10 +1,10 @@
-"""A drop-in for the package mrcfile: its functions, classes and modules, under the same names.
+"""A replacement for the package mrcfile: its functions, classes and modules, under the same names.
 
 >>> from xarray_mrc import mrcfile
 >>> with mrcfile.open("map.mrc") as mrc:  # doctest: +SKIP
 ...     print(mrc.data.shape, mrc.voxel_size)
 
-``docs/mrcfile.md`` says how to switch, and where this differs on purpose.
+``docs/mrcfile.md`` describes how to switch, and the intended differences.
 """
 
 from importlib import import_module
@@ -24,6 +24,7 @@ from xarray_mrc.mrcfile import (
     utils,
     version,
 )
+from xarray_mrc.mrcfile.alias import install_alias
 from xarray_mrc.mrcfile.load_functions import (
     mmap,
     new,
@@ -47,6 +48,7 @@ __all__ = [
     "dtypes",
     "future_mrcfile",
     "gzipmrcfile",
+    "install_alias",
     "load_functions",
     "mmap",
     "mrcfile",
@@ -67,7 +69,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Not imported above, so that `python -m` can run them.
+    # Not imported above: `python -m` warns when a package has imported the module that it runs.
     if name in ("command_line", "validator"):
         return import_module(f"{__name__}.{name}")
     if name == "validate":

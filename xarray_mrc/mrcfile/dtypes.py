@@ -12,7 +12,15 @@ from xarray_mrc.codec.header import Field, Header
 from xarray_mrc.codec.labels import LABEL_COUNT, LABEL_SIZE
 from xarray_mrc.mrcfile.utils import normalise_byte_order
 
-__all__ = ["HEADER_DTYPE", "NSTART_DTYPE", "VOXEL_SIZE_DTYPE", "get_ext_header_dtype"]
+__all__ = [
+    "HEADER_DTYPE",
+    "NSTART_DTYPE",
+    "VOXEL_SIZE_DTYPE",
+    "fei1_dtype_big_endian",
+    "fei2_dtype_big_endian",
+    "fei_dtype_dict",
+    "get_ext_header_dtype",
+]
 
 # Differences from the codec's table: names, fields with parts, and fields of another dtype.
 NAMES = {"map_id": "map", "label_bytes": "label"}
@@ -98,3 +106,7 @@ def fei_dtype(size: int, order: str) -> np.dtype[np.void]:
         if column not in unused and column.offset < size
     ]
     return np.dtype([(name, code) for _, name, code in sorted(rows)])
+
+
+fei1_dtype_big_endian, fei2_dtype_big_endian = (fei_dtype(size, ">") for size in sorted(fei.SIZES))
+fei_dtype_dict = fei2_dtype_big_endian.descr

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.mrcfile import utils
 from xarray_mrc.mrcfile.bzip2mrcfile import Bzip2MrcFile
+from xarray_mrc.mrcfile.constants import MAP_ID, MAP_ID_OFFSET_BYTES
 from xarray_mrc.mrcfile.future_mrcfile import FutureMrcFile
 from xarray_mrc.mrcfile.gzipmrcfile import GzipMrcFile
 from xarray_mrc.mrcfile.mrcfile import MrcFile
@@ -20,7 +21,22 @@ from xarray_mrc.mrcfile.mrcmemmap import MrcMemmap
 from xarray_mrc.mrcfile.mrcobject import check_dimensions, check_lengths
 from xarray_mrc.storage.compressed.decoders import container_of
 
-__all__ = ["mmap", "new", "new_mmap", "open", "open_async", "read", "write"]
+__all__ = [
+    "MAP_ID",
+    "MAP_ID_OFFSET_BYTES",
+    "Bzip2MrcFile",
+    "FutureMrcFile",
+    "GzipMrcFile",
+    "MrcFile",
+    "MrcMemmap",
+    "mmap",
+    "new",
+    "new_mmap",
+    "open",
+    "open_async",
+    "read",
+    "write",
+]
 
 Name = str | os.PathLike[str]
 Compression = Literal["gzip", "bzip2"] | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import string
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -27,6 +28,7 @@ __all__ = [
     "mode_from_dtype",
     "normalise_byte_order",
     "pretty_machine_stamp",
+    "printable_chars",
     "printable_string_from_bytes",
     "spacegroup_is_volume_stack",
 ]
@@ -38,6 +40,8 @@ _mode_to_dtype = {
     if mode.sample.parts == 1 and not mode.sample.packed
 }
 _dtype_to_mode = {dtype.str[1:]: number for number, dtype in _mode_to_dtype.items()} | {"u1": 6}
+
+printable_chars = " " + string.ascii_letters + string.digits + string.punctuation
 
 # The first stamp of each order is the one that is written.
 _byte_order_to_machine_stamp: dict[str, bytearray] = {
