@@ -298,28 +298,33 @@ def missing_axes(
 ) -> set[str]:
     """Return the axes that had positions and have none now.
 
-    The file tells this, if the array still knows it; so do a start in the attributes, and the
-    attribute ``axis`` of the other coordinates, which reading sets if all axes have positions.
+    The file tells this, if the array still knows it; so does a start in the attributes. Else the
+    other axes do: reading sets the attribute ``axis`` if all axes have positions, and where an
+    operation dropped all attributes of coordinates it may have dropped a coordinate too.
     """
-    starts = [noted_triple(array, "mrc_origin"), noted_triple(array, "mrc_nstart")]
-    order = noted_triple(array, "mrc_axes") or (1, 2, 3)
-    has_grid = any("axis" in array.coords[found.name].attrs for found in coords.values())
+    origin = noted_triple(array, "mrc_origin", (0, 0, 0))
+    order = noted_triple(array, "mrc_axes", (1, 2, 3))
+    nstart = dict(zip(order, noted_triple(array, "mrc_nstart", (0, 0, 0)), strict=True))
+    others = [array.coords[found.name].attrs for found in coords.values()]
+    has_grid = any("axis" in attrs or "units" not in attrs for attrs in others)
     missing = set()
     for axis, index in AXES.items():
         if axis in coords or array.sizes.get(dims.get(axis), 1) == 1:
             continue
-        is_lost = has_grid if source is None else not math.isnan(source.voxel_size[index])
-        nstart = starts[1][order.index(index + 1)] if starts[1] and index + 1 in order else 0
-        had_start = bool(nstart) or bool(starts[0] and starts[0][index])
-        if had_start or (is_lost and axis not in given):
+        had_size = has_grid if source is None else not math.isnan(source.voxel_size[index])
+        had_start = origin[index] or nstart.get(index + 1)
+        if had_start or (had_size and axis not in given):
             missing.add(axis)
     return missing
 
 
-def noted_triple(array: xr.DataArray, name: str) -> tuple[float, ...]:
-    """Return an attribute that holds a number for each axis; empty if there is none."""
+def noted_triple(
+    array: xr.DataArray, name: str, default: tuple[int, int, int]
+) -> tuple[float, ...]:
+    """Return an attribute that holds three numbers, or the default."""
     values = np.ravel(array.attrs.get(name, ()))
-    return tuple(values.tolist()) if values.size == 3 and values.dtype.kind in "iuf" else ()
+    is_triple = values.size == 3 and values.dtype.kind in "iuf"
+    return tuple(values.tolist()) if is_triple else default
 
 
 def unit_notes(coords: Mapping[str, AxisPositions]) -> list[str]:
