@@ -1,7 +1,6 @@
 """Programs that the tests run, limit and kill; made to be imported by processes of their own."""
 
 import os
-import resource
 import signal
 import sys
 import time
@@ -40,6 +39,8 @@ def ramp(shape, chunks, number=0):
 
 def limited(path, sections, limit):
     """Write 4 MiB a section with a limit on the memory of the process."""
+    import resource  # not on Windows, where this module is imported too
+
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     with dask.config.set(num_workers=2):
         xarray_mrc.to_mrc(ramp((sections, 1024, 1024), (16, 1024, 1024)), path)

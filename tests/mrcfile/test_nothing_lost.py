@@ -317,6 +317,7 @@ def test_a_map_of_nothing_after_a_map_of_something(tmp_path, is_new):
     assert not debris(path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no module resource there")
 @pytest.mark.parametrize("mapped", [False, True])
 def test_a_full_disk(tmp_path, mapped):
     path = place(tmp_path, VOLUME.raw)
@@ -399,6 +400,7 @@ def test_a_new_map_that_can_not_be_put_into_its_place(tmp_path, monkeypatch, cal
     assert not debris(path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no module resource there")
 @every_opener
 @pytest.mark.parametrize("size", [0, 64])
 def test_a_disk_that_is_full_for_another_extended_header(tmp_path, opener, size):
@@ -421,6 +423,7 @@ for step in (lambda: mrc.set_extended_header(np.ones({size}, "u1")), mrc.close):
     assert not debris(path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no module resource there")
 @every_container
 def test_a_disk_that_is_full_for_a_new_file(tmp_path, suffix):
     path = tmp_path / f"new.mrc{suffix}"
@@ -499,6 +502,7 @@ print(written() - before)
     assert get(path.read_bytes(), "<", "ispg") == 4
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no mode 0o640 there")
 def test_links_and_permissions_stay(tmp_path):
     path = place(tmp_path, VOLUME.raw)
     path.chmod(0o640)

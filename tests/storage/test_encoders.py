@@ -66,9 +66,9 @@ def library(request, monkeypatch):
         pytest.importorskip("isal")
     else:
         monkeypatch.setitem(sys.modules, "isal", None)
-    encoders.packer.cache_clear()
+    encoders.compressor.cache_clear()
     yield request.param
-    encoders.packer.cache_clear()
+    encoders.compressor.cache_clear()
 
 
 # What comes back
@@ -112,10 +112,10 @@ def test_an_encoder_travels(container):
 
 @given(st.integers(0, 5_000_000), st.integers(0, 3_000_000), st.sampled_from(CONTAINERS))
 def test_pieces_are_bounded_and_end_with_units(nbytes, unit, container):
-    least, most = encoders.LIMITS[container]
+    least, most = encoders.MEMBER_NBYTES[container]
     if unit < least:
         nbytes = min(nbytes, 10 * least)
-    found = list(encoders.pieces(nbytes, unit, least, most))
+    found = list(encoders.member_ranges(nbytes, unit, container))
     ends = [stop for _, stop in found]
     assert [start for start, _ in found] == [0, *ends][: len(found)]
     assert (ends or [0])[-1] == nbytes
@@ -134,7 +134,7 @@ def test_blocks_of_bgzf(unit, data, library):
     blocks = hop(packed)
     *starts, end = np.cumsum([0, *(nbytes for _, nbytes in blocks)]).tolist()
     assert end == data.size
-    assert {*range(0, data.size, unit)} <= {*starts} or unit < encoders.LIMITS["gzip"][0]
+    assert {*range(0, data.size, unit)} <= {*starts} or unit < encoders.MEMBER_NBYTES["gzip"][0]
     # The last block is the one that the specification gives for the end.
     assert packed[blocks[-1][0] :].hex() == (
         "1f8b08040000000000ff0600424302001b0003000000000000000000"
@@ -210,14 +210,14 @@ def test_only_a_few_jobs_are_ahead(monkeypatch):
         packed.append(len(piece))
         return bytes(piece)
 
-    monkeypatch.setattr(encoders, "packer", lambda container: slow)
-    data = np.zeros(64 * encoders.JOB_NBYTES, np.uint8)
+    monkeypatch.setattr(encoders, "compressor", lambda container: slow)
+    data = np.zeros(64 * encoders.MIN_JOB_NBYTES, np.uint8)
     threads = {*threading.enumerate()}
-    parts = encoders.Encoder("zstd").encode_parallel(data, encoders.JOB_NBYTES, threads=2)
+    parts = encoders.Encoder("zstd").encode_parallel(data, encoders.MIN_JOB_NBYTES, threads=2)
     next(parts)
-    assert sum(packed) <= (2 * encoders.AHEAD + 1) * encoders.JOB_NBYTES
+    assert sum(packed) <= (2 * encoders.MAX_QUEUED_JOBS + 1) * encoders.MIN_JOB_NBYTES
     parts.close()
-    assert sum(packed) <= (2 * encoders.AHEAD + 1) * encoders.JOB_NBYTES
+    assert sum(packed) <= (2 * encoders.MAX_QUEUED_JOBS + 1) * encoders.MIN_JOB_NBYTES
     assert {*threading.enumerate()} <= threads
 
 
@@ -225,7 +225,7 @@ def test_an_error_in_a_thread_is_that_of_the_caller(monkeypatch):
     def fail(piece):
         raise MemoryError
 
-    monkeypatch.setattr(encoders, "packer", lambda container: fail)
+    monkeypatch.setattr(encoders, "compressor", lambda container: fail)
     with pytest.raises(MemoryError):
         list(encoders.Encoder("gzip").encode_parallel(COUNTS, 10**6))
 
@@ -248,7 +248,7 @@ def test_a_missing_library(monkeypatch):
         raise ModuleNotFoundError("gone", name="a_library")
 
     monkeypatch.setattr(encoders, "zstd_library", missing)
-    encoders.packer.cache_clear()
+    encoders.compressor.cache_clear()
     with pytest.raises(ImportError, match=r"no module a_library.*write a \.gz"):
         encoder_for("zstd")
-    encoders.packer.cache_clear()
+    encoders.compressor.cache_clear()

@@ -21,6 +21,7 @@ from writers import die_once, ramp
 from xarray_mrc import open_mrc, read_header, statistics, to_mrc
 from xarray_mrc.errors import MrcError
 
+CAN_KILL = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
 PROGRAM = str(Path(__file__).parents[1] / "helpers" / "writers.py")
 
 
@@ -78,6 +79,7 @@ def assert_whole(path):
     assert_stated(path)
 
 
+@CAN_KILL
 @pytest.mark.serial
 def test_kill_with_threads(tmp_path):
     path = tmp_path / "a.mrc"
@@ -97,6 +99,7 @@ def test_kill_with_threads(tmp_path):
     assert growing
 
 
+@CAN_KILL
 @pytest.mark.serial
 def test_kill_at_thirty_moments(tmp_path, killer):
     path = tmp_path / "a.mrc"
@@ -112,6 +115,7 @@ def test_kill_at_thirty_moments(tmp_path, killer):
     assert growing >= 5
 
 
+@CAN_KILL
 def test_pieces_of_a_dead_writer_are_cleared(tmp_path, killer):
     def has_pieces():
         return any(".part." in str(path) and path.is_file() for path in tmp_path.rglob("*"))
@@ -124,6 +128,7 @@ def test_pieces_of_a_dead_writer_are_cleared(tmp_path, killer):
     assert_whole(tmp_path / "a.mrc")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_a_full_disk(tmp_path, suffix):
     folder = tmp_path / "disk"
@@ -212,6 +217,7 @@ def hide(block, folder=None):
     return block
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no module resource there")
 @pytest.mark.serial
 def test_memory_is_bounded(tmp_path):
     process = start("limited", tmp_path / "a.mrc", 256, 800 * 2**20)

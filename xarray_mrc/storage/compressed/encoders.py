@@ -1,9 +1,9 @@
-"""Packing bytes into gzip, bzip2 or zstd, in pieces that each can be unpacked alone.
+"""Compression to gzip, bzip2 or zstd, in members that can each be decompressed alone.
 
-What is written is plain for every tool, because these formats let members, streams and frames
-follow one another. The pieces begin at the sections, so that a section is found and unpacked
-without what lies before it. Those of gzip are blocks of BGZF, the form of gzip that htslib's tools
-seek in: each says in its header how long it is.
+Every tool reads such a file, because these formats let members, streams and frames follow one
+another. A new member starts at each section, so that a section is found and decompressed without
+the bytes before it. Members of gzip are BGZF blocks, in which htslib's tools can seek: the header
+of each has its length.
 
 Sources: the SAM/BAM specification, section 4.1 (BGZF); RFC 1951 and 1952.
 """
@@ -26,45 +26,48 @@ from xarray_mrc.storage.protocol import Bytes
 
 __all__ = ["Encoder", "cores", "encoder_for"]
 
-# Bytes in a piece. Smaller sections share one, because pieces below `least` pack worse: by 1 % at
-# 8 KiB of gzip, 64 KiB of zstd and 256 KiB of bzip2. Larger ones are cut into equal pieces.
-# BGZF has 64 KiB for a block with its header; bzip2 sorts 900,000 bytes at a time; zstd level 3
-# takes twice as long for frames above 1 MiB, which come out no smaller.
-LIMITS = {
+# Minimum and maximum bytes of a member. Smaller sections share one, because members below the
+# minimum compress worse: by 1 % at 8 KiB of gzip, 64 KiB of zstd and 256 KiB of bzip2. Larger
+# sections are cut into equal members. A BGZF block has at most 64 KiB with its header; bzip2 sorts
+# 900,000 bytes at a time; zstd level 3 takes twice as long for frames above 1 MiB, which come out
+# no smaller.
+MEMBER_NBYTES = {
     "gzip": (8 * 2**10, 65280),
     "bzip2": (256 * 2**10, 900_000),
     "zstd": (64 * 2**10, 2**20),
 }
 
-# Of isal's levels 2 packs densities best, and as fast as 1: as zlib at level 6, counts 7 % less.
-# zlib itself gets as near at level 4, twice as fast as at 6.
+# isal's level 2 compresses densities best, as fast as level 1: like zlib's level 6, counts 7 %
+# worse. zlib's level 4 comes as close, twice as fast as its level 6.
 ISAL_LEVEL, ZLIB_LEVEL, ZSTD_LEVEL = 2, 4, 3
 
-# Header of a gzip member with the extra field BC: the size of the whole block less 1.
+# Header of a gzip member with the extra field BC: the size of the whole block minus 1.
 BGZF_HEADER = struct.Struct("<4BIBBH2sHH")
-GZIP_HEADER_SIZE, GZIP_TRAILER = 10, struct.Struct("<II")
+GZIP_HEADER_NBYTES, GZIP_TRAILER = 10, struct.Struct("<II")
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
-STORED = struct.Struct("<BHH")  # of a deflate block: last and stored; length, and its complement
+# Header of a deflate block: a byte for "last and stored", the length, and its complement.
+STORED = struct.Struct("<BHH")
 
-# What a thread packs in one go at least, and how many such jobs wait for each.
-JOB_NBYTES = 2**20
-AHEAD = 2
+# Minimum bytes that a thread compresses in one go, and the number of such jobs queued for each.
+MIN_JOB_NBYTES = 2**20
+MAX_QUEUED_JOBS = 2
 
-Pack = Callable[[memoryview], bytes]
-Job = list[tuple[int, int]]  # where pieces begin and end
+Compress = Callable[[memoryview], bytes]
+Job = list[tuple[int, int]]  # where members start and end
 
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Packs bytes into pieces of a container, which make a file in the order of the bytes.
+    """Compresses bytes into members, which make a file when they follow one another.
 
-    A small picklable value. What it gives for one part of a file does not depend on the others, so
-    parts can be packed anywhere and put together later.
+    A small picklable value. Its output for one part of a file does not depend on other parts, so
+    parts can be compressed anywhere and joined later. All methods may be called by several threads
+    at the same time.
 
     Attributes
     ----------
     container : {"gzip", "bzip2", "zstd"}
-        The form of the pieces.
+        The format.
 
     Examples
     --------
@@ -78,69 +81,69 @@ class Encoder:
     container: str
 
     def encode(self, data: Bytes | bytes | memoryview, unit_nbytes: int) -> Iterator[bytes]:
-        """Pack a part of a file.
+        """Compress a part of a file.
 
         Parameters
         ----------
         data : ndarray of uint8, bytes or memoryview
-            Contiguous bytes, from the beginning of a section on.
+            Contiguous bytes, from the start of a section on.
         unit_nbytes : int
-            Bytes of a section. A piece ends where a section does, if not before.
+            Bytes of a section. A member ends where a section does, if not before.
 
         Yields
         ------
         bytes
-            One piece; all of them, one behind the other, are the packed part.
+            One member. All members in order are the compressed part.
         """
-        whole, pack = bytes_of(data), packer(self.container)
-        for start, stop in pieces(len(whole), unit_nbytes, *LIMITS[self.container]):
-            yield pack(whole[start:stop])
+        whole, compress = bytes_of(data), compressor(self.container)
+        for start, stop in member_ranges(len(whole), unit_nbytes, self.container):
+            yield compress(whole[start:stop])
 
     def encode_parallel(
         self, data: Bytes | bytes | memoryview, unit_nbytes: int, *, threads: int | None = None
     ) -> Iterator[bytes]:
-        """Pack a part of a file on several threads; the bytes are those of `encode`.
+        """Compress a part of a file on several threads, to the same bytes as `encode`.
 
         Parameters
         ----------
         data : ndarray of uint8, bytes or memoryview
-            Contiguous bytes, from the beginning of a section on.
+            Contiguous bytes, from the start of a section on.
         unit_nbytes : int
             Bytes of a section.
         threads : int, optional
-            How many; by default one for each core. For each a few MiB are held.
+            Number of threads; by default one for each core. Each needs a few MiB.
 
         Yields
         ------
         bytes
-            Some pieces, in order.
+            Some members, in order.
         """
-        whole, pack = bytes_of(data), packer(self.container)
-        cuts = pieces(len(whole), unit_nbytes, *LIMITS[self.container])
+        whole, compress = bytes_of(data), compressor(self.container)
+        ranges = member_ranges(len(whole), unit_nbytes, self.container)
 
         def run(job: Job) -> bytes:
-            return b"".join(pack(whole[start:stop]) for start, stop in job)
+            return b"".join(compress(whole[start:stop]) for start, stop in job)
 
         count = threads or cores()
         pool = ThreadPoolExecutor(count)
         try:
-            waiting: deque[Future[bytes]] = deque()
-            for job in jobs_of(cuts):
-                waiting.append(submit(pool, run, job))
-                if len(waiting) > AHEAD * count:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:  # also where the caller has enough
+            queue: deque[Future[bytes]] = deque()
+            for job in jobs_of(ranges):
+                queue.append(submit(pool, run, job))
+                if len(queue) > MAX_QUEUED_JOBS * count:
+                    yield queue.popleft().result()
+            while queue:
+                yield queue.popleft().result()
+        finally:  # the caller may stop early
             pool.shutdown(cancel_futures=True)
 
     def end(self) -> bytes:
-        """Give what ends the file: BGZF's empty last block, nothing for the other containers."""
+        """Return the last bytes of the file: an empty BGZF block, no bytes for other formats."""
         return BGZF_END if self.container == "gzip" else b""
 
 
 def submit(pool: ThreadPoolExecutor, run: Callable[[Job], bytes], job: Job) -> Future[bytes]:
-    """Run a job on another thread; on this one if no more can be begun, as when Python ends."""
+    """Run a job on another thread, or on this one if Python is ending and starts no threads."""
     try:
         return pool.submit(run, job)
     except RuntimeError:
@@ -150,12 +153,12 @@ def submit(pool: ThreadPoolExecutor, run: Callable[[Job], bytes], job: Job) -> F
 
 
 def encoder_for(container: str) -> Encoder:
-    """Give what packs into a container.
+    """Return the encoder for a container.
 
     Parameters
     ----------
     container : {"gzip", "bzip2", "zstd"}
-        As `named_container` tells it by the suffix of a file.
+        The format, as `named_container` finds it by the suffix of a file.
 
     Returns
     -------
@@ -164,57 +167,58 @@ def encoder_for(container: str) -> Encoder:
     Raises
     ------
     ValueError
-        It is none of these.
+        The container cannot be written.
     ImportError
-        The library for it is missing.
+        Its library is missing.
 
     Examples
     --------
     >>> encoder_for("bzip2")
     Encoder(container='bzip2')
     """
-    if container not in [*LIMITS]:
-        written = ", ".join(f"{name!r} ({SUFFIX_OF[name]})" for name in LIMITS)
+    if container not in [*MEMBER_NBYTES]:
+        written = ", ".join(f"{name!r} ({SUFFIX_OF[name]})" for name in MEMBER_NBYTES)
         raise ValueError(f"the container {container!r} can't be written, expected one of {written}")
     try:
-        packer(container)
+        compressor(container)
     except ImportError as error:
         raise ImportError(
             f"{container} can't be written, because this Python has no module {error.name}: "
-            f"install what is missing, or write a .gz"
+            f"install it, or write a .gz"
         ) from None
     return Encoder(container)
 
 
 def cores() -> int:
-    """Count the processors that this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def bytes_of(data: Any) -> memoryview:
-    """Show contiguous bytes as such; numpy 2.0 does not say that an array is a buffer."""
+    """Return contiguous data as a view of bytes."""  # Any: numpy 2.0's types lack the buffer
     return memoryview(data).cast("B")
 
 
-def pieces(nbytes: int, unit_nbytes: int, least: int, most: int) -> Iterator[tuple[int, int]]:
-    """Cut a part of a file into ranges that end where units do, if not before."""
+def member_ranges(nbytes: int, unit_nbytes: int, container: str) -> Iterator[tuple[int, int]]:
+    """Yield the start and stop of each member, which ends where a unit does, if not before."""
+    minimum, maximum = MEMBER_NBYTES[container]
     unit = max(1, unit_nbytes)
-    stride = unit * -(-least // unit)
+    stride = unit * -(-minimum // unit)
     for first in range(0, nbytes, stride):
         length = min(stride, nbytes - first)
-        size = -(-length // -(-length // most))
+        size = -(-length // -(-length // maximum))
         for start in range(0, length, size):
             yield first + start, first + min(start + size, length)
 
 
-def jobs_of(cuts: Iterable[tuple[int, int]]) -> Iterator[Job]:
-    """Gather pieces until they are worth handing to a thread."""
+def jobs_of(ranges: Iterable[tuple[int, int]]) -> Iterator[Job]:
+    """Yield groups of members that are large enough for a thread."""
     job: Job = []
-    for cut in cuts:
-        job.append(cut)
-        if job[-1][1] - job[0][0] >= JOB_NBYTES:
+    for item in ranges:
+        job.append(item)
+        if job[-1][1] - job[0][0] >= MIN_JOB_NBYTES:
             yield job
             job = []
     if job:
@@ -222,10 +226,10 @@ def jobs_of(cuts: Iterable[tuple[int, int]]) -> Iterator[Job]:
 
 
 @cache
-def packer(container: str) -> Pack:
-    """Give what packs one piece; ImportError if this Python can't."""
+def compressor(container: str) -> Compress:
+    """Return a function that compresses one member; ImportError if its library is missing."""
     if container == "gzip":
-        return bgzf_packer()
+        return bgzf_compressor()
     if container == "bzip2":
         import bz2
 
@@ -233,31 +237,31 @@ def packer(container: str) -> Pack:
     zstd = zstd_library()
     parameter = zstd.CompressionParameter
     options = {parameter.compression_level: ZSTD_LEVEL, parameter.checksum_flag: 1}
-    return lambda piece: zstd.compress(piece, options=options)
+    return lambda data: zstd.compress(data, options=options)
 
 
-def bgzf_packer() -> Pack:
-    """Give what packs one block of BGZF."""
+def bgzf_compressor() -> Compress:
+    """Return a function that compresses one BGZF block."""
     try:
         from isal import igzip_lib
     except ImportError:
-        return lambda piece: bgzf_block(
-            piece, zlib.compress(piece, ZLIB_LEVEL, wbits=31)[GZIP_HEADER_SIZE:]
+        return lambda data: bgzf_block(
+            data, zlib.compress(data, ZLIB_LEVEL, wbits=31)[GZIP_HEADER_NBYTES:]
         )
     flag = igzip_lib.COMP_GZIP_NO_HDR
-    return lambda piece: bgzf_block(piece, igzip_lib.compress(piece, ISAL_LEVEL, flag))
+    return lambda data: bgzf_block(data, igzip_lib.compress(data, ISAL_LEVEL, flag))
 
 
-def bgzf_block(piece: memoryview, packed: bytes) -> bytes:
-    """Put the header of BGZF before deflated bytes and their trailer of gzip.
+def bgzf_block(data: memoryview, deflated: bytes) -> bytes:
+    """Return a BGZF block from deflated bytes with their gzip trailer.
 
-    Libraries may make noise longer by any number of bytes, for which the header has no room: it is
-    stored as it is instead.
+    Libraries may make noise longer by any number of bytes, which the length in the header cannot
+    express. It is stored without compression instead.
     """
-    length = len(piece)
-    if len(packed) > STORED.size + length + GZIP_TRAILER.size:
-        trailer = GZIP_TRAILER.pack(zlib.crc32(piece), length)
-        packed = STORED.pack(1, length, length ^ 0xFFFF) + piece + trailer
-    size = BGZF_HEADER.size + len(packed)
+    length = len(data)
+    if len(deflated) > STORED.size + length + GZIP_TRAILER.size:
+        trailer = GZIP_TRAILER.pack(zlib.crc32(data), length)
+        deflated = STORED.pack(1, length, length ^ 0xFFFF) + data + trailer
+    size = BGZF_HEADER.size + len(deflated)
     header = BGZF_HEADER.pack(0x1F, 0x8B, 8, 4, 0, 0, 0xFF, 6, b"BC", 2, size - 1)
-    return header + packed
+    return header + deflated
