@@ -1,6 +1,6 @@
-"""Do the main job on one MRC file: look at it, compute over all of it, save it as Zarr.
+"""Look at an MRC file, compute over all of it, and save it as Zarr.
 
-Only the public API is used, as anybody would from a notebook.
+The demo uses the public API only.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ MIB = 2**20
 
 
 def make_tomogram(path: Path, sections: int) -> None:
-    """Write noise in 32-bit floats, 4 MiB a section, without ever holding it in memory."""
+    """Write float32 noise, 4 MiB a section, block by block."""
     random = dask.array.random.default_rng(0)
     noise = random.normal(100, 15, (sections, 1024, 1024), chunks=(8, -1, -1)).astype(np.float32)
-    label = "Noise, made up by the demo of xarray_mrc"
+    label = "Noise, made by the demo of xarray_mrc"
     xr.DataArray(noise, dims=("z", "y", "x")).mrc.to_mrc(path, voxel_size=7.84, labels=label)
 
 
 @contextmanager
 def timed(title: str, nbytes: int) -> Iterator[None]:
-    """Say how long the block took, and how fast that is for so many bytes."""
+    """Print a title, then the seconds that the block took, and its speed for this many bytes."""
     print(f"\n{title}", flush=True)
     start = time.perf_counter()
     yield
@@ -46,14 +46,14 @@ def timed(title: str, nbytes: int) -> Iterator[None]:
 
 
 def do_main_job(path: Path, zarr: Path) -> bool:
-    """Look at the file, compute, save; whether the saved section is the one in the file."""
+    """Run the demo on a file; return True if the saved middle section is that of the file."""
     print(xarray_mrc.read_header(path), end="\n\n")
 
     with xr.open_dataset(path, engine="mrc", chunks={}) as ds:
         print(ds)
         data = ds["data"]
 
-        # One call, so that every block is read once for all four; sums in 64 bits, to be right.
+        # In one call, each block is read once for all four. Sums of float32 would lose digits.
         amplitudes = abs(data) if data.dtype.kind == "c" else data
         with timed("Statistics, out of core and on all cores", data.nbytes), ProgressBar():
             minimum, maximum, mean, std = dask.compute(
@@ -65,7 +65,7 @@ def do_main_job(path: Path, zarr: Path) -> bool:
         print(f"min {minimum:.6g}, max {maximum:.6g}, mean {mean:.6g}, std {std:.6g}")
 
         with timed(f"Saving to {zarr}", data.nbytes), ProgressBar():
-            # Consolidated metadata would warn: Zarr 3 has not specified them yet.
+            # Consolidated metadata would warn, because they are not in the standard of Zarr 3 yet.
             ds.to_zarr(zarr, mode="w-", consolidated=False)
 
         middle = {data.dims[0]: data.sizes[data.dims[0]] // 2} if data.ndim > 2 else {}
@@ -79,7 +79,7 @@ def do_main_job(path: Path, zarr: Path) -> bool:
 
 
 def peak_memory() -> str:
-    """Return the most memory that this process ever had resident."""
+    """Return the peak resident memory of this process."""
     if sys.platform == "win32":
         return "not known on Windows"
     import resource
@@ -89,30 +89,33 @@ def peak_memory() -> str:
 
 
 def main() -> int:
-    """Run the demo; exit status 0, 1 for a wrong result, 2 for a file that can't be used."""
+    """Run the demo; return 0, 1 for a wrong result, or 2 for a file that cannot be used."""
     parser = argparse.ArgumentParser(prog="ci/demo", description=__doc__)
-    parser.add_argument("file", nargs="?", type=Path, help="an MRC file; else one is made up")
-    parser.add_argument("--zarr", type=Path, metavar="OUT", help="a new Zarr store, to be kept")
+    parser.add_argument("file", nargs="?", type=Path, help="an MRC file; by default one is made")
+    parser.add_argument("--zarr", type=Path, metavar="OUT", help="keep the Zarr store here")
     parser.add_argument(
-        "--sections", type=int, default=128, help="of the made-up file, 4 MiB each (%(default)s)"
+        "--sections",
+        type=int,
+        default=128,
+        help="sections of the file that is made, 4 MiB each (%(default)s)",
     )
     options = parser.parse_args()
     if options.sections < 1:
         parser.error("--sections must be at least 1")
     if options.zarr is not None and options.zarr.exists():
-        parser.error(f"{options.zarr} exists, and the demo overwrites nothing")
+        parser.error(f"{options.zarr} exists; the demo overwrites nothing")
 
     try:
         with tempfile.TemporaryDirectory(prefix="xarray_mrc-demo-") as folder:
             path = options.file
             if path is None:
                 path = Path(folder, "tomogram.mrc")
-                with timed(f"Making up {path}", 4 * MIB * options.sections):
+                with timed(f"Making {path}", 4 * MIB * options.sections):
                     make_tomogram(path, options.sections)
                 print()
             same = do_main_job(path, options.zarr or Path(folder, "demo.zarr"))
             print(f"Peak memory: {peak_memory()}")
-            print(f"Now {folder} is removed; --zarr OUT keeps a result.")
+            print(f"{folder} is removed now; --zarr OUT keeps the Zarr store.")
     except (xarray_mrc.MrcError, OSError) as error:
         print(f"ci/demo: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Print the lowest versions that pyproject.toml promises to work with, as constraints for pip.
+"""Print the lowest versions that pyproject.toml allows, as constraints for pip.
 
 Usage: python ci/floors.py >floors.txt && python -m pip install --editable . --constraint floors.txt
 """
@@ -15,11 +15,11 @@ PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 REQUIREMENT = re.compile(
     r"(?P<name>[\w.-]+) (\[[^]]*\])? >= (?P<floor>[\w.]+) \s* (?P<marker>;.*)?", re.VERBOSE
 )
-"""The one form that a dependency of ours has. A constraint may not name extras, so these go."""
+"""The form of all our dependencies. Extras are dropped, because constraints may not have them."""
 
 
 def main() -> int:
-    """Print a pin for every dependency, those of the extras included."""
+    """Print a pin for every dependency, including those of the extras."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     requirements = list(project["dependencies"])
     for extra in project["optional-dependencies"].values():

@@ -1,7 +1,7 @@
-"""Open many mutated files and hold what comes of it against the rules.
+"""Open many mutated files and check the rules.
 
-Each file must be read right, or refused with an MrcError, OSError or EOFError; no file may change
-by being read, take more than two seconds, or raise memory by more than 256 MiB.
+Each file must be read correctly, or be refused with MrcError, OSError or EOFError. Reading must not
+change a file, take more than two seconds, or raise memory by more than 256 MiB.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ MAX_MIB = 256.0
 
 
 def peak_mib() -> float:
-    """Peak resident memory of this process."""
+    """Return the peak resident memory of this process in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def main() -> int:
-    """Run as the command line says; 0 if every rule held."""
+    """Run with the options of the command line; return 0 if no file broke a rule."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-n", "--number", type=int, default=20_000, help="files to try")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same files")
-    parser.add_argument("--corpus", type=Path, help="a folder of real files to mutate too")
+    parser.add_argument("-n", "--number", type=int, default=20_000, help="number of files")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random files")
+    parser.add_argument("--corpus", type=Path, help="a directory of real files to mutate, too")
     options = parser.parse_args()
     real = [p.read_bytes() for p in sorted(options.corpus.iterdir())] if options.corpus else []
     real = [data for data in real if len(data) < 2**19]
@@ -43,7 +43,7 @@ def main() -> int:
     opened: Counter[str] = Counter()
     tried: Counter[str] = Counter()
     slowest, broken = 0.0, 0
-    open_and_load(make_file(random.Random(0)))  # imports are not counted
+    open_and_load(make_file(random.Random(0)))  # so that imports do not count
     before = peak_mib()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "mutant.mrc")

@@ -1,6 +1,6 @@
-"""Run the linters and the tests with the interpreter at hand, and count what ran.
+"""Run the linters and the tests with this interpreter, and count the tests.
 
-All steps run, whatever the earlier ones said, so that one run tells everything there is to mend.
+All steps run even if earlier ones failed, so that one run shows all failures.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parent.parent
 
 NOTHING_SELECTED = 5
-"""Exit status of pytest that is no failure here: one of the two passes may well have no test."""
+"""Exit status of pytest that is not a failure, because one of the two passes may have no test."""
 
 
 def run(*command: str) -> int:
-    """Run one of the environment's tools at the root of the repository."""
+    """Run a tool of this environment in the root of the repository; return its exit status."""
     print(f"\n== {' '.join(command)}", flush=True)
-    # Not by PATH: that may lead to another environment's.
+    # Not from PATH, which may find the tool of another environment.
     program = shutil.which(command[0], path=sysconfig.get_path("scripts"))
     if program is None:
         print(f"{command[0]} is not installed beside {sys.executable}", file=sys.stderr)
@@ -33,7 +33,7 @@ def run(*command: str) -> int:
 
 
 def run_pytest(*arguments: str) -> tuple[bool, Counter[str]]:
-    """Run pytest; whether nothing failed, and how many tests did what, by its own report."""
+    """Run pytest; return True if nothing failed, and the counts of its report."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
         status = run("pytest", *arguments, f"--junit-xml={report}")
@@ -50,7 +50,7 @@ def run_pytest(*arguments: str) -> tuple[bool, Counter[str]]:
 
 
 def main() -> int:
-    """Run what the command line asks for."""
+    """Run the steps that the command line asks for; return 1 if one failed."""
     parser = argparse.ArgumentParser(
         description="Run ruff, mypy, import-linter and pytest.",
         epilog="All other arguments go to pytest, paths relative to the root of the repository.",
@@ -68,7 +68,7 @@ def main() -> int:
     counts: Counter[str] = Counter()
     if options.only != "lint":
         selected = f"({options.markers}) and " if options.markers else ""
-        # Last on the line, so that they hold whatever was passed on.
+        # -n and -m come last, so that they override the arguments that were passed on.
         in_parallel = ["-n", "auto", *arguments, "-m", f"{selected}not serial"]
         alone = [*arguments, "-n", "0", "-m", f"{selected}serial"]
         for selection in (in_parallel, alone):

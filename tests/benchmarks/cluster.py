@@ -1,4 +1,4 @@
-"""Local reading by a cluster of two processes, one thread and 1 GiB each."""
+"""Reading of local files by a cluster of two processes, with one thread and 1 GiB each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from peers import SLAB, plane_of_file, sum_of_file
 
 @contextmanager
 def cases(path: Path) -> Iterator[Iterator[Case]]:
-    """Start the cluster and give the cases; afterwards see that no worker was restarted."""
+    """Start a cluster and yield the cases; at the end print how many workers were lost."""
     options = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": "1GiB"}
     with (
         LocalCluster(processes=True, dashboard_address=None, **options) as cluster,

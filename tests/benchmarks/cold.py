@@ -1,6 +1,6 @@
-"""Local reading with the page cache dropped: each case in a fresh process.
+"""Reading of local files after the page cache was dropped, each case in a new process.
 
-Run with the name of a case and a file, it does that alone and prints the seconds and the answer.
+Run with the name of a job and a file, this script does the job and prints its seconds and result.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ CASES = {
 
 
 def main(job: str, path: Path) -> None:
-    """Run one job and print what it took."""
+    """Run one job and print its seconds and its result."""
     jobs = prepare(path)
-    # Of another file, so that all code is loaded and dask's pool is made.
+    # Read another file first, so that all code is loaded and dask has made its threads.
     small = header(nx=9, ny=9, nz=9, mx=9, my=9, mz=9) + bytes(4 * 9**3)
     xarray_mrc.open_mrc(small).isel(x=5).sum().compute()
     xarray_mrc.open_mrc(small, chunks=None).isel(x=slice(2, 5), y=slice(2, 5)).values.sum()
@@ -44,14 +44,14 @@ def main(job: str, path: Path) -> None:
 
 
 def prepare(path: Path) -> dict[str, Callable[[], float]]:
-    """Make all jobs; none has read anything but headers."""
+    """Return all jobs; nothing but headers has been read."""
     z, y, x = slice(100, 164), slice(300, 364), slice(500, 564)
 
     def ours() -> xr.DataArray:
         return xr.open_dataset(path, engine="mrc").data
 
     def read_raw() -> float:
-        """Read all in order, into memory that is used again, and sum it."""
+        """Read the file in order into one reused buffer, and sum it."""
         block, total = np.empty(2**21, "<f4"), 0.0
         with path.open("rb", buffering=0) as file:
             file.seek(1024)
@@ -72,7 +72,7 @@ def prepare(path: Path) -> dict[str, Callable[[], float]]:
 
 
 def rows(path: Path, runs: int) -> list[Row]:
-    """Measure all cases, the median of several runs in turns; nothing without the right to."""
+    """Return the median of several runs of all cases; [] if the cache cannot be dropped."""
     if not os.access(DROP, os.W_OK):
         print("the page cache can't be dropped here: no cold rows")
         return []

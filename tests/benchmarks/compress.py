@@ -1,9 +1,9 @@
-"""Packing a file side by side with mrcfile and gzip, in one run.
+"""Compressing a file, side by side with mrcfile and gzip, in one run.
 
     python tests/benchmarks/compress.py [--mib 1024] [--runs 1] [--form int16] [FOLDER]
 
-Prints seconds, the size of the packed file, and both as ratios to mrcfile and to `gzip -6`.
-Nothing here is a test: the ratios that hold on one computer are reported in docs/compression.md.
+Prints the seconds, and the ratios of time and size to mrcfile and gzip. This is not a test;
+docs/compression.md has the ratios of one machine.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ import xarray_mrc
 
 
 def by_mrcfile(source: Path, target: Path, compression: str) -> None:
-    """Pack as a user of mrcfile would, from an array in memory."""
+    """Compress with mrcfile, from an array in memory."""
     data = mrcfile.read(source)
     mrcfile.new(target, data, compression=compression, overwrite=True).close()
 
 
 def by_tool(source: Path, target: Path, *command: str) -> None:
-    """Pack by a program of the command line."""
+    """Compress with a program of the command line."""
     with target.open("wb") as file:
         subprocess.run([*command, "-c", str(source)], stdout=file, check=True)
 
 
 def unpack(path: Path, *command: str) -> None:
-    """Let a program check what was written."""
+    """Check a file with a program of the command line, if it is installed."""
     if shutil.which(command[0]):
         subprocess.run([*command, str(path)], check=True)
 
 
 def jobs_for(source: Path, folder: Path, slow: bool) -> dict[str, Callable[[], Path]]:
-    """Give what is measured; each gives the file that it wrote."""
+    """Return the jobs by name; each returns the path of the file that it wrote."""
 
     def job(name: str, write: Callable[[Path], None]) -> Callable[[], Path]:
         def run() -> Path:
@@ -83,7 +83,7 @@ def main() -> None:
             seconds: dict[str, list[float]] = {}
             sizes: dict[str, int] = {}
             for number in range(options.runs):
-                # The slow ones once: they take minutes, and we are not that close.
+                # The slow jobs run once: they take minutes, and the ratios are far from 1.
                 for title, job in jobs_for(source, folder, slow=number == 0).items():
                     start = time.perf_counter()
                     target = job()

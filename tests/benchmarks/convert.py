@@ -1,9 +1,9 @@
-"""Converting a file to Zarr side by side with xarray's own way, in one run.
+"""Converting a file to Zarr, side by side with xarray's `to_zarr`, in one run.
 
     python tests/benchmarks/convert.py [--mib 1024] [--runs 3] [--form int16] [FOLDER]
 
-Prints seconds, the size of the group, and both as ratios to xarray's. Nothing here is a test: the
-ratios that hold on one computer are reported in docs/convert.md.
+Prints the seconds and the size of the group, with their ratios to xarray's. This is not a test;
+docs/convert.md has the ratios of one machine.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The drop-in side by side with mrcfile: each task in a process of its own, in turns.
+"""The drop-in side by side with mrcfile: each task in a new process, in turns.
 
     python tests/benchmarks/dropin.py [--mib 1024] [--runs 3] [FOLDER]
 
-Prints the median of seconds, of processor seconds and of memory, and the ratio to mrcfile. Memory
-is the most that the process held; in brackets what the task added to it. Nothing here is a test.
+Prints the medians of seconds, processor seconds and peak memory with their ratios to mrcfile, and
+the memory that the task added. This is not a test.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ print(json.dumps([
 
 
 def make_files(path: Path, sections: int) -> None:
-    """Write float32 noise, 4 MiB a section, plain, and the first 56 sections within gzip."""
+    """Write float32 noise, 4 MiB a section: all sections plain, the first 56 as gzip."""
     noise = np.random.default_rng(0).normal(size=(56, SIDE, SIDE)).astype("<f4")
     packed = min(sections, 56)
     with path.open("wb") as plain:
@@ -79,7 +79,7 @@ def fill(file: IO[bytes], noise: np.ndarray, count: int) -> None:
 
 
 def measure(task: str, module: str, path: Path) -> list[float]:
-    """Run a task once: seconds, processor seconds, memory, memory added, bytes written."""
+    """Return seconds, processor seconds, peak memory, memory added and bytes written of a task."""
     program = PROGRAM.format(
         imports=IMPORTS[module], peak=PEAK_MEMORY, path=str(path), task=TASKS[task], side=SIDE
     )

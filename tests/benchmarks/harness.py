@@ -1,6 +1,6 @@
-"""What every benchmark is made of: cases whose jobs run in turns, and the table of their ratios.
+"""Benchmark cases, whose jobs run in turns, and the table of their ratios.
 
-Nothing here is a test: machines are noisy. A ratio is that of two times from one run, side by side.
+These are not tests, because machines are noisy. The two times of a ratio are from the same run.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ PACKAGES = ("numpy", "xarray", "dask", "mrcfile", "rosettasciio")
 
 @dataclass(frozen=True)
 class Case:
-    """One row: `ours` against others, each with the ratio that ours should stay below, or None.
+    """One row: our job and other jobs, with upper limits for the ratios of their times.
 
-    Jobs return what they found, which has to be the same for all.
+    All jobs must return the same result.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """One case as measured: for each other job the seconds of ours and of it, and the bars."""
+    """A measured case: seconds of ours and of each other job, and the limits of their ratios."""
 
     name: str
     seconds: Mapping[str, tuple[float, float]]
@@ -51,7 +51,7 @@ class Row:
 
 
 def measure(case: Case) -> Row:
-    """Run ours and each other job in turns, after a round that is not counted; the best of each."""
+    """Run our job and each other in turns, after a round that does not count; return the best."""
     answers = {name: job() for name, job in {"ours": case.ours, **case.others}.items()}
     for name, answer in answers.items():
         if not np.allclose(answers["ours"], answer, rtol=1e-5, equal_nan=True):
@@ -64,14 +64,14 @@ def measure(case: Case) -> Row:
 
 
 def timed(job: Callable[[], Any]) -> float:
-    """Give the seconds that a job takes."""
+    """Return the seconds that a job takes."""
     start = time.perf_counter()
     job()
     return time.perf_counter() - start
 
 
 def print_rows(title: str, rows: Iterable[Row]) -> list[str]:
-    """Print rows as they come; give them as a table of Markdown."""
+    """Print rows as they are measured; return them as a Markdown table."""
     lines = [f"## {title}", "", "| what | ours | against | ratio |", "|---|---|---|---|"]
     print(f"\n{title}", flush=True)
     for row in rows:
@@ -93,7 +93,7 @@ def milliseconds(seconds: float) -> str:
 
 
 def machine() -> str:
-    """Describe what the figures were measured on."""
+    """Return a description of the machine and the versions of packages."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():

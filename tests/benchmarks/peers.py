@@ -1,4 +1,4 @@
-"""The files that benchmarks read, and what our reading is held against."""
+"""Files for the benchmarks, and other ways to read them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from xarray.backends import BackendEntrypoint
 
 SIDE = 1024
-SLAB = 16  # sections that two threads of one's own take at a time
+SLAB = 16  # sections that a thread sums at a time
 
 
 def make_file(path: Path, sections: int, code: str = "<f4", mode: int = 2) -> None:
-    """Write noise, 1024 x 1024 pixels a section, each section another."""
+    """Write noise, 1024 x 1024 pixels a section; no two sections are equal."""
     rng = np.random.default_rng(0)
     noise = (rng.normal(size=(SIDE, SIDE)) * 1000).astype(code)
     raw = header(
@@ -31,9 +31,9 @@ def make_file(path: Path, sections: int, code: str = "<f4", mode: int = 2) -> No
 
 
 def floor_engine(template: xr.Dataset, data: NDArray[Any]) -> type[BackendEntrypoint]:
-    """Make an engine that does nothing: it gives the same dataset, with data from memory.
+    """Return an engine that does nothing but return the same dataset, with data from memory.
 
-    What `xarray.open_dataset` costs with it is xarray's own, which no engine can be below.
+    The time of `xarray.open_dataset` with it is that of xarray itself: no engine can be faster.
     """
     variables = {str(name): coord.variable for name, coord in template.coords.items()}
     dims, attrs, encoding = template.data.dims, template.data.attrs, template.data.encoding
@@ -49,23 +49,23 @@ def floor_engine(template: xr.Dataset, data: NDArray[Any]) -> type[BackendEntryp
 
 
 def memmap(path: Path, code: str = "<f4") -> NDArray[Any]:
-    """Map the data of a file that `make_file` made."""
+    """Return a map of the data of a file made by `make_file`."""
     shape = ((path.stat().st_size - 1024) // (SIDE * SIDE * np.dtype(code).itemsize), SIDE, SIDE)
     return np.memmap(path, code, "r", offset=1024, shape=shape)
 
 
 def sum_by_hand(data: NDArray[Any], pool: ThreadPoolExecutor) -> float:
-    """Sum in threads, as one would write it."""
+    """Sum in threads."""
     slabs = range(0, len(data), SLAB)
     return float(sum(pool.map(lambda z: data[z : z + SLAB].sum(dtype="f8"), slabs)))
 
 
 def sum_of_file(path: str, start: int, stop: int) -> float:
-    """Sum a few sections of a file, which is mapped anew: a task for another process."""
+    """Map a file and sum some sections: a task for another process."""
     data = memmap(Path(path))
     return float(data[start:stop].sum(dtype="f8"))
 
 
 def plane_of_file(path: str, start: int, stop: int, x: int) -> NDArray[Any]:
-    """Cut one plane across a few sections out of a file: a task for another process."""
+    """Map a file and copy a plane across some sections: a task for another process."""
     return np.array(memmap(Path(path))[start:stop, :, x])

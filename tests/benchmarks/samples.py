@@ -1,4 +1,4 @@
-"""Data like those of electron microscopes, the same at each run: what compresses as they do."""
+"""Data that compress like those of electron microscopes, the same in each run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 SIDE = 1024
 MODES = {"float32": 2, "int16": 1, "int8": 0}
-BAND = 0.35  # cycles a pixel: what lies above is cut off, as by the optics
+BAND = 0.35  # cycles a pixel: higher frequencies are removed, as by the optics
 
 
 def noise(section: int) -> NDArray[np.float32]:
-    """Make one section of band-limited noise, with mean 0 and standard deviation 1."""
+    """Return one section of band-limited noise, with mean 0 and standard deviation 1."""
     squared = np.fft.rfftfreq(SIDE) ** 2 + np.fft.fftfreq(SIDE)[:, None] ** 2
     white = np.random.default_rng([0, section]).standard_normal((SIDE, SIDE), dtype="f4")
     plane = np.fft.irfft2(np.fft.rfft2(white) * (squared < BAND**2), (SIDE, SIDE))
@@ -24,9 +24,9 @@ def noise(section: int) -> NDArray[np.float32]:
 
 
 def sections(form: str, count: int) -> Iterator[NDArray[Any]]:
-    """Make sections: noise as floats, as 16-bit densities, or counts of electrons in 8 bits.
+    """Yield sections: noise as floats or 16-bit densities, or counts of electrons in 8 bits.
 
-    Sixteen of them are made, and then come again, moved so far that no chunk has the same twice.
+    Sixteen are computed. The others are copies of these, shifted so that no two chunks are equal.
     """
     made: list[NDArray[Any]] = []
     for number in range(min(count, 16)):

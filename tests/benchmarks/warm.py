@@ -1,4 +1,4 @@
-"""Local reading with the page cache warm."""
+"""Reading of local files from a warm page cache."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ BRICK = {"z": slice(100, 164), "y": slice(300, 364), "x": slice(500, 564)}
 
 
 def cases(folder: Path, mib: int) -> Iterator[Case]:
-    """Make the files in a folder, and the cases that read them."""
+    """Write files into a folder, and yield the cases that read them."""
     path, swapped = folder / "floats.mrc", folder / "swapped.mrc"
     make_file(path, mib // 4)
     make_file(swapped, mib // 2, ">i2", 1)
     mapped, mapped_ints = memmap(path), memmap(swapped, ">i2")
     held = np.array(mapped)  # also fills the page cache
     int(mapped_ints.max())
-    # Without xarray's cache, which would give the second of several equal reads for nothing.
+    # Without xarray's cache, because repeated reads would cost nothing.
     ds = xr.open_dataset(path, engine="mrc", cache=False)
     floor = floor_engine(ds, held)
     floor_ds = xr.open_dataset(path, engine=floor, cache=False)
@@ -126,7 +126,7 @@ def cases(folder: Path, mib: int) -> Iterator[Case]:
 
 
 def in_turn(count: int, job: Callable[[int], float]) -> Callable[[], float]:
-    """Give each call the next section: one section again and again would never leave the cache."""
+    """Return a job that takes the next section at each call, so that the CPU caches are cold."""
     numbers = itertools.cycle(range(count))
     return lambda: job(next(numbers))
 

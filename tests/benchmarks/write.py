@@ -1,4 +1,4 @@
-"""Writing side by side with os.pwrite of the same blocks and mrcfile, all to the disk."""
+"""Writing, side by side with os.pwrite of the same blocks and mrcfile, synced to the disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIDE, DEPTH = 1024, 16
 
 
 def cases(folder: Path, mib: int) -> Iterator[Case]:
-    """Write blocks of 64 MiB, as many as there shall be."""
+    """Yield the cases, which write blocks of 64 MiB."""
     block = np.random.default_rng(0).normal(size=(DEPTH, SIDE, SIDE)).astype("f4")
     count = mib // 64
     made = [
@@ -68,7 +68,7 @@ def cases(folder: Path, mib: int) -> Iterator[Case]:
 
 
 def fresh(folder: Path, name: str) -> Path:
-    """Remove what earlier jobs wrote, so that none pays for another."""
+    """Remove the files of earlier jobs, and return the path of a new one."""
     for old in ("plain.mrc", "mrcfile.mrc") + (("ours.mrc",) if name == "ours.mrc" else ()):
         (folder / old).unlink(missing_ok=True)
     return folder / name
@@ -80,7 +80,7 @@ def size(array: xr.DataArray, path: Path) -> int:
 
 
 def pwrite(path: Path, block: np.ndarray, count: int) -> int:
-    """Write the blocks one after the other, and wait for the disk."""
+    """Write the blocks in order, and wait for the disk."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
     try:
         for i in range(count):

@@ -1,4 +1,4 @@
-"""One file for each check: the id, the bytes, and the other checks that it cannot help breaking."""
+"""One broken file for each check: its id, its bytes, and other checks that it also breaks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STACK = {"ispg": 0, "mz": 1, "cella": (6.0, 4.5, 1.5)}
 RECORDS = bytes(80)
 WARP = np.array([-3, 85, *(30 * [0]), 3, 85, *(30 * [0])], "<f4").tobytes()  # tilt, rotation
 
-# Id, the file, and what it can't help breaking too.
+# The id, the file, and the ids of checks that this file breaks, too.
 FILES: list[tuple[str, bytes, set[str]]] = [
     ("H43", b"no such format".ljust(2000, b"."), set()),
     ("H01", sound()[:1000], set()),

@@ -1,4 +1,4 @@
-"""Opening files with the engine, and looking at what comes out; used by the tests."""
+"""Helpers that open files with the engine and assert on the datasets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_mrc(path: Any, **options: Any) -> xr.Dataset:
 
 
 def open_warned(path: Any, **options: Any) -> tuple[xr.Dataset, str]:
-    """Open a file that gives exactly one warning, and give what it says."""
+    """Open a file that raises exactly one warning; return the dataset and its message."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         dataset = open_mrc(path, **options)
@@ -50,7 +50,7 @@ def assert_pixels(found: xr.DataArray, expected: np.ndarray) -> None:
 
 
 def assert_index(coord: xr.DataArray, count: int) -> None:
-    """Assert that a coordinate counts, and does not claim to be a length."""
+    """Assert that a coordinate holds the labels 0, 1, 2, ... without units."""
     assert coord.dtype.kind == "i"
     assert coord.values.tolist() == list(range(count))
     assert "units" not in coord.attrs
@@ -74,7 +74,7 @@ def kind_of(path: Any, **options: Any) -> str:
 
 
 def named(value: Any) -> str:
-    """Name a test by the fields that it sets."""
+    """Return a name for a test, made of the header fields that it sets."""
     if not isinstance(value, dict):
         return str(value)
     return ",".join(f"{k}={v}".replace(" ", "")[:24] for k, v in value.items()) or "usual"

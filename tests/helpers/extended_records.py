@@ -1,4 +1,4 @@
-"""Extended headers laid down byte by byte, from layouts that are written out here once more."""
+"""Extended headers laid down byte by byte, from layouts written independently of the package."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def assert_sound(found: Extended, sections: int) -> None:
     assert not found.problem or not (found.common or found.all or found.symmetry)
 
 
-# Fields in their order, packed. "#" is a bitmask; the bits of the following fields count from
-# its end on, in their order, except that the first mask also rules what was listed before it.
+# The fields in file order, without padding. "#" is a bitmask of the fields after it, one bit each,
+# in order; the first mask also covers the fields before it.
 FEI_FIELDS = """
     i metadata_size; i metadata_version; # 1;
     d timestamp; 16s microscope_type; 16s d_number; 16s application; 16s application_version;
@@ -125,7 +125,7 @@ def fei_fields(size: int) -> list[list[str]]:
 def fei_record(
     size: int, order: str, seed: int, masks: dict[str, int] | None = None, **given: Any
 ) -> tuple[bytes, dict[str, Any]]:
-    """Lay down one record; without masks, all bits are set."""
+    """Lay down one record; all bits are set unless masks are passed."""
     chance = random.Random(seed)
     made: dict[str, Any] = {"metadata_size": size, "metadata_version": 2 if size == 888 else 0}
     out = b""
@@ -159,7 +159,7 @@ SERI_SIZES = [2, 6, 4, 2, 2, 4, 2, 4, 2, 4, 2]
 
 
 def dose_shorts(dose: float) -> tuple[int, int]:
-    """Put a dose into two shorts, with a mantissa of 22 or 23 bits and a power of two."""
+    """Return a dose as two shorts: a mantissa of 22 or 23 bits and a power of two."""
     if dose == 0:
         return 0, 0
     power = frexp(dose)[1] - 1 - 22
@@ -240,7 +240,7 @@ shorts = st.one_of(st.integers(-(2**15), 2**15 - 1), st.sampled_from([0, 1, 2, 1
 
 @st.composite
 def raw_bytes(draw: st.DrawFn) -> bytes:
-    """Bytes of all kinds: junk, and sound records that were cut, joined and spoilt."""
+    """Draw bytes of all kinds: junk, and valid records that were cut, joined and damaged."""
     parts = draw(
         st.lists(
             st.one_of(

@@ -1,4 +1,4 @@
-"""A sound file, and files that differ from it, laid down byte by byte."""
+"""A valid file, and files that differ from it in some fields, laid down byte by byte."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABEL = b"made by hand"
 
 
 def stated(numbers: np.ndarray) -> dict[str, float]:
-    """Give the statistics that a header should state."""
+    """Return the statistics that the header of these numbers should contain."""
     wide = numbers.astype("f8")
     with np.errstate(invalid="ignore"):
         return {
@@ -35,7 +35,7 @@ def sound(
     labels: tuple[bytes, ...] = (LABEL,),
     **fields: Any,
 ) -> bytes:
-    """Lay down a volume that no check finds fault with, or what the fields make of it."""
+    """Lay down a volume that passes all checks, with the fields that are passed in its header."""
     modes = {"i1": 0, "i2": 1, "f4": 2, "c8": 4, "u2": 6, "f2": 12, "u1": 0}
     nz, ny, nx = numbers.shape
     usual: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Short Python programs, each run in a process of its own that has imported the drop-in already."""
+"""Run short programs in new processes that have imported the drop-in already."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def run(program: str, arguments: list[str], output: str) -> None:
-    """Run a program in this process, and leave what it prints in a file."""
+    """Run a program in this process, with its output in a file."""
     sys.argv = ["program", *arguments]
     with open(output, "w", encoding="utf-8", buffering=1) as file, contextlib.redirect_stdout(file):
         try:
@@ -22,7 +22,7 @@ def run(program: str, arguments: list[str], output: str) -> None:
 
 
 def run_forked(program: str, *arguments: object) -> str:
-    """Run a program, which has to succeed, and give what it printed."""
+    """Run a program, assert that it succeeds, and return its output."""
     context = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
     if sys.platform != "win32":
         context.set_forkserver_preload(["xarray_mrc.mrcfile"])

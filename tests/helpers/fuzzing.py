@@ -1,6 +1,6 @@
-"""Mutated MRC files, and what must hold for each of them; used by the tests and by ci/fuzz.
+"""Mutated MRC files, and the rules that hold for each; used by the tests and by ci/fuzz.
 
-A plain reader of struct and numpy stands beside the engine: where both read a file, they agree.
+A plain reader made of struct and numpy must agree with the engine on every file that both read.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ WORDS = (*range(56), 26, 27)
 
 
 def make_file(rng: random.Random) -> bytes:
-    """Lay down a small sound file of a random mode, byte order, shape, axes and extended header."""
+    """Lay down a small valid file of random mode, byte order, shape, axes and extended header."""
     order = rng.choice("<>")
     mode = rng.choice(MODES)
     nx, ny, nz = (rng.randint(1, 9) for _ in range(3))
@@ -65,7 +65,7 @@ def make_file(rng: random.Random) -> bytes:
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
-    """Damage a file as files get damaged: words, bits, cuts, insertions, junk at the end."""
+    """Damage a file: change words or bits, cut it off, insert bytes, append junk."""
     raw = bytearray(data)
     for _ in range(rng.randint(1, 3)):
         kind = rng.randrange(7)
@@ -92,7 +92,7 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
 
 
 def plain_read(data: bytes) -> np.ndarray | None:
-    """Read a sound file of a plain mode as NZ, NY, NX, by its stamp; None for anything unusual."""
+    """Return the data of a valid file of a plain mode as NZ, NY, NX; None for unusual files."""
     if len(data) < 1024 or data[208:212] != b"MAP ":
         return None
     order = {b"\x44\x44": "<", b"\x11\x11": ">"}.get(data[212:214])
@@ -111,9 +111,9 @@ def plain_read(data: bytes) -> np.ndarray | None:
 
 
 def open_and_load(source: object, **options: object) -> tuple[xr.Dataset | None, str]:
-    """Open and load as a user would; the dataset, or what was said against it.
+    """Open and load a file; return the dataset and its warnings, or None and the error message.
 
-    Any exception but the allowed ones, and any warning but MrcWarning, goes through.
+    Exceptions that are not allowed, and warnings other than MrcWarning, are raised.
     """
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -129,7 +129,7 @@ def open_and_load(source: object, **options: object) -> tuple[xr.Dataset | None,
 
 
 def check(data: bytes, container: str) -> bool:
-    """Check all that must hold for one file; whether it opened."""
+    """Check all rules for one file; return True if it opened."""
     packed = data
     dataset, _ = open_and_load(packed)
     with contextlib.suppress(Exception):
@@ -150,11 +150,11 @@ def unpack(data: bytes, container: str) -> bytes:
 
 
 class DisagreementError(BaseException):
-    """Two readers read different numbers: not to be swallowed by any handler."""
+    """The two readers disagree; a BaseException, so that no handler suppresses it."""
 
 
 def compare(dataset: xr.Dataset, plain: np.ndarray) -> None:
-    """Hold the engine's numbers against the plain reader's, whatever the axes."""
+    """Compare the numbers of the engine with those of the plain reader, for any axes."""
     given = dataset.data.attrs
     ours = dataset.data.values
     if ours.ndim == 2:

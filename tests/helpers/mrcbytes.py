@@ -84,9 +84,9 @@ def get(raw: bytes, order: str, name: str) -> Any:
 
 
 def header(order: str = "<", labels: tuple[bytes, ...] = (), **fields: Any) -> bytes:
-    """Lay down the 1024 bytes of a 4 x 3 x 2 volume in floats, or what the fields make of it.
+    """Lay down the 1024 bytes of the header of a 4 x 3 x 2 float volume, with some other fields.
 
-    Without an `machst` of its own it gets the stamp of its byte order.
+    The machine stamp is that of the byte order, unless `machst` is passed.
     """
     usual = {
         "nx": 4, "ny": 3, "nz": 2, "mode": 2, "mx": 4, "my": 3, "mz": 2,
@@ -102,8 +102,8 @@ def header(order: str = "<", labels: tuple[bytes, ...] = (), **fields: Any) -> b
 class Form:
     """One way to store pixels.
 
-    `code` is the struct code of a stored number, `parts` how many make a pixel, `dtype` what a
-    reader should give out; `flags` are IMOD's, None for a file without IMOD's stamp.
+    `code` is the struct code of a stored number, `parts` the numbers a pixel has, `dtype` the data
+    type that a reader should return; `flags` are IMOD's, None for a file without IMOD's stamp.
     """
 
     name: str
@@ -142,7 +142,7 @@ FORMS = {
 
 
 def pixels_of(form: Form, shape: tuple[int, ...], seed: int = 1) -> np.ndarray:
-    """Make up pixels, with the ends of the range and the odd values of the type among them."""
+    """Return random pixels, which include the extreme and special values of the type."""
     random = np.random.default_rng(seed)
     if form.packed:
         return random.integers(0, 16, shape, np.uint8)
@@ -156,7 +156,7 @@ def pixels_of(form: Form, shape: tuple[int, ...], seed: int = 1) -> np.ndarray:
         most = 65504.0 if form.code == "e" else float(np.finfo(np.float32).max)
         numbers = random.standard_normal((*shape, 2)).astype("f2" if form.code == "e" else "f4")
         odd = [np.nan, np.inf, -np.inf, -0.0, least, -most]
-    # From the end, where a reader that counts rows or sections wrongly gets to last.
+    # At the end, which a reader that miscounts rows or sections gets wrong first.
     flat = numbers.reshape(-1)[::-1]
     flat[: len(odd)] = odd[: flat.size]
     if form.parts != 2:
@@ -167,10 +167,10 @@ def pixels_of(form: Form, shape: tuple[int, ...], seed: int = 1) -> np.ndarray:
 
 
 def encode(form: Form, stored: np.ndarray, order: str) -> bytes:
-    """Lay down pixels, the columns along the last axis (before RGB's)."""
+    """Return the bytes of pixels; columns are the last axis (before that of RGB)."""
     if form.packed:
         rows = stored.reshape(-1, stored.shape[-1]).tolist()
-        # An odd row ends in half a byte that is no pixel, and need not be 0.
+        # A row of odd length ends in half a byte that is not a pixel, and may have any value.
         padded = [[*row, 9] if len(row) % 2 else row for row in rows]
         return bytes(
             low + 16 * high for row in padded for low, high in zip(row[::2], row[1::2], strict=True)
@@ -186,7 +186,7 @@ def encode(form: Form, stored: np.ndarray, order: str) -> bytes:
 
 @dataclass(frozen=True)
 class Laid:
-    """A file and what it holds.
+    """A file and its contents.
 
     `pixels` are in z, y, x order as `dims` say, `lengths` and `voxel` along X, Y, Z, `nstart` in
     the order of the file.
@@ -206,11 +206,11 @@ class Laid:
         return self.raw[:1024]
 
     def with_fields(self, **fields: Any) -> bytes:
-        """Give the file with other fields in its header."""
+        """Return the bytes of the file with other fields in its header."""
         return put(self.raw, self.order, **fields)
 
     def positions(self, dim: str) -> list[float]:
-        """Give the coordinates along x, y or z that NSTART and the voxel size ask for, exactly."""
+        """Return the exact positions along x, y or z that follow from NSTART and the voxel size."""
         assert self.voxel is not None
         axis = "xyz".index(dim)
         first = self.nstart[self.axes.index(axis + 1)]
@@ -218,7 +218,7 @@ class Laid:
 
 
 def decimals(start: Decimal | str, step: Decimal | str, count: int) -> list[float]:
-    """Give start + i step, computed in decimals and rounded to six places."""
+    """Return start + i step, computed in decimals and rounded to six places."""
     first, width = Decimal(start), Decimal(step)
     exact = [first + i * width for i in range(count)]
     return [float(value.quantize(Decimal("0.000001"))) + 0.0 for value in exact]
@@ -245,10 +245,10 @@ def lay(
     Parameters
     ----------
     form, kind, order, axes
-        What is stored, and how.
+        Type of the pixels, kind of the data, byte order, and axes of columns, rows and sections.
     lengths
-        Pixels along X, Y, Z (of one volume). At half width a row has an even number of them, which
-        is seen to when `lengths` are left out.
+        Pixels along X, Y, Z (of one volume). Rows at half width need an even number, as the default
+        has.
     volumes
         Volumes in a volume stack.
     voxel
@@ -260,7 +260,7 @@ def lay(
     labels
         Labels, padded with blanks.
     **fields
-        Any other field of the header, or another value for one of the above.
+        Any other field of the header, or a value that replaces one of the above.
     """
     form = FORMS[form] if isinstance(form, str) else form
     if lengths is None:

@@ -1,4 +1,4 @@
-"""What the tests of the engine open, and what has to come out of it."""
+"""The file that tests of the engine open, the dataset it must give, and small helpers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPLITS = "ignore:The specified chunks separate the stored chunks:UserWarning"
 
 
 def expected(laid: Laid = LAID) -> xr.Dataset:
-    """Make in memory what an open has to give, attributes aside."""
+    """Return the expected dataset of an opened file, without attributes."""
     coords = {dim: laid.positions(dim) for dim in laid.dims if dim in ("x", "y", "z")}
     return xr.Dataset({"data": (laid.dims, laid.pixels)}, coords)
 
@@ -30,7 +30,7 @@ def open_file(path, **options) -> xr.Dataset:
 
 
 class Counting(io.BytesIO):
-    """A file in memory that counts the bytes read, and can be slow."""
+    """A file in memory that counts the bytes read and can be slowed down."""
 
     nread = 0
     delay = 0.0

@@ -1,4 +1,4 @@
-"""Short Python programs, run in a process of their own."""
+"""Run short Python programs in new processes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-# The most memory that this process held. Not ru_maxrss where it can be helped: on Linux that counts
-# what the parent held when it forked.
+# The peak memory of this process. On Linux ru_maxrss is not used, because it includes the memory
+# that the parent had when it forked.
 PEAK_MEMORY = """
 def peak_nbytes():
     import resource, sys
@@ -21,16 +21,16 @@ def peak_nbytes():
 
 
 def run_program(source: str, *arguments: object, folder: Path | None = None) -> str:
-    """Run a program, which has to succeed, and give what it printed.
+    """Run a program, assert that it succeeds, and return its output.
 
-    With a folder it is a file there, which multiprocessing can import, else it has no name.
+    With a folder the program is a file in it, so that multiprocessing can import it.
     """
     start = ["-c", source]
     if folder is not None:
         file = folder / "program.py"
         file.write_text(source, "utf-8")
         start = [str(file)]
-    # -P: the package that is installed, not one that lies in the current folder.
+    # -P: use the installed package, even if the current directory has one.
     command = [sys.executable, "-P", *start, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"

@@ -1,4 +1,4 @@
-"""Programs that the tests run, limit and kill; made to be imported by processes of their own."""
+"""Programs that tests run in other processes, under limits or until they are killed."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ seen = []
 
 
 def ramp(shape, chunks, number=0):
-    """Make blocks that say where they lie, without memory of their own."""
+    """Return a lazy array whose values are the first section of their block, plus a number."""
 
     def block(block_info=None):
         place = block_info[None]["array-location"]
@@ -38,7 +38,7 @@ def ramp(shape, chunks, number=0):
 
 
 def limited(path, sections, limit):
-    """Write 4 MiB a section with a limit on the memory of the process."""
+    """Write sections of 4 MiB each under a limit on the memory of the process."""
     import resource  # not on Windows, where this module is imported too
 
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -50,19 +50,19 @@ def limited(path, sections, limit):
 
 
 def overwrite(path):
-    """Overwrite a file again and again, by files that say which they are."""
+    """Overwrite a file again and again; the values tell the number of the file."""
     for number in range(1, 10**6):
         xarray_mrc.to_mrc(ramp((24, 256, 256), (4, 100, 256), number), path, overwrite=True)
 
 
 def overwrite_alone(path):
-    """Do it on one thread."""
+    """Overwrite a file again and again on one thread."""
     with dask.config.set(scheduler="synchronous"):
         overwrite(path)
 
 
 def pack_slowly(path):
-    """Write a compressed file, and stop half way."""
+    """Write a compressed file, and pause half way."""
     array = ramp((24, 256, 256), (4, 256, 256))
     with dask.config.set(scheduler="synchronous"):
         xarray_mrc.to_mrc(array.copy(data=array.data.map_blocks(rest)), path, compression="gzip")
@@ -75,7 +75,7 @@ def rest(block):
 
 
 def die_once(block, marker=None):
-    """Kill the worker that comes here first, after it has written some of its blocks."""
+    """Kill the first worker that gets to a late block, when it has written some others."""
     if block[0, 0, 0] >= 12 and not Path(marker).exists():
         Path(marker).write_text("died")
         time.sleep(0.2)
@@ -84,8 +84,8 @@ def die_once(block, marker=None):
 
 
 def forks(path):
-    """Fork a child for each function that is named on the input, and say which it is."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a dead child is gone
+    """Fork a child for each function named on standard input, and print its process id."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # dead children are reaped at once
     for line in sys.stdin:
         child = os.fork()
         if not child:
