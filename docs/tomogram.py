@@ -30,14 +30,14 @@ def specimen(random: np.random.Generator) -> np.ndarray:
         distance = np.sqrt(sum((a - c) ** 2 for a, c in zip((z, y, x), centre, strict=True)))
         for leaflet in (-2, 2):
             density -= 1.2 * np.exp(-(((distance - radius - leaflet) / 1.1) ** 2))
-    beads = [(random.integers(20, 76), *random.integers(10, 246, 2), 4.5, 4) for _ in range(7)]
-    for _ in range(90):
-        beads.append((random.integers(14, 82), *random.integers(12, 244, 2), 9, 1.1))
-    for *centre, size, weight in beads:
-        lower = [max(0, int(c) - 16) for c in centre]
-        box = tuple(slice(low, int(c) + 17) for low, c in zip(lower, centre, strict=True))
-        grid = np.ogrid[tuple(slice(b.start, min(b.stop, n)) for b, n in zip(box, SHAPE, strict=True))]
-        distance = np.sqrt(sum((a - c) ** 2 for a, c in zip(grid, centre, strict=True)))
+    particles = [(*random.integers((20, 10, 10), (76, 246, 246)), 4.5, 4) for _ in range(7)]
+    particles += [(*random.integers((14, 12, 12), (82, 244, 244)), 9, 1.1) for _ in range(90)]
+    for *centre, size, weight in particles:
+        box = tuple(
+            slice(max(0, int(c) - 16), min(int(c) + 17, n))
+            for c, n in zip(centre, SHAPE, strict=True)
+        )
+        distance = np.sqrt(sum((a - c) ** 2 for a, c in zip(np.ogrid[box], centre, strict=True)))
         density[box] -= weight / (1 + np.exp((distance - size) * 1.5))
     return density
 

@@ -4,7 +4,9 @@ import doctest
 import importlib
 import pkgutil
 import re
+import runpy
 import struct
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -50,23 +52,40 @@ def write_inputs(folder):
 
 
 def test_readme_snippets(tmp_path, monkeypatch, capsys):
+    # The files are those that docs/tomogram.py writes for its readers.
     monkeypatch.chdir(tmp_path)
-    volume = write_inputs(tmp_path)
+    runpy.run_path(str(ROOT / "docs" / "tomogram.py"))["write_files"](tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     names = {}
     assert run_snippets(README, names) == 8
-    assert names["section"].shape == (32, 32)
-    assert float(names["mean"]) == pytest.approx(volume.mean(dtype="f8"), abs=1e-6)
-    assert names["series"].tilt_angle.values.tolist() == [-3, 0, 3]
-    assert names["series"].defocus.values.tolist() == [-4, -4, -4]
-    assert names["binned"].z.values.tolist() == [0.75, 3.75, 6.75, 9.75]
+    shown = re.search(r"```text\n(.*?)```", README.read_text("utf-8"), re.DOTALL).group(1)
     said = capsys.readouterr().out
-    assert "exttyp" in said
-    assert "cella: (48.0, 48.0, 96.0) -> (43.2, 43.2, 86.4)\n" in said
+    assert said.startswith(shown)
+    assert names["ds"].data.dtype == np.int16
+    assert float(names["mean"]) == pytest.approx(names["ds"].data.values.mean(), abs=1e-9)
+    assert names["binned"].z[0] == pytest.approx(28.5 * 10.74)
+    assert xr.open_zarr("binned.zarr").data.shape == (19, 128, 128)
+    xr.testing.assert_allclose(xarray_mrc.open_mrc("binned.mrc.gz").z, names["binned"].z)
+    assert names["series"].tilt_angle.values.tolist() == list(range(-60, 61, 3))
+    written = xarray_mrc.open_mrc("low_tilts.mrc")
+    assert written.tilt_angle.values.tolist() == list(range(-30, 31, 3))
+    np.testing.assert_array_equal(written, names["series"][10:31])
+    assert "cella: (2749.44, 2749.44, 1031.04) -> (2764.8, 2764.8, 1036.8)\n" in said
     assert "valid (mrc2014)" in said
-    assert (tmp_path / "binned.zarr").is_dir()
-    assert xarray_mrc.open_mrc("binned.mrc.gz").z.values.tolist() == [0.75, 3.75, 6.75, 9.75]
-    assert xr.open_zarr("tomo.zarr").data.dtype == "f4"
-    assert xarray_mrc.read_header("tomo.mrc").voxel_size == (1.5, 1.5, 1.5)
+    assert said.endswith("(96, 256, 256) 10.74\n")
+    assert xr.open_zarr("tomo.zarr").data.dtype == "i2"
+    # No snippet changes the files of the reader.
+    assert {name: Path(name).read_bytes() for name in before} == before
+
+
+def test_picture_of_the_readme(tmp_path):
+    picture = ROOT / "docs" / "tomogram.png"
+    assert picture.stat().st_size < 150_000
+    pytest.importorskip("matplotlib")
+    script = runpy.run_path(str(ROOT / "docs" / "tomogram.py"))
+    script["write_files"](tmp_path)
+    script["draw"](tmp_path, tmp_path / "again.png")
+    assert (tmp_path / "again.png").read_bytes()[:8] == picture.read_bytes()[:8]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -88,9 +107,11 @@ def clear():
 
 
 def run_snippets(page, names, between=bool):
-    """Run the Python of a page, block after block; give their number."""
+    """Run the Python of a page, block after block; return the number of blocks."""
     snippets = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     for snippet in snippets:
+        if "needs matplotlib" in snippet and not find_spec("matplotlib"):
+            continue
         exec(compile(snippet, str(page), "exec"), names)
         between()
     return len(snippets)
