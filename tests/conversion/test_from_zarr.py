@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import nullcontext
 from itertools import pairwise
 
 import numpy as np
@@ -107,6 +108,11 @@ def test_options_of_reading_what_is_no_path(tmp_path):
             assert open_file(tmp_path / "b.mrc")["tilt_angle"].values.tolist() == [-3, 0, 3]
 
 
+def warns_of_defocus():
+    # SerialEM's records, which describe the sections of a new file, have no defocus.
+    return pytest.warns(MrcWarning, match="defocus of the sections will not be written")
+
+
 @pytest.mark.parametrize("src", ["a.mrc", "a.mrc.gz", "a.zarr"])
 def test_another_data_type(tmp_path, src):
     laid = lay(
@@ -123,19 +129,71 @@ def test_another_data_type(tmp_path, src):
         ({"mode": 12}, 12),
         ({"mode": 2, "dtype": "f4"}, 2),
     ):
-        convert(tmp_path / src, tmp_path / "b.mrc", overwrite=True, **arguments)
+        with warns_of_defocus() if src == "a.zarr" else nullcontext():
+            convert(tmp_path / src, tmp_path / "b.mrc", overwrite=True, **arguments)
         assert read_header(tmp_path / "b.mrc").mode == mode
         found = open_file(tmp_path / "b.mrc")
         np.testing.assert_array_equal(found["data"], laid.pixels)
         assert found["x"].values.tolist() == laid.positions("x")
-        if src != "a.zarr":
-            assert found["tilt_angle"].values.tolist() == [-3, 0, 3]
-            assert read_header(tmp_path / "b.mrc").labels[:2] == ("made by hand", "and described")
+        assert found["tilt_angle"].values.tolist() == [-3, 0, 3]
+        assert read_header(tmp_path / "b.mrc").labels[:2] == ("made by hand", "and described")
     with pytest.raises(ValueError, match="whole numbers from -128 to 127"):
         convert(tmp_path / src, tmp_path / "c.mrc", dtype="int8")
     with pytest.raises(ValueError, match="mode=2 holds float32, but dtype=int16"):
         convert(tmp_path / src, tmp_path / "c.mrc", dtype="int16", mode=2)
     assert not (tmp_path / "c.mrc").exists()
+
+
+def save_tilts(folder, tilts, **fields):
+    """Lay down a tilt series with SerialEM's records of tilt angles, which have 0.01 degree."""
+    records = struct.pack(f"<{len(tilts)}h", *[round(100 * tilt) for tilt in tilts])
+    laid = lay(
+        "int16", "image_stack", lengths=(6, 5, len(tilts)), extended=records.ljust(1024, b"\0"),
+        exttyp=b"SERI", nint=2, nreal=1, labels=LABELS, voxel=("1.35", "1.35", "1.35"), **fields,
+    )  # fmt: skip
+    (folder / "a.mrc").write_bytes(laid.raw)
+    return laid
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("tilts", [(-3.25, 0, 3.5), (60.01, -60.01), (12.5,)])
+def test_metadata_of_sections(tmp_path, tilts, zarr_format):
+    save_tilts(tmp_path, tilts)
+    convert(tmp_path / "a.mrc", tmp_path / "a.zarr", zarr_format=zarr_format, kind="image_stack")
+    read_back_as_image = pytest.warns(MrcWarning, match="will be read as image")
+    with read_back_as_image if len(tilts) == 1 else nullcontext():
+        convert(tmp_path / "a.zarr", tmp_path / "b.mrc")
+    assert read_header(tmp_path / "b.mrc").exttyp == b"SERI"
+    expected = open_file(tmp_path / "a.mrc", kind="image_stack")
+    found = open_file(tmp_path / "b.mrc", kind="image_stack")
+    assert found["tilt_angle"].values.tolist() == list(tilts)
+    assert {*found.coords} == {*expected.coords}
+    for name in expected.coords:
+        xr.testing.assert_identical(found[name], expected[name])
+    np.testing.assert_array_equal(found["data"], expected["data"])
+
+
+def test_metadata_of_sections_in_another_order(tmp_path):
+    tilts = (0, 3.0, -3.0, 6.0, -6.0)
+    laid = save_tilts(tmp_path, tilts)
+    convert(tmp_path / "a.mrc", tmp_path / "a.zarr")
+    ordered = xr.open_zarr(tmp_path / "a.zarr").sortby("tilt_angle").isel(image=slice(1, None))
+    ordered.drop_encoding().to_zarr(tmp_path / "b.zarr", consolidated=True)
+    convert(tmp_path / "b.zarr", tmp_path / "b.mrc")
+    found = open_file(tmp_path / "b.mrc")
+    assert found["tilt_angle"].values.tolist() == [-3, 0, 3, 6]
+    np.testing.assert_array_equal(found["data"], laid.pixels[[2, 0, 1, 3]])
+
+
+@pytest.mark.parametrize("sidecar", ["mdoc", "rawtlt"])
+@pytest.mark.parametrize("src", ["a.mrc", "a.zarr"])
+def test_sidecar_of_the_target(tmp_path, sidecar, src):
+    save_tilts(tmp_path, (-3.25, 0, 3.5))
+    convert(tmp_path / "a.mrc", tmp_path / "a.zarr")
+    convert(tmp_path / src, tmp_path / "b.mrc", sidecar=sidecar)
+    (found,) = tmp_path.glob(f"b*.{sidecar}")
+    assert "-3.25" in found.read_text("ascii")
+    assert open_file(tmp_path / "b.mrc")["tilt_angle"].values.tolist() == [-3.25, 0, 3.5]
 
 
 def test_what_is_cut_off(tmp_path):

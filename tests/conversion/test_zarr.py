@@ -419,7 +419,7 @@ def test_a_cluster(tmp_path):
         ({"default_name": "maps/a"}, "another default_name"),
         ({"chunks": {"z": 3}, "shards": {"z": 4}}, "multiple of the chunk's 3"),
         ({"format": "tiff"}, "expected 'mrc' or 'zarr'"),
-        ({"drop_variables": "data"}, "pass the one to be written"),
+        ({"drop_variables": "data"}, "write one of them"),
     ],
 )
 def test_what_does_not_fit(tmp_path, arguments, message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import xarray as xr
 from numpy.typing import DTypeLike
@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 from xarray_mrc.conversion.grid import Shards
 from xarray_mrc.conversion.recompress import recompress
 from xarray_mrc.conversion.zarr import ZarrFormat, is_group, open_group, write_group
+from xarray_mrc.dataset.section_metadata import WrittenSidecar
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage import open_source
@@ -23,6 +24,7 @@ __all__ = ["convert"]
 
 Format = Literal["mrc", "zarr"]
 ZARR_SUFFIX = ".zarr"
+WRITTEN_SIDECARS = get_args(WrittenSidecar)
 
 
 def convert(
@@ -71,7 +73,8 @@ def convert(
     zarr_format : {2, 3}
         Version of the Zarr format.
     **options
-        How an MRC file is read: the parameters of `open_mrc`, starting at `truncated`.
+        How an MRC file is read: the parameters of `open_mrc`, starting at `truncated`. For an MRC
+        target also ``sidecar="mdoc"`` or ``sidecar="rawtlt"``, as in `to_mrc`.
 
     Raises
     ------
@@ -105,6 +108,9 @@ def convert(
     target = format or ("zarr" if path.lower().endswith(ZARR_SUFFIX) else "mrc")
     if target not in ("mrc", "zarr"):
         raise ValueError(f"format={format!r}, expected 'mrc' or 'zarr'")
+    written: dict[str, Any] = {"dtype": dtype, "mode": mode}
+    if target == "mrc" and options.get("sidecar") in WRITTEN_SIDECARS:
+        written["sidecar"] = options.pop("sidecar")
     source = local_path(src) if isinstance(src, str | os.PathLike) else None
     from_group = source is not None and holds_group(source)
     if target == "mrc" and (chunks is not None or shards != "auto" or zarr_format != 3):
@@ -140,21 +146,15 @@ def convert(
             in_order=open_source(src).size_if_known is None,
         )
         return
-    if not (from_group or options or dtype is not None or mode is not None):
-        recompress(src, path, compression=compression, overwrite=overwrite)
-        return
-    written: dict[str, Any] = {
-        "overwrite": overwrite,
-        "compression": compression,
-        "dtype": dtype,
-        "mode": mode,
-    }
+    written |= {"overwrite": overwrite, "compression": compression}
     if source is not None and from_group:
         to_mrc(open_group(source), path, **written)
-    else:
+    elif options or "sidecar" in written or dtype is not None or mode is not None:
         truncated = options.get("truncated", "raise")
         like = open_file(src, ReadingOptions(truncated=truncated, extended_header="raw"))
         to_mrc(open_dataset(src, options), path, like=like, **written)
+    else:
+        recompress(src, path, compression=compression, overwrite=overwrite)
 
 
 def holds_group(path: str) -> bool:
