@@ -116,6 +116,8 @@ class Sink:
                 start_writeback(descriptor, start, write_at(descriptor, start, rest))
                 offset += len(view)
             write_at(descriptor, 0, held)
+            if offset < NONCE_NBYTES:  # the rest of the nonce is not part of the file
+                os.truncate(descriptor, offset)
 
     def sync(self) -> None:
         """Wait until everything that was written is on the disk."""

@@ -190,7 +190,7 @@ def finish_beside(planned: FilePlan, target: str, beside: str, *, overwrite: boo
         warn(f"{target}: " + "; ".join(planned.notes))
     if planned.sidecar:
         with new_file(beside, overwrite=overwrite) as sink:
-            sink.write(0, planned.sidecar.encode())
+            sink.write_in_order([planned.sidecar.encode()])
 
 
 def cuts_sections(planned: FilePlan) -> bool:
