@@ -1,35 +1,39 @@
 """MRC/CCP4 files of electron microscopy in xarray: lazy, labelled, at any size.
 
+Names are loaded when they are first used, so that the drop-in starts without xarray.
+
 >>> import xarray as xr
 >>> ds = xr.open_dataset("tomo.mrc", engine="mrc", chunks={})  # doctest: +SKIP
 """
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from xarray_mrc.checking.array_statistics import statistics
-from xarray_mrc.checking.report import Report
-from xarray_mrc.checking.validation import validate
-from xarray_mrc.codec.header import Header
-from xarray_mrc.codec.statistics import Statistics
-from xarray_mrc.conversion.converter import convert
-from xarray_mrc.errors import (
-    MrcChangedError,
-    MrcError,
-    MrcFormatError,
-    MrcHeaderError,
-    MrcModeError,
-    MrcTruncatedError,
-    MrcWarning,
-)
-from xarray_mrc.opening import open_mrc
-from xarray_mrc.reading.open_file import read_header
-from xarray_mrc.writing.header_edit import HeaderDifference, edit_header
-from xarray_mrc.writing.writer import to_mrc
+from xarray_mrc.registration import register_accessor
 
-try:
-    __version__ = version("xarray-mrc")
-except PackageNotFoundError:  # used from a source tree that was not installed
-    __version__ = "unknown"
+if TYPE_CHECKING:
+    from xarray_mrc import mrcfile as mrcfile
+    from xarray_mrc.checking.array_statistics import statistics
+    from xarray_mrc.checking.report import Report
+    from xarray_mrc.checking.validation import validate
+    from xarray_mrc.codec.header import Header
+    from xarray_mrc.codec.statistics import Statistics
+    from xarray_mrc.conversion.converter import convert
+    from xarray_mrc.errors import (
+        MrcChangedError,
+        MrcError,
+        MrcFormatError,
+        MrcHeaderError,
+        MrcModeError,
+        MrcTruncatedError,
+        MrcWarning,
+    )
+    from xarray_mrc.opening import open_mrc
+    from xarray_mrc.reading.open_file import read_header
+    from xarray_mrc.writing.header_edit import HeaderDifference, edit_header
+    from xarray_mrc.writing.writer import to_mrc
+
+    __version__: str
 
 __all__ = [
     "Header",
@@ -52,3 +56,55 @@ __all__ = [
     "to_mrc",
     "validate",
 ]
+
+if not TYPE_CHECKING:  # with it, type checkers would believe that any name exists
+    # Modules of the public names; the imports above show the same to type checkers.
+    MODULES = {
+        "Header": "codec.header",
+        "HeaderDifference": "writing.header_edit",
+        "MrcChangedError": "errors",
+        "MrcError": "errors",
+        "MrcFormatError": "errors",
+        "MrcHeaderError": "errors",
+        "MrcModeError": "errors",
+        "MrcTruncatedError": "errors",
+        "MrcWarning": "errors",
+        "Report": "checking.report",
+        "Statistics": "codec.statistics",
+        "convert": "conversion.converter",
+        "edit_header": "writing.header_edit",
+        "open_mrc": "opening",
+        "read_header": "reading.open_file",
+        "statistics": "checking.array_statistics",
+        "to_mrc": "writing.writer",
+        "validate": "checking.validation",
+    }
+    SUBMODULES = ("mrcfile",)
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name on its first use."""
+        if name in SUBMODULES:
+            return import_module(f"{__name__}.{name}")
+        if name == "__version__":
+            value = find_version()
+        elif name in MODULES:
+            value = getattr(import_module(f"{__name__}.{MODULES[name]}"), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def find_version() -> str:
+        """Return the version of the installed package."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("xarray-mrc")
+        except PackageNotFoundError:  # used from a source tree that was not installed
+            return "unknown"
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, *SUBMODULES})
+
+
+register_accessor()

@@ -5,26 +5,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import xarray as xr
-
-from xarray_mrc.checking.report import Report
-from xarray_mrc.checking.validation import validate
-from xarray_mrc.codec.header import Header
-from xarray_mrc.dataset.conventions import kind_of
-from xarray_mrc.dataset.positions import voxel_size_of
-from xarray_mrc.reading.open_file import read_header
-from xarray_mrc.writing.writer import to_mrc
-
 if TYPE_CHECKING:
+    import xarray as xr
     from dask.delayed import Delayed
+
+    from xarray_mrc.checking.report import Report
+    from xarray_mrc.codec.header import Header
 
 __all__ = ["MrcAccessor"]
 
 
-@xr.register_dataset_accessor("mrc")  # type: ignore[no-untyped-call]
-@xr.register_dataarray_accessor("mrc")  # type: ignore[no-untyped-call]
 class MrcAccessor:
-    """What a Dataset or DataArray knows of MRC files.
+    """MRC files from a Dataset or DataArray: ``ds.mrc`` and ``da.mrc``.
 
     Parameters
     ----------
@@ -33,6 +25,7 @@ class MrcAccessor:
 
     Examples
     --------
+    >>> import xarray as xr
     >>> x = xr.Variable("x", [2.0, 3.5], {"units": "angstrom"})
     >>> xr.DataArray([0.0, 1.0], {"x": x}, "x").mrc.voxel_size
     {'x': 1.5}
@@ -43,45 +36,124 @@ class MrcAccessor:
 
     @property
     def header(self) -> Header:
-        """Header of the file that the object was opened from, read anew.
+        """Header of the file that the object was opened from; it is read again.
 
-        A ValueError if the object knows of no file, an OSError if that is gone.
+        Raises
+        ------
+        ValueError
+            The object does not know its file.
+        OSError
+            The file cannot be read any more.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> xr.open_dataset("tomo.mrc", engine="mrc").mrc.header.n  # doctest: +SKIP
+        (1024, 1024, 300)
         """
-        return read_header(self._source())
+        from xarray_mrc.dataset.from_file import path_of
+        from xarray_mrc.reading.open_file import read_header
 
-    def _source(self) -> str:
-        """Path of the file that the object was opened from; a ValueError if it knows of none."""
-        # That of a Dataset may come from xarray, for a file object whose path is not a local one.
-        obj = self._obj
-        arrays = obj.data_vars.values() if isinstance(obj, xr.Dataset) else [obj]
-        source = next((a.encoding["source"] for a in arrays if "source" in a.encoding), None)
-        if source is None:
-            raise ValueError(
-                "the object does not know its file: it is the result of a computation, or was "
-                "opened from memory; use xarray_mrc.read_header(path) or xarray_mrc.validate(path)"
-            )
-        return str(source)
+        return read_header(path_of(self._obj))
 
     def validate(self, profile: str = "mrc2014", data: bool = True) -> Report:
-        """Check the file that the object was opened from, as `xarray_mrc.validate` does."""
-        return validate(self._source(), profile, data)
+        """Check the file that the object was opened from.
+
+        Parameters
+        ----------
+        profile, data
+            As in `xarray_mrc.validate`.
+
+        Returns
+        -------
+        Report
+            False if the file has errors.
+
+        Raises
+        ------
+        ValueError
+            The object does not know its file.
+        OSError
+            The file cannot be read any more.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> bool(xr.open_dataset("tomo.mrc", engine="mrc").mrc.validate())  # doctest: +SKIP
+        True
+        """
+        from xarray_mrc.checking.validation import validate
+        from xarray_mrc.dataset.from_file import path_of
+
+        return validate(path_of(self._obj), profile, data)
 
     @property
     def voxel_size(self) -> dict[str, float]:
-        """Distance between neighbours along x, y and z in angstrom, from the coordinates.
+        """Distance between neighbours along x, y and z, from the coordinates.
 
-        A ValueError if a coordinate is not evenly spaced.
+        Returns
+        -------
+        dict
+            Angstrom by dimension, without axes whose voxel size is not known.
+
+        Raises
+        ------
+        ValueError
+            A coordinate is not evenly spaced.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> x = xr.Variable("x", [2.0, 3.5], {"units": "angstrom"})
+        >>> xr.DataArray([0.0, 1.0], {"x": x}, "x").mrc.voxel_size
+        {'x': 1.5}
         """
+        from xarray_mrc.dataset.positions import voxel_size_of
+
         return voxel_size_of(self._obj)
 
     @property
     def kind(self) -> str:
-        """One of image, image_stack, volume and volume_stack, from the dimensions.
+        """Kind of the data, from the dimensions: "image", "image_stack", "volume", "volume_stack".
 
-        A ValueError if the dimensions are none that an MRC file can have.
+        Raises
+        ------
+        ValueError
+            The dimensions are not those of an MRC file.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xarray as xr
+        >>> xr.DataArray(np.zeros((2, 3, 4)), dims=("z", "y", "x")).mrc.kind
+        'volume'
         """
+        from xarray_mrc.dataset.conventions import kind_of
+
         return kind_of(self._obj)
 
     def to_mrc(self, path: str | os.PathLike[str], **options: Any) -> Delayed | None:
-        """Write the object as an MRC file; `xarray_mrc.to_mrc` describes the parameters."""
+        """Write the object as an MRC file.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file to write.
+        **options
+            As in `xarray_mrc.to_mrc`, which also describes the errors and warnings.
+
+        Returns
+        -------
+        Delayed or None
+            With ``compute=False`` the work that is left to do.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xarray as xr
+        >>> data = xr.DataArray(np.zeros((2, 3, 4), "f4"), dims=("z", "y", "x"))
+        >>> data.mrc.to_mrc("zeros.mrc")  # doctest: +SKIP
+        """
+        from xarray_mrc.writing.writer import to_mrc
+
         return to_mrc(self._obj, path, **options)

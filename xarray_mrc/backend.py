@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
-import xarray_mrc.accessor  # noqa: F401  registers ds.mrc, so that it is there after an open
 from xarray_mrc.dataset.from_file import build_dataset
 from xarray_mrc.errors import MrcError
 from xarray_mrc.reading.file_layout import decode_header, name_of

@@ -7,7 +7,6 @@ the fields from byte 128 to 195. Offsets are bytes from the start of the file.
 
 from __future__ import annotations
 
-import html
 import struct
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar, overload
@@ -343,6 +342,8 @@ class Header:
         )
 
     def _repr_html_(self) -> str:
+        import html
+
         cells = "".join(
             "<tr>"
             + "".join(f"<td style='text-align:left'>{html.escape(c)}</td>" for c in row)

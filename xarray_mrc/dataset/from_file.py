@@ -18,7 +18,7 @@ from xarray_mrc.dataset.lazy_variable import bare_dataset, lazy_variable
 from xarray_mrc.reading.open_file import OpenedFile
 from xarray_mrc.reading.options import ExtendedHeader, ReadingOptions
 
-__all__ = ["build_dataset"]
+__all__ = ["build_dataset", "path_of"]
 
 CELL_AXES = "abc"
 # Each chunk of a compressed file unpacks all that lies before it, unless it comes in order.
@@ -85,6 +85,19 @@ def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
     if opened.is_local:
         dataset.encoding["source"] = encoding["source"]
     return dataset
+
+
+def path_of(obj: xr.Dataset | xr.DataArray) -> str:
+    """Return the path of the file that an object was opened from; ValueError if it has none."""
+    # The source of a Dataset may come from xarray, for a file object whose path is not a local one.
+    arrays = obj.data_vars.values() if isinstance(obj, xr.Dataset) else [obj]
+    source = next((a.encoding["source"] for a in arrays if "source" in a.encoding), None)
+    if source is None:
+        raise ValueError(
+            "the object does not know its file: it is the result of a computation, or was opened "
+            "from memory; use xarray_mrc.read_header(path) or xarray_mrc.validate(path)"
+        )
+    return str(source)
 
 
 def position(geometry: Geometry, dim: str, length: int, *, physical: bool) -> xr.Variable:

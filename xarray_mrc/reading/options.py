@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
@@ -97,6 +96,8 @@ default_name
         """
         for name, value in options.items():
             if name not in cls.__slots__:
+                import difflib
+
                 names = [field.name for field in fields(cls)]
                 close = difflib.get_close_matches(name, (*names, *XARRAY_NAMES), 1)
                 hint = f"; did you mean {close[0]!r}?" if close else "."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -166,6 +165,8 @@ def tilt_axis(titles: list[str]) -> float | None:
 @contextmanager
 def quiet(name: str) -> Iterator[None]:
     """Keep a library from logging that it met fields which it does not know."""
+    import logging
+
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)

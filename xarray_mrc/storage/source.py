@@ -6,7 +6,6 @@ import os
 from dataclasses import replace
 from typing import BinaryIO, Literal
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import numpy as np
 
@@ -114,4 +113,6 @@ def local_path(path: str | os.PathLike[str]) -> str:
             f"{text}: a file on the computer {parts.netloc!r} was found, expected file:///, with "
             f"three slashes before the path from the root"
         )
+    from urllib.request import url2pathname  # loads a client of HTTP: half the time of our import
+
     return os.path.abspath(url2pathname(parts.path))
