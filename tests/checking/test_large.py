@@ -130,10 +130,10 @@ def test_a_small_stream_that_claims_many_records(claim, data, monkeypatch):
         return np.zeros(shape, dtype)
 
     monkeypatch.setattr("xarray_mrc.reading.file_layout.np.empty", empty)
-    raw = gzip.compress(sound(nsymbt=claim, exttyp=b"FEI1"))
+    raw = gzip.compress(sound(nsymbt=claim, exttyp=b"FEI1") + b"\0")
     report = validate(raw, data=data)
     assert "H24" in [finding.id for finding in report.findings]
-    assert "only 96 bytes follow" in str(report)
+    assert "only 97 bytes follow" in str(report)
 
 
 @pytest.mark.parametrize("form", ["int8", "float32", "complex_int16", "rgb", "four_bit", "float16"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import struct
 from itertools import product
 from pathlib import Path
@@ -19,6 +21,7 @@ from engine import (
     open_warned,
     save,
 )
+from extended_records import seri_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 from mrcbytes import AXES, FORMS, IMOD, ORDERS, Form, lay, put
@@ -209,50 +212,58 @@ def test_extended_header_that_can_not_be(order: str) -> None:
                 open_mrc(put(raw, order, nsymbt=nsymbt), truncated=truncated)
 
 
-@pytest.mark.parametrize("nsymbt", [80, 320, 100_000])
-def test_symmetry_records_that_are_absent(nsymbt: int) -> None:
+EXTTYPS = (b"\0\0\0\0", b"CCP4", b"MRCO", b"SERI", b"AGAR", b"FEI1", b"FEI2", b"HDF5", b"JSON")
+
+
+@pytest.mark.parametrize("exttyp", EXTTYPS, ids=str)
+@pytest.mark.parametrize("nsymbt", [7, 80, 1024, 100_000])
+def test_an_extended_header_that_is_absent(nsymbt: int, exttyp: bytes) -> None:
     for order, form in product(ORDERS, FORMS.values()):
-        laid = lay(form, order=order, ispg=4, nversion=0)
-        dataset, message = open_warned(laid.with_fields(nsymbt=nsymbt))
+        laid = lay(form, order=order, ispg=4, exttyp=exttyp, nint=2, nreal=1)
+        raw = laid.with_fields(nsymbt=nsymbt)
+        dataset, message = open_warned(raw)
         assert f"nsymbt says {nsymbt} bytes" in message
         assert "1024" in message
         assert_pixels(dataset.data, laid.pixels)
         assert "mrc_symmetry" not in dataset.data.attrs
+        dataset, _ = open_warned(raw, truncated="sections")
+        assert_pixels(dataset.data, laid.pixels)
 
 
 # In a compressed file the size does not tell, until it was read through; the bytes must.
-@pytest.mark.parametrize(
-    "which",
-    [
-        "common",
-        "all",
-        "raw",
-        "none",
-    ],
-)
-def test_absent_symmetry_of_a_compressed_file(which: str) -> None:
-    laid = lay(ispg=4, nversion=0)
-    raw = gzip.compress(laid.with_fields(nsymbt=80))
+@pytest.mark.parametrize("which", ["common", "all", "raw", "none"])
+@pytest.mark.parametrize("exttyp", [b"\0\0\0\0", b"SERI", b"FEI1"], ids=str)
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_an_absent_extended_header_of_a_compressed_file(
+    which: str, exttyp: bytes, compress: Any
+) -> None:
+    # The images count 1, 2, ...: as records of SerialEM they would be good tilt angles.
+    laid = lay("int16", "image_stack", lengths=(16, 16, 4), exttyp=exttyp, nint=2, nreal=1, mz=4)
+    stored = np.arange(1, 1025, dtype="<i2")
+    raw = compress(put(laid.head, "<", nsymbt=1024) + stored.tobytes())
     dataset, _ = open_warned(raw, extended_header=which)
-    assert_pixels(dataset.data[0], laid.pixels[0])
-    assert_pixels(dataset.data, laid.pixels)
+    assert dataset.data.dims == ("z", "y", "x")  # no records, so that MZ = NZ decides
+    assert_pixels(dataset.data[0], stored[:256].reshape(16, 16))
+    assert_pixels(dataset.data, stored.reshape(4, 16, 16))
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"extended": b"X,Y,Z".ljust(80), "ispg": 4},
-        {"extended": b"X,Y,Z".ljust(80), "ispg": 4, "exttyp": b"CCP4"},
-        {"extended": bytes(range(1, 5)) + bytes(1020), "exttyp": b"SERI", "nint": 2, "nreal": 1},
-        {"extended": b"\x01\x02" * 512},
-    ],
-    ids=("unnamed", "CCP4", "SERI", "opaque"),
-)
-def test_file_cut_off_by_the_size_of_its_extended_header(fields: dict[str, Any]) -> None:
-    # It is as long as a file without one; but the extended header is there, the last bytes not.
-    laid = lay("int16", "image_stack", lengths=(32, 32, 2), **fields)
+def test_a_compressed_tilt_series_is_opened_without_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    extended, nint = seri_bytes("<", 1, 4)
+    fields = {"exttyp": b"SERI", "nint": nint, "nreal": 1, "extended": extended}
+    laid = lay("int16", "image_stack", lengths=(16, 16, 4), **fields)
+    source = "xarray_mrc.storage.compressed.source.CompressedSource.bounded_size"
+    monkeypatch.setattr(source, lambda *_: pytest.fail("the file was read through"))
+    dataset = open_mrc(gzip.compress(laid.raw))
+    assert dataset["tilt_angle"].values.tolist() == [-60, -58.99, -57.98, -56.97]
+
+
+@pytest.mark.parametrize("exttyp", [b"\0\0\0\0", b"CCP4"], ids=str)
+def test_file_cut_off_by_the_size_of_its_extended_header(exttyp: bytes) -> None:
+    # It is as long as a file without one; but the operator is there, the last bytes are not.
+    extended = b"X,Y,Z".ljust(80)
+    laid = lay("int16", "image_stack", lengths=(32, 32, 2), ispg=4, extended=extended)
     with pytest.raises(MrcTruncatedError):
-        open_mrc(laid.raw[: -len(fields["extended"])])
+        open_mrc(put(laid.raw[:-80], "<", exttyp=exttyp))
 
 
 def test_symmetry_records() -> None:

@@ -76,7 +76,8 @@ FILES: list[tuple[str, bytes, set[str]]] = [
     ("H23", sound(lskflg=1 << 16), set()),
     ("H23", sound()[:195] + b"\1" + sound()[196:], set()),
     ("H24", sound(nsymbt=-80), set()),
-    ("H24", sound(nsymbt=10**6 + 4, exttyp=b"CCP4"), set()),
+    # One byte more than header and data, which alone would be a file without the records.
+    ("H24", sound(nsymbt=10**6 + 4, exttyp=b"CCP4") + b"\0", set()),
     ("H25", sound(extended=bytes(84)), set()),
     ("H26", sound(extended=b"no operator".ljust(80), exttyp=b"CCP4"), set()),
     ("H45", sound(extended=SYMMETRY, exttyp=b"CCP4", ispg=4), set()),

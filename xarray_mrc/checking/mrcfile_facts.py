@@ -12,7 +12,8 @@ from xarray_mrc.checking.measurement import NumpyStatistics, measure_file
 from xarray_mrc.checking.mrcfile_rules import MRCFILE_MODES, MrcfileView
 from xarray_mrc.codec.checks import Facts
 from xarray_mrc.codec.header import HEADER_SIZE, Header
-from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Layout
+from xarray_mrc.codec.kinds import STACK_SPACE_GROUPS
+from xarray_mrc.codec.layout import Layout
 from xarray_mrc.codec.modes import MODES
 from xarray_mrc.errors import MrcError, MrcTruncatedError
 from xarray_mrc.storage import Source

@@ -17,8 +17,8 @@ from xarray_mrc.codec.checks import CHECKS, Check, Facts, Severity
 from xarray_mrc.codec.checks.base import ENDIAN, ERROR, EXTENDED_TYPES
 from xarray_mrc.codec.checks.content import rounding_of
 from xarray_mrc.codec.header import STAMP_ORDERS, Header, stamp_order
+from xarray_mrc.codec.kinds import STACK_SPACE_GROUPS
 from xarray_mrc.codec.labels import label_slots
-from xarray_mrc.codec.layout import STACK_SPACE_GROUPS
 
 __all__ = [
     "MRCFILE_FAILURES",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -11,104 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_mrc.codec.byte_ranges import StoredArray
-from xarray_mrc.codec.extended import Extended, per_section
+from xarray_mrc.codec.extended import fei
 from xarray_mrc.codec.geometry import axis_order
 from xarray_mrc.codec.header import HEADER_SIZE, Header
+from xarray_mrc.codec.kinds import KIND_WAS_PASSED, NO_EVIDENCE, Kind, KindEvidence, find_kind
 from xarray_mrc.codec.modes import Sample
-from xarray_mrc.codec.samples import find_sample, has_four_bits
+from xarray_mrc.codec.samples import find_sample, pixel_counts
 from xarray_mrc.errors import MrcHeaderError, MrcTruncatedError
 
-__all__ = ["Kind", "KindEvidence", "Layout", "find_kind"]
+__all__ = ["DIMS", "Kind", "Layout"]
 
-Kind = Literal["image", "image_stack", "volume", "volume_stack"]
 DIMS: dict[Kind, tuple[str, ...]] = {
     "image": ("y", "x"),
     "image_stack": ("image", "y", "x"),
     "volume": ("z", "y", "x"),
     "volume_stack": ("volume", "z", "y", "x"),
 }
-STACK_SUFFIXES = frozenset({".mrcs", ".st", ".ali", ".preali"})
-STACK_SPACE_GROUPS = range(401, 631)
-IMOD_TILT_TYPES = (1, 2)
 PREFERRED_NBYTES = 64 * 2**20
-
-
-def pixel_counts(header: Header) -> tuple[int, int, int]:
-    """Pixels in a row, rows and sections; NX is half the pixels in a row in IMOD's 4-bit form."""
-    columns, rows, sections = header.n
-    return (2 * columns if has_four_bits(header) else columns), rows, sections
-
-
-def depth_of(header: Header) -> int:
-    """Pixels along Z, whichever of columns, rows and sections that is."""
-    return pixel_counts(header)[axis_order(header).index(2)]
-
-
-@dataclass(frozen=True, slots=True)
-class KindEvidence:
-    """Evidence for the kind of a file that its header does not hold; looked up only if it decides.
-
-    Attributes
-    ----------
-    name : str
-        File name, without the suffix of a container: ``"tilts.mrcs"``.
-    has_sidecar : callable
-        Returns True if a file of tilt angles (.mdoc, .tlt, .rawtlt) lies beside the file.
-    read_records : callable
-        Returns the decoded extended header, for a file that has one.
-    """
-
-    name: str = ""
-    has_sidecar: Callable[[], bool] = lambda: False
-    read_records: Callable[[], Extended] = lambda: Extended("none")
-
-
-NO_EVIDENCE = KindEvidence()
-
-
-def find_kind(header: Header, evidence: KindEvidence = NO_EVIDENCE) -> Kind:
-    """Tell an image, an image stack, a volume and a volume stack apart.
-
-    Parameters
-    ----------
-    header : Header
-        The header of the file.
-    evidence : KindEvidence, optional
-        What else there is to go by.
-
-    Returns
-    -------
-    {"image", "image_stack", "volume", "volume_stack"}
-
-    Notes
-    -----
-    The space group says it where it can: 401 to 630 is a volume stack, 1 to 230 a volume. Space
-    group 0 means images in the standard, but RELION, Chimera and EMAN write it for volumes
-    too, with MZ = NZ; signs of a stack are therefore asked for first.
-
-    Examples
-    --------
-    >>> find_kind(Header.blank().replace(nx=4, ny=4, nz=9, mz=9, ispg=0))
-    'volume'
-    >>> header = Header.blank().replace(nx=4, ny=4, nz=9, mz=9, ispg=0)
-    >>> find_kind(header, KindEvidence("particles.mrcs"))
-    'image_stack'
-    """
-    if header.ispg in STACK_SPACE_GROUPS and header.mz > 0 and header.nz % header.mz == 0:
-        return "volume_stack"
-    if header.ispg != 0:
-        return "volume"
-    depth = depth_of(header)
-    if depth == 1:
-        return "image"
-    is_stack = (
-        header.mz in (0, 1)
-        or os.path.splitext(evidence.name)[1].lower() in STACK_SUFFIXES
-        or (header.nsymbt > 0 and per_section(header.exttyp))
-        or evidence.has_sidecar()
-        or (header.has_imod_stamp and header.idtype in IMOD_TILT_TYPES)
-    )
-    return "volume" if not is_stack and header.mz == depth else "image_stack"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +43,8 @@ class Layout(StoredArray):
         Lengths of these axes.
     axes : tuple of int
         For each axis of the array the axis of `stored` that it is (4 for ``rgb``).
+    kind_source : str
+        The reason for the kind: a sentence of the table of evidence.
     sample, byteorder, stored, offset
         As in `StoredArray`.
     """
@@ -133,6 +53,7 @@ class Layout(StoredArray):
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     axes: tuple[int, ...]
+    kind_source: str = ""
 
     @classmethod
     def from_header(
@@ -163,7 +84,7 @@ class Layout(StoredArray):
         evidence
             As in `find_kind`.
         extended_head : bytes
-            The first bytes behind the header, as in `may_lack_symmetry`.
+            The first bytes after the header, as in `may_lack_records`.
 
         Returns
         -------
@@ -183,6 +104,7 @@ class Layout(StoredArray):
         >>> layout.dims, layout.shape, layout.dtype
         (('z', 'y', 'x'), (2, 3, 4), dtype('float32'))
         """
+        kind_source = KIND_WAS_PASSED
         sample = find_sample(header, signed)
         columns, rows, sections = pixel_counts(header)
         section_nbytes = rows * sample.row_nbytes(columns)
@@ -193,16 +115,24 @@ class Layout(StoredArray):
         if whole < sections and (truncated == "raise" or whole == 0):
             raise truncated_error(header, cast("int", size), offset, sections, section_nbytes)
         if kind == "auto":
-            kind = find_kind(header, evidence)
+            if header.nsymbt and offset == HEADER_SIZE:  # the records are missing
+                evidence = replace(evidence, read_records=NO_EVIDENCE.read_records)
+            kind, kind_source = find_kind(header, evidence)
         if whole < sections and kind == "volume_stack" and header.mz > 0:
             whole -= whole % header.mz
             if whole == 0:
                 raise truncated_error(header, cast("int", size), offset, sections, section_nbytes)
-        return cls.arrange(header, kind, sample, (whole, rows, columns), offset)
+        return cls.arrange(header, kind, sample, (whole, rows, columns), offset, kind_source)
 
     @classmethod
     def arrange(
-        cls, header: Header, kind: Kind, sample: Sample, lengths: tuple[int, int, int], offset: int
+        cls,
+        header: Header,
+        kind: Kind,
+        sample: Sample,
+        lengths: tuple[int, int, int],
+        offset: int,
+        kind_source: str = "",
     ) -> Layout:
         """Put the sections, rows and columns of a file into the order z, y, x of its kind."""
         sections, rows, columns = lengths
@@ -230,7 +160,9 @@ class Layout(StoredArray):
         dims, shape = DIMS[kind], tuple(stored[axis] for axis in axes)
         if sample.trailing:
             dims, shape, axes = (*dims, "rgb"), shape + sample.trailing, [*axes, 4]
-        return cls(sample, header.byteorder, stored, offset, kind, dims, shape, tuple(axes))
+        return cls(
+            sample, header.byteorder, stored, offset, kind, dims, shape, tuple(axes), kind_source
+        )
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -299,41 +231,43 @@ class Layout(StoredArray):
         return replace(self, dims=dims, shape=shape, axes=tuple(self.axes[axis] for axis in order))
 
 
-def may_lack_symmetry(header: Header, extended_head: bytes) -> bool:
-    """Whether NSYMBT may speak of symmetry records that are not there, as in old entries of EMDB.
+def may_lack_records(header: Header, extended_head: bytes) -> bool:
+    """Return True if the extended header that NSYMBT counts may be missing from the file.
+
+    Some programs copy a header without its records; old entries of EMDB count absent symmetry
+    records.
 
     Parameters
     ----------
     header : Header
         The header of the file.
     extended_head : bytes
-        The first bytes behind it, up to 80: the first record, if there is one.
+        The first bytes after the header, up to 80.
 
     Returns
     -------
     bool
-        True unless the extended header is no whole number of records of 80 bytes, is of another
-        type, or begins with a text.
+        False if there is no extended header, or if the bytes begin as only a symmetry operator or a
+        record of FEI does.
 
     Examples
     --------
-    >>> may_lack_symmetry(Header.blank().replace(nsymbt=80), b"X,Y,Z".ljust(80))
+    >>> may_lack_records(Header.blank().replace(nsymbt=80), b"X,Y,Z".ljust(80))
     False
     """
     text = extended_head.strip(b" \0")
     is_text = b"," in text and text.isascii() and text.decode("ascii").isprintable()
-    other = per_section(header.exttyp) or header.exttyp in (b"HDF5", b"JSON")
-    return header.nsymbt > 0 and header.nsymbt % 80 == 0 and not is_text and not other
+    return header.nsymbt > 0 and not is_text and not fei.starts_record(extended_head)
 
 
 def data_offset(header: Header, size: int | None, data_nbytes: int, extended_head: bytes) -> int:
-    """Where the data begin; MrcHeaderError or MrcTruncatedError if the extended header can't be."""
+    """Return the offset of the data; raise an error if the extended header cannot be right."""
     if header.nsymbt < 0:
         raise MrcHeaderError(
             f"nsymbt, the size of the extended header, is {header.nsymbt}, expected 0 or more: the "
             f"header is damaged"
         )
-    if size == HEADER_SIZE + data_nbytes and may_lack_symmetry(header, extended_head):
+    if size == HEADER_SIZE + data_nbytes and may_lack_records(header, extended_head):
         return HEADER_SIZE
     if size is not None and HEADER_SIZE + header.nsymbt > size:
         raise MrcTruncatedError(

@@ -6,7 +6,13 @@ from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.modes import FOREIGN_MODES, FOUR_BIT, MODES, UNSIGNED_BYTE, Sample
 from xarray_mrc.errors import MrcHeaderError, MrcModeError
 
-__all__ = ["find_sample", "has_four_bit_flag", "has_four_bits", "is_signed_four_bits"]
+__all__ = [
+    "find_sample",
+    "has_four_bit_flag",
+    "has_four_bits",
+    "is_signed_four_bits",
+    "pixel_counts",
+]
 
 IMOD_SIGNED_BYTES = 1
 IMOD_FOUR_BITS = 16
@@ -119,3 +125,9 @@ def has_signed_bytes(header: Header) -> bool:
     if low >= 0:
         return high < 128
     return high < 128 or -low > high - 128
+
+
+def pixel_counts(header: Header) -> tuple[int, int, int]:
+    """Return the pixels in a row, rows and sections; IMOD's 4-bit form stores half of NX."""
+    columns, rows, sections = header.n
+    return (2 * columns if has_four_bits(header) else columns), rows, sections

@@ -150,6 +150,7 @@ def describe(
     has_origin = any(header.origin) and all(map(math.isfinite, header.origin))
     facts = {
         "mrc_kind": layout.kind,
+        "mrc_kind_source": layout.kind_source,
         "mrc_space_group": header.ispg,
         "mrc_labels": "\n".join(header.labels),
         "mrc_exttyp": printable(header.exttyp),

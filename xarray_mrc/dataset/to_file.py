@@ -18,8 +18,9 @@ from numpy.typing import DTypeLike
 from xarray_mrc.codec.extended import decode_extended, per_section
 from xarray_mrc.codec.geometry import IMOD_ORIGIN_SIGN
 from xarray_mrc.codec.header import HEADER_SIZE, IMOD_STAMP, Header
+from xarray_mrc.codec.kinds import STACK_SPACE_GROUPS, KindEvidence, find_kind
 from xarray_mrc.codec.labels import LABEL_COUNT, encode_labels, split_labels
-from xarray_mrc.codec.layout import DIMS, STACK_SPACE_GROUPS, Kind, KindEvidence, Layout, find_kind
+from xarray_mrc.codec.layout import DIMS, Kind, Layout
 from xarray_mrc.codec.modes import UNSIGNED_BYTE, Sample
 from xarray_mrc.codec.samples import IMOD_FOUR_BITS, IMOD_SIGNED_BYTES
 from xarray_mrc.dataset.conventions import data_variable, match_dims
@@ -262,7 +263,7 @@ def kind_notes(header: Header, kind: Kind, target: str, sections: SectionPlan) -
         lambda: has_sidecar,
         lambda: decode_extended(header, sections.extended, header.nz),
     )
-    found = find_kind(header, evidence)
+    found, _ = find_kind(header, evidence)
     if found == kind:
         return []
     note = (

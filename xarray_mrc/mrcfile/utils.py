@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from xarray_mrc.codec.header import STAMP_ORDERS
-from xarray_mrc.codec.layout import STACK_SPACE_GROUPS
+from xarray_mrc.codec.kinds import STACK_SPACE_GROUPS
 from xarray_mrc.codec.modes import MODES, ByteOrder
 from xarray_mrc.mrcfile.constants import IMAGE_STACK_SPACEGROUP
 

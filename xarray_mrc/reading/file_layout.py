@@ -13,17 +13,22 @@ import numpy as np
 from xarray_mrc.codec.containers import plain_name
 from xarray_mrc.codec.extended import Extended, decode_extended, useful_nbytes
 from xarray_mrc.codec.header import HEADER_SIZE, Header
-from xarray_mrc.codec.layout import KindEvidence, Layout, may_lack_symmetry
+from xarray_mrc.codec.kinds import NO_EVIDENCE, KindEvidence
+from xarray_mrc.codec.layout import Layout, may_lack_records
 from xarray_mrc.errors import MrcError
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.reading.sidecar import has_sidecar
 from xarray_mrc.storage import Source
-from xarray_mrc.storage.compressed.source import MAX_TRUSTED_NBYTES, has_implausible_ratio
+from xarray_mrc.storage.compressed.source import (
+    MAX_TRUSTED_NBYTES,
+    CompressedSource,
+    has_implausible_ratio,
+)
 from xarray_mrc.storage.protocol import truncated as truncated_source
 
 __all__ = ["FileLayout", "decode_header", "find_layout", "name_of", "named", "read_bytes"]
 
-# The size of a symmetry record; the first one shows whether there are any.
+# The first bytes of the extended header, which may show that it is there.
 RECORD_NBYTES = 80
 DEFAULTS = ReadingOptions()
 
@@ -122,7 +127,7 @@ def find_layout(
         name_of(source.uri), lambda: is_local and has_sidecar(source.uri), read_records
     )
 
-    def arrange() -> Layout:
+    def arrange(evidence: KindEvidence) -> Layout:
         return Layout.from_header(
             header,
             size,
@@ -133,14 +138,14 @@ def find_layout(
             extended_head=first_record,
         )
 
-    layout = arrange()
-    if size is None and (
-        may_lack_symmetry(header, first_record)
-        or (check_size and (options.truncated == "sections" or is_suspect(source, layout)))
-    ):
-        size = min(source.bounded_size(layout.end), layout.end)
-        layout = arrange()
-    return FileLayout(layout, size, read_records)
+    if size is None:
+        claimed = arrange(NO_EVIDENCE)
+        may_lack = may_lack_records(header, first_record)
+        if (may_lack and not states_size(source, claimed.end)) or (
+            check_size and (options.truncated == "sections" or is_suspect(source, claimed))
+        ):
+            size = min(source.bounded_size(claimed.end), claimed.end)
+    return FileLayout(arrange(evidence), size, read_records)
 
 
 @contextmanager
@@ -175,6 +180,18 @@ def is_suspect(source: Source, layout: Layout) -> bool:
     """Return True if a compressed file has to be read through before memory is allocated for it."""
     nbytes = max(layout.end, 16 * max(layout.shape))  # of the data, or of positions
     return has_implausible_ratio(nbytes, layout.end, source.stored_size)
+
+
+def states_size(source: Source, nbytes: int) -> bool:
+    """Return True if the last bytes of a gzip file state this decompressed size.
+
+    They hold the size of the last member modulo 2**32, which saves a pass over a long file.
+    """
+    if not (isinstance(source, CompressedSource) and source.container == "gzip"):
+        return False
+    stated = np.empty(4, np.uint8)
+    source.inner.readinto(source.stored_size - 4, stated)
+    return int(stated.view("<u4")[0]) == nbytes % 2**32
 
 
 def name_of(path: str) -> str:

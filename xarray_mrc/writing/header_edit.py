@@ -20,8 +20,9 @@ from xarray_mrc.codec.header import (
     Field,
     Header,
 )
+from xarray_mrc.codec.kinds import STACK_SPACE_GROUPS
 from xarray_mrc.codec.labels import encode_labels, split_labels
-from xarray_mrc.codec.layout import STACK_SPACE_GROUPS, Kind, Layout
+from xarray_mrc.codec.layout import Kind, Layout
 from xarray_mrc.dataset.positions import VoxelSize, parse_voxel_size
 from xarray_mrc.dataset.to_file import CRYSTAL_SPACE_GROUPS
 from xarray_mrc.errors import MrcChangedError, MrcError

@@ -21,13 +21,14 @@ COMPLEX_MODES = (3, 4)
 MEAN_ROUNDING = 2.5e-7
 
 
-def absent_symmetry(facts: Facts) -> str | None:
+def missing_records(facts: Facts) -> str | None:
     layout = facts.layout
     if layout is None or layout.offset > HEADER_SIZE or facts.header.nsymbt <= 0:
         return None
     return (
-        f"nsymbt says {facts.header.nsymbt} bytes of symmetry records, but the file has just its "
-        f"header and data; the data were read from byte 1024"
+        f"nsymbt says {facts.header.nsymbt} bytes of extended header, but the file has just its "
+        f"header and data; the data were read from byte 1024 (edit_header(path, fix=True) sets "
+        f"nsymbt to 0)"
     )
 
 
@@ -35,7 +36,7 @@ def extended_size(facts: Facts) -> str | None:
     claim = facts.header.nsymbt
     if claim < 0:
         return f"nsymbt is {claim}, expected 0 or more bytes"
-    if facts.size is None or claim <= facts.size - HEADER_SIZE or absent_symmetry(facts):
+    if facts.size is None or claim <= facts.size - HEADER_SIZE or missing_records(facts):
         return None
     return f"nsymbt is {claim}, but only {facts.size - HEADER_SIZE} bytes follow the header"
 
@@ -161,7 +162,7 @@ CONTENT_CHECKS: tuple[Check, ...] = (
         if facts.size is not None and facts.size < HEADER_SIZE else None)),
     Check("H24", ERROR, False, "the extended header is inside the file", extended_size, no_records),
     Check("S01", ERROR, True, "all sections are there", missing_sections),
-    Check("S02", WARNING, True, "symmetry records that NSYMBT claims are there", absent_symmetry,
+    Check("S02", WARNING, True, "the extended header that NSYMBT counts is there", missing_records,
         no_records),
     Check("S03", WARNING, True, "the file ends with the data", trailing_bytes),
     Check("D01", WARNING, False, "DMIN is that of the data", stated_against("minimum", 0),

@@ -26,7 +26,7 @@ from xarray_mrc.codec.geometry import (
     true_nstart,
 )
 from xarray_mrc.codec.header import STAMP_ORDERS, Header, has_map_id, stamp_order
-from xarray_mrc.codec.layout import STACK_SPACE_GROUPS
+from xarray_mrc.codec.kinds import STACK_SPACE_GROUPS
 from xarray_mrc.codec.modes import MODES
 from xarray_mrc.codec.samples import has_four_bit_flag, has_four_bits, is_signed_four_bits
 

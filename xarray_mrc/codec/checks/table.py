@@ -16,7 +16,7 @@ from xarray_mrc.codec.geometry import (
     true_origin,
 )
 from xarray_mrc.codec.header import Header
-from xarray_mrc.codec.layout import find_kind
+from xarray_mrc.codec.kinds import find_kind
 from xarray_mrc.codec.modes import Sample
 from xarray_mrc.codec.samples import find_sample
 from xarray_mrc.errors import MrcError
@@ -93,7 +93,7 @@ def reading_of(header: Header) -> tuple[object, ...]:
         sample = None
     return (
         sample,
-        find_kind(header),
+        find_kind(header)[0],
         axis_order(header),
         has_top_origin(header),
         true_origin(header),

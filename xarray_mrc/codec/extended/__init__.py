@@ -148,7 +148,7 @@ def _read(header: HeaderFacts, name: bytes, raw: bytes, sections: int) -> Extend
 
 def _read_unnamed(header: HeaderFacts, raw: bytes, sections: int, reason: str) -> Extended | str:
     """Read records of before the types had names, by their unmistakable forms alone."""
-    if header.lskflg or sections < 1:
+    if header.lskflg == 1 or sections < 1:
         return reason  # NINT and NREAL would lie in the skew matrix
     if seri.is_declared(header):
         return seri.read(header, raw, sections)

@@ -222,6 +222,29 @@ def read(header: HeaderFacts, raw: bytes, sections: int) -> Extended | str:
     return Extended(SIZES[widest], tuple(common), tuple(every))
 
 
+def starts_record(raw: bytes) -> bool:
+    """Return True if bytes begin as a record does, with its size and version in either byte order.
+
+    Parameters
+    ----------
+    raw : bytes
+        Eight bytes or more.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> starts_record(bytes([0, 3, 0, 0, 0, 0, 0, 0]))
+    True
+    """
+    return len(raw) >= 8 and any(
+        _integer(raw, 0, order) in SIZES and 0 <= _integer(raw, 4, order) < _VERSIONS
+        for order in ("<", ">")
+    )
+
+
 @cache
 def _layout(size: int, order: str) -> tuple[tuple[Column, ...], np.dtype[np.void]]:
     """Give the fields of a record of this size, and its dtype."""
