@@ -279,5 +279,5 @@ def test_impossible_kinds() -> None:
         message = rf"volume stack .* nz is 3 and mz {mz}, expected nz to be a multiple of mz"
         with pytest.raises(MrcHeaderError, match=message):
             open_mrc(stack(mz=mz, voxel=None), kind="volume_stack")
-    with pytest.raises(ValueError, match=r"kind='tomogram', expected 'auto' or one of image,"):
+    with pytest.raises(ValueError, match=r"kind='tomogram', expected one of 'auto', 'image',"):
         open_mrc(stack(), kind="tomogram")
