@@ -32,6 +32,8 @@ from xarray_mrc.dataset.positions import (
     parse_voxel_size,
     read_positions,
 )
+from xarray_mrc.errors import MrcError
+from xarray_mrc.reading.open_file import read_header
 
 __all__ = ["GridFields", "header_geometry"]
 
@@ -69,7 +71,6 @@ def header_geometry(
     like: Header | None = None,
     *,
     is_volume: bool = False,
-    source: Header | None = None,
 ) -> GridFields:
     """Find the fields that say where the voxels are.
 
@@ -87,8 +88,6 @@ def header_geometry(
         Header of the file to copy from.
     is_volume : bool
         Whether both are volumes, so that the unit cell of the other one may be theirs.
-    source : Header, optional
-        Header of the file that the array was opened from, if that is known.
 
     Returns
     -------
@@ -127,7 +126,7 @@ def header_geometry(
         start = copied_start(like, header) if like else {}
     lost = {axis: p for axis, p in read.items() if isinstance(p, str) and axis not in given}
     if lines or not start:
-        for axis in missing_axes(array, dims, coords, source, given) - set(lost):
+        for axis in missing_axes(array, dims, coords, given) - set(lost):
             lost[axis] = "it has no coordinate"
     header = header.replace(**start)
     notes += [*unit_notes(coords), *lost_notes(lost), *rounding_notes(lines, header, given)]
@@ -293,7 +292,6 @@ def missing_axes(
     array: xr.DataArray,
     dims: Mapping[str, Hashable],
     coords: Mapping[str, AxisPositions],
-    source: Header | None,
     given: Mapping[str, float],
 ) -> set[str]:
     """Return the axes that had positions and have none now.
@@ -308,14 +306,24 @@ def missing_axes(
     others = [array.coords[found.name].attrs for found in coords.values()]
     has_grid = any("axis" in attrs or "units" not in attrs for attrs in others)
     missing = set()
-    for axis, index in AXES.items():
-        if axis in coords or array.sizes.get(dims.get(axis), 1) == 1:
-            continue
+    absent = [a for a in AXES if a not in coords and array.sizes.get(dims.get(a), 1) > 1]
+    source = source_header(array) if absent else None
+    for axis in absent:
+        index = AXES[axis]
         had_size = has_grid if source is None else not math.isnan(source.voxel_size[index])
         had_start = origin[index] or nstart.get(index + 1)
         if had_start or (had_size and axis not in given):
             missing.add(axis)
     return missing
+
+
+def source_header(array: xr.DataArray) -> Header | None:
+    """Read the header of the file that an array was opened from, if the array still knows it."""
+    source = array.encoding.get("source")
+    try:
+        return None if source is None else read_header(source)
+    except (OSError, MrcError, TypeError):
+        return None
 
 
 def noted_triple(

@@ -34,10 +34,9 @@ from xarray_mrc.dataset.section_metadata import (
     records_like,
     section_values,
 )
-from xarray_mrc.errors import MrcError
 from xarray_mrc.reading import sidecar as sidecars
 from xarray_mrc.reading.file_layout import name_of
-from xarray_mrc.reading.open_file import OpenedFile, read_header
+from xarray_mrc.reading.open_file import OpenedFile
 
 __all__ = ["CRYSTAL_SPACE_GROUPS", "FilePlan", "choose_sample", "plan_file"]
 
@@ -138,7 +137,6 @@ def plan_file(
         voxel_size,
         like.header if like else None,
         is_volume=both_volumes,
-        source=source_header(array),
     )
     group, group_notes = space_group(array, kind, like, has_cell=grid.has_cell)
     texts = choose_labels(array, labels, like)
@@ -176,15 +174,6 @@ def file_lengths(data: xr.Variable, kind: Kind) -> tuple[int, int, int, int]:
     lengths = data.shape[: len(DIMS[kind])]
     volumes, depth, rows, columns = (1,) * (4 - len(lengths)) + lengths
     return (depth, 1, rows, columns) if kind == "image_stack" else (volumes, depth, rows, columns)
-
-
-def source_header(array: xr.DataArray) -> Header | None:
-    """Read the header of the file that an array was opened from, if the array still knows it."""
-    source = array.encoding.get("source")
-    try:
-        return None if source is None else read_header(source)
-    except (OSError, MrcError, TypeError):
-        return None
 
 
 def space_group(
