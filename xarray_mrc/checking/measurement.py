@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import reduce
 from itertools import islice
 from typing import Any, Protocol, Self, TypeVar
 
@@ -21,12 +20,15 @@ from xarray_mrc.storage.compressed.encoders import cores
 
 __all__ = ["NumpyStatistics", "measure_file"]
 
-# Bytes that a thread reads and measures at once.
-SLAB_NBYTES = 4 * 2**20
+# Bytes that are read and measured at once, which stay in the processor's cache.
+SLAB_NBYTES = 2 * 2**20
+# Bytes of the slabs that a thread measures in a row. Measured on 256 MiB of float32 with 2 threads:
+# a task for each slab takes a quarter more CPU time.
+TASK_NBYTES = 8 * SLAB_NBYTES
 # More threads would need more memory, and would wait for the memory bus.
 MAX_THREADS = 8
-# Slabs that wait for the threads, for each thread: a task costs about 1 KB.
-QUEUED_SLABS = 64
+# Tasks that wait for the threads, for each thread: a task costs about 1 KB.
+QUEUED_TASKS = 64
 
 
 class Mergeable(Protocol):
@@ -42,7 +44,7 @@ M = TypeVar("M", bound=Mergeable)
 def measure_file(source: Source, layout: Layout, measure_values: Callable[[NDArray[Any]], M]) -> M:
     """Measure all data of a file in one pass, from the first byte to the last.
 
-    The slabs of a plain file are measured on all cores. A compressed file is read in order.
+    A plain file is measured on all cores, up to 8. A compressed file is read in order.
 
     Parameters
     ----------
@@ -73,25 +75,28 @@ def measure_file(source: Source, layout: Layout, measure_values: Callable[[NDArr
     """
     spare: list[NDArray[np.uint8]] = []  # buffers that no thread uses now
 
-    def measure_slab(slab: Box) -> M:
-        ((offset, nbytes),) = layout.byte_ranges(slab)
+    def measure_part(part: Box) -> M:
         # New memory for each slab would cost a page fault for every 4 KiB.
         buffer = spare.pop() if spare else np.empty(min(layout.nbytes, SLAB_NBYTES), np.uint8)
-        source.readinto(offset, buffer[:nbytes])
-        volumes, sections, rows, columns = map(len, slab)
-        raw = buffer[:nbytes].reshape(volumes * sections * rows, -1)
-        found = measure_values(layout.sample.decode(raw, layout.byteorder)[:, :columns])
+        found = nothing
+        for slab in layout.slabs(SLAB_NBYTES, part):
+            ((offset, nbytes),) = layout.byte_ranges(slab)
+            source.readinto(offset, buffer[:nbytes])
+            volumes, sections, rows, columns = map(len, slab)
+            raw = buffer[:nbytes].reshape(volumes * sections * rows, -1)
+            pixels = layout.sample.decode(raw, layout.byteorder)[:, :columns]
+            found = found.merge(measure_values(pixels))
         spare.append(buffer)
         return found
 
-    found = measure_values(np.empty(0, layout.dtype))
-    parts = layout.slabs(SLAB_NBYTES)
+    found = nothing = measure_values(np.empty(0, layout.dtype))
     if source.size_if_known is None:
-        return reduce(lambda a, b: a.merge(b), map(measure_slab, parts), found)
-    threads = min(cores(), MAX_THREADS)
+        return measure_part(layout.whole)
+    threads, parts = min(cores(), MAX_THREADS), layout.slabs(TASK_NBYTES)
     with ThreadPoolExecutor(threads) as pool:
-        while queued := list(islice(parts, QUEUED_SLABS * threads)):
-            found = reduce(lambda a, b: a.merge(b), pool.map(measure_slab, queued), found)
+        while queued := list(islice(parts, QUEUED_TASKS * threads)):
+            for result in pool.map(measure_part, queued):
+                found = found.merge(result)
     return found
 
 

@@ -47,7 +47,7 @@ def validate(path: Openable, profile: str = "mrc2014", data: bool = True) -> Rep
 
     Notes
     -----
-    Data are read once, in slabs of 4 MiB on up to 8 cores: memory does not grow with their size. In
+    Data are read once, in slabs of 2 MiB on up to 8 cores: memory does not grow with their size. In
     two things the profile "mrcfile" is right where mrcfile is not: see `mrcfile_problems`.
 
     Examples
