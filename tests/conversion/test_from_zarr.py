@@ -18,6 +18,9 @@ from xarray_mrc import MrcWarning, convert, read_header
 from xarray_mrc.conversion import grid as grids
 from xarray_mrc.conversion import zarr as groups
 
+# The pixels of the forms hold nan and infinite values on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:.*values, which many programs")
+
 LABELS = (b"made by hand", b"and described")
 # What a header says of the specimen and of the sampling; dims, mode and statistics follow the data.
 FACTS = (

@@ -16,7 +16,10 @@ from xarray.testing import assert_identical
 from xarray_mrc import open_mrc, to_mrc
 from xarray_mrc.storage import sink as sinks
 from xarray_mrc.storage.compressed.members import plain_file
-from xarray_mrc.writing import blocks, writer
+from xarray_mrc.writing import block_writing, blocks
+
+# The pixels of the forms hold nan and infinite values on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:.*values, which many programs")
 
 
 def watched(monkeypatch, module, name):
@@ -37,7 +40,7 @@ def watched(monkeypatch, module, name):
 def test_blocks_are_no_larger_than_chunks(tmp_path, suffix, chunks, monkeypatch):
     values = np.random.default_rng(0).normal(size=(6, 5, 7)).astype("f4")
     array = xr.DataArray(da.from_array(values, chunks=chunks), dims=("z", "y", "x"))
-    seen = watched(monkeypatch, writer, "write_block")
+    seen = watched(monkeypatch, block_writing, "write_block")
     with dask.config.set(scheduler="synchronous"):
         to_mrc(array, tmp_path / f"a.mrc{suffix}")
     assert max(block.size for block, *_ in seen) == np.prod(chunks)
@@ -73,7 +76,7 @@ def test_the_plain_file_is_as_private_as_the_other(tmp_path):
 def test_short_runs_share_a_slab(tmp_path, monkeypatch):
     values = np.random.default_rng(0).integers(-99, 99, (40, 60, 50)).astype("i2")
     array = xr.DataArray(da.from_array(values, chunks=(20, 60, 25)), dims=("z", "y", "x"))
-    seen = watched(monkeypatch, blocks, "measure")
+    seen = watched(monkeypatch, block_writing, "measure")
     to_mrc(array, tmp_path / "a.mrc")
     # All rows of a block, of every section: they take 60 kB, and one slab may have 1 MiB.
     assert [part.shape for (part,) in seen] == [(20, 60, 25)] * 4

@@ -270,7 +270,7 @@ def test_the_header(tmp_path):
 def test_lazy_data_without_dask_are_written_in_slabs(tmp_path, monkeypatch):
     array = array_of("int16", "volume")
     to_mrc(array, tmp_path / "a.mrc")
-    monkeypatch.setattr("xarray_mrc.writing.writer.SMALL_NBYTES", 1)
+    monkeypatch.setattr("xarray_mrc.writing.block_writing.SMALL_NBYTES", 1)
     for name, compression in itertools.product(("b.mrc", "c.mrc"), ("gzip", None)):
         to_mrc(
             open_mrc(tmp_path / "a.mrc", chunks=None),

@@ -24,6 +24,9 @@ from xarray_mrc import (
 )
 from xarray_mrc.codec.statistics import measure
 
+# The pixels of the forms hold nan and infinite values on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:.*values, which many programs")
+
 DIMS = ("z", "y", "x")
 
 
@@ -299,7 +302,7 @@ def test_region_of_bytes_that_are_unsigned_by_their_range(tmp_path):
     raw = header(nx=4, ny=3, nz=2, mz=2, mode=0, nversion=0, dmin=0, dmax=255)
     path.write_bytes(raw + bytes(range(200, 224)))
     part = open_mrc(path)[:1].drop_vars(DIMS).compute()
-    with pytest.raises(ValueError, match="unsigned is known by its statistics alone"):
+    with pytest.raises(ValueError, match="only its statistics show that its bytes are unsigned"):
         to_mrc(part, path, region={"z": slice(1, 2)})
     assert path.read_bytes() == raw + bytes(range(200, 224))
     edit_header(path, imod_stamp=1146047817, imod_flags=4)
@@ -331,7 +334,11 @@ def test_a_region_that_does_not_fit(tmp_path):
         ({"region": {"z": slice(0, 4, 2)}}, "without a step"),
         ({"region": {"z": slice(0, 3)}}, "long, but"),
         ({"region": {"w": slice(0, 2)}}, "rename"),
-        ({"region": {"z": 0}}, "expected a slice"),
+        ({"region": {"z": [0, 1]}}, "expected an integer or a slice"),
+        ({"region": {"z": 0}}, "long, but"),
+        ({"region": {"z": 6}}, "6 long"),
+        ({"region": {"z": -7}}, "6 long"),
+        ({"region": {"z": True}}, "expected an integer or a slice"),
         ({"region": {"z": slice(0, 2)}, "voxel_size": 2}, "edit_header"),
         ({"region": {"z": slice(0, 2)}, "labels": "new"}, "edit_header"),
         ({"region": {"z": slice(0, 2)}, "compression": "gzip"}, "plain file"),

@@ -18,6 +18,7 @@ from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage import open_source
 from xarray_mrc.storage.source import Openable, local_path
+from xarray_mrc.writing.target import check_suffix
 from xarray_mrc.writing.writer import to_mrc
 
 __all__ = ["convert"]
@@ -118,6 +119,8 @@ def convert(
             f"chunks=, shards= or zarr_format= was passed, but {path} will be an MRC file; name "
             f"it .zarr, or pass format='zarr'"
         )
+    if target == "mrc":
+        check_suffix(path, "mrc" if format else None)
     if target == "zarr" and mode is not None:
         raise ValueError(
             f"mode={mode!r} was passed, but {path} will be a Zarr group, which has no modes; pass "
@@ -146,7 +149,7 @@ def convert(
             in_order=open_source(src).size_if_known is None,
         )
         return
-    written |= {"overwrite": overwrite, "compression": compression}
+    written |= {"overwrite": overwrite, "compression": compression, "format": format}
     if source is not None and from_group:
         to_mrc(open_group(source), path, **written)
     elif options or "sidecar" in written or dtype is not None or mode is not None:

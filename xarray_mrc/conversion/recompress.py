@@ -7,7 +7,7 @@ from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage.sink import new_file
 from xarray_mrc.storage.source import Openable
 from xarray_mrc.writing.copy_file import copy_file
-from xarray_mrc.writing.writer import Compression, encoder_of
+from xarray_mrc.writing.target import Compression, choose_encoder
 
 __all__ = ["recompress"]
 
@@ -37,7 +37,7 @@ def recompress(
     """
     opened = open_file(src, ReadingOptions(extended_header="none"))
     source, layout = opened.array.source, opened.array.layout
-    encoder = encoder_of(compression, path)
+    encoder = choose_encoder(compression, path)
     nbytes = 0 if encoder else layout.end
     with new_file(path, nbytes=nbytes, overwrite=overwrite) as sink:
         copy_file(source, layout, sink, encoder)

@@ -1,4 +1,4 @@
-"""Write the blocks of an array to a file: one task a block, run in any process."""
+"""Blocks of an array and the parts of the file that they fill."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 
 from xarray_mrc.codec.byte_ranges import Box
 from xarray_mrc.codec.layout import Layout
-from xarray_mrc.codec.statistics import Statistics, measure
+from xarray_mrc.codec.modes import Sample
 from xarray_mrc.storage.compressed.encoders import Encoder
-from xarray_mrc.storage.compressed.members import write_piece
-from xarray_mrc.storage.protocol import Bytes
 from xarray_mrc.storage.sink import Sink
 
-__all__ = ["Destination", "blocks_of", "write_block"]
+__all__ = ["Destination", "Starts", "split_into_blocks"]
 
 # Bytes that are cast, measured and written at a time. They then stay in the processor's cache
 # from one step to the next; and short runs, of chunks that are cut along the rows, share each step.
@@ -45,6 +43,8 @@ class Destination:
         Compresses the data.
     region : tuple of range
         Positions in the file along each axis of the array; empty if the array is all of the data.
+    cast : Sample or None
+        Values must fit this sample too, which is narrower than that of the file.
     """
 
     sink: Sink
@@ -52,6 +52,7 @@ class Destination:
     stats: bool = True
     encoder: Encoder | None = None
     region: tuple[range, ...] = ()
+    cast: Sample | None = None
 
     @property
     def axes(self) -> list[int]:
@@ -105,46 +106,47 @@ class Destination:
             yield slab, block[index]
 
 
-def blocks_of(data: xr.Variable, place: Destination) -> Any:
-    """Give data as a dask array whose blocks can be written each for itself.
+def split_into_blocks(data: xr.Variable, destination: Destination) -> Any:
+    """Return data as a dask array whose blocks can be written independently of each other.
 
     Parameters
     ----------
     data : xarray.Variable
         The data, with the axes in the order of the file.
-    place : Destination
-        Where they go.
+    destination : Destination
+        Where the data are written.
 
     Returns
     -------
     dask.array.Array
-        Blocks are brought together only where two would share a byte.
+        The chunks of the data. They are merged only where two would share a byte, and split only
+        where the sections of one would not follow one another in a compressed file.
     """
     import dask.array as da
 
-    layout, axes = place.layout, place.axes
+    layout, axes = destination.layout, destination.axes
     if data.chunks is None:
         lengths = layout.preferred_chunks()
         by_axis = dict(zip(layout.axes, layout.dims, strict=True))
         chunks = [min(lengths[by_axis[axis]], n) for axis, n in zip(axes, data.shape, strict=False)]
         chunks += list(data.shape[len(axes) :])
         meta = np.empty((0,) * data.ndim, data.dtype)
-        name = f"mrc-data-{secrets.token_hex(8)}"  # nothing is read for a name
-        blocks = da.from_array(LazySource(data), chunks=tuple(chunks), name=name, meta=meta)
+        name = f"mrc-data-{secrets.token_hex(8)}"  # dask would read all data to make one from them
+        blocks = da.from_array(LazyData(data), chunks=tuple(chunks), name=name, meta=meta)
     else:
-        # Blocks without a length would be taken for those that begin where they do.
+        # An empty block starts where the next one does, and would be written to its place.
         blocks = data.data.rechunk(tuple(tuple(filter(None, c)) for c in data.data.chunks))
-    whole = dict.fromkeys(range(len(axes), data.ndim), -1)
+    merged = dict.fromkeys(range(len(axes), data.ndim), -1)
     columns = len(axes) - 1
     if layout.sample.packed and any(length % 2 for length in blocks.chunks[columns][:-1]):
-        whole[columns] = -1
-    if place.encoder is not None and len(axes) == 4 and blocks.numblocks[1] > 1:
-        whole[0] = 1  # the sections of a block follow one another
-    return blocks.rechunk(whole) if whole else blocks
+        merged[columns] = -1
+    if destination.encoder is not None and len(axes) == 4 and blocks.numblocks[1] > 1:
+        merged[0] = 1
+    return blocks.rechunk(merged) if merged else blocks
 
 
-class LazySource:
-    """Data that dask cuts into blocks; unlike an array it is neither copied nor hashed."""
+class LazyData:
+    """Data for dask.array.from_array, which would copy and hash an xarray object or an array."""
 
     __slots__ = ("data", "dtype", "ndim", "shape")
 
@@ -154,84 +156,3 @@ class LazySource:
     def __getitem__(self, key: Any) -> NDArray[Any]:
         found: NDArray[Any] = self.data[key].to_numpy()
         return found
-
-
-def write_block(
-    block: Any, *, place: Destination, starts: Starts, block_id: tuple[int, ...]
-) -> NDArray[Any]:
-    """Write a block, and measure it on the way; doing it twice changes nothing.
-
-    Parameters
-    ----------
-    block : ndarray
-        The values.
-    place : Destination
-        Where it goes.
-    starts : tuple of sequences of int
-        First position of each block along each axis.
-    block_id : tuple of int
-        Which block it is.
-
-    Returns
-    -------
-    ndarray of object
-        One `Statistics`, of as many dimensions as the block.
-
-    Raises
-    ------
-    ValueError
-        It is not the block that the chunks announced, or holds values that do not fit.
-    """
-    if np.ma.is_masked(block):
-        raise ValueError("the data have masked values, which MRC has not: fill them first")
-    values = np.asarray(block)
-    position = tuple(which[i] for which, i in zip(starts, block_id, strict=True))
-    check_block(values, place, starts, block_id)
-    found = [Statistics()]
-
-    def stored() -> Iterator[tuple[int, Bytes]]:
-        sample = place.layout.sample
-        for slab, part in place.slabs(values, position):
-            pixels = sample.fit(part)
-            if place.stats:
-                found.append(measure(pixels))
-            data = sample.encode(pixels, place.layout.byteorder).reshape(-1)
-            start = 0
-            for offset, nbytes in place.layout.byte_ranges(slab):
-                yield offset, data[start : start + nbytes]
-                start += nbytes
-
-    if place.encoder is None:
-        place.sink.write_ranges(stored())
-    else:
-        unit = place.layout.section_nbytes
-        encode = place.encoder.encode
-        packed = (piece for _, data in stored() for piece in encode(data, unit))
-        write_piece(place.sink, place.offset_of(position), packed)
-    merged = Statistics()
-    for part in found:
-        merged = merged.merge(part)
-    result = np.empty((1,) * len(block_id), object)
-    result[...] = merged
-    return result
-
-
-def check_block(
-    block: NDArray[Any], place: Destination, starts: Starts, block_id: tuple[int, ...]
-) -> None:
-    """Raise ValueError if a block would leave a gap, lie over others, or be cut to its real part.
-
-    dask believes what it is told of the blocks that a function will make.
-    """
-    wanted = tuple(
-        (which[i + 1] if i + 1 < len(which) else whole.stop) - which[i]
-        for which, i, whole in zip(starts, block_id, place.ranges, strict=True)
-    )
-    kinds = "biufc" if place.layout.dtype.kind == "c" else "biuf"
-    if block.shape != wanted or block.dtype.kind not in kinds:
-        kind = "complex or real" if "c" in kinds else "real"
-        raise ValueError(
-            f"block {block_id} of the data has the shape {block.shape} and the data type "
-            f"{block.dtype}, expected {wanted} and {kind} numbers, as the chunks and the data type "
-            f"of the array say: correct these where it is made, as in dask's map_blocks"
-        )

@@ -1,0 +1,174 @@
+"""Write into a part of an existing file, in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import DTypeLike
+
+from xarray_mrc.codec.header import IMOD_STAMP, Header
+from xarray_mrc.codec.layout import Kind, Layout
+from xarray_mrc.codec.samples import find_sample
+from xarray_mrc.codec.statistics import UNKNOWN
+from xarray_mrc.dataset.conventions import data_variable
+from xarray_mrc.dataset.mode_choice import DEFAULT_CASTS, choose_sample
+from xarray_mrc.reading.open_file import OpenedFile, open_file
+from xarray_mrc.reading.options import ReadingOptions
+from xarray_mrc.storage.local import LocalSource
+from xarray_mrc.storage.sink import existing_file
+from xarray_mrc.writing.block_writing import (
+    warn_nonfinite,
+    write_blocks,
+    write_blocks_later,
+    write_statistics,
+)
+from xarray_mrc.writing.blocks import Destination
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+
+__all__ = ["Region", "write_region"]
+
+Region = Mapping[Any, "slice | int"]
+
+
+def write_region(
+    obj: xr.Dataset | xr.DataArray,
+    target: str,
+    region: Region,
+    dtype: DTypeLike | None,
+    mode: int | None,
+    kind: Kind | None,
+    *,
+    stats: bool,
+    compute: bool,
+) -> Delayed | None:
+    """Write into a part of an existing file; the parameters are those of `xarray_mrc.to_mrc`."""
+    opened = open_file(target, ReadingOptions(kind=kind or "auto", extended_header="none"))
+    header, layout = opened.header, opened.array.layout
+    check_in_place(opened, target, mode)
+    array = data_variable(obj)
+    check_dtype(array, dtype, header, layout, target)
+    array, parts = match_file(array, region, layout, target)
+    ranges = find_ranges(array, parts, layout)
+    check_shared_bytes(ranges, layout)
+    dims = [dim for _, dim in sorted(zip(layout.axes, layout.dims, strict=True))]
+    whole = stats and array.shape == layout.shape
+    destination = Destination(
+        existing_file(target), layout, stats=whole, region=tuple(ranges[dim] for dim in dims)
+    )
+    data = array.variable.transpose(*dims)
+    # From the first written byte on the header would be wrong, also if the writing is interrupted.
+    write_statistics(destination.sink, header, None)
+    if not compute:
+        return write_blocks_later(data, destination, header)
+    found = write_blocks(data, destination)
+    write_statistics(destination.sink, header, found if whole else None)
+    warn_nonfinite(target, found)
+    return None
+
+
+def check_in_place(opened: OpenedFile, target: str, mode: int | None) -> None:
+    """Raise ValueError if parts of a file cannot be written in place."""
+    header, layout = opened.header, opened.array.layout
+    if not isinstance(opened.array.source, LocalSource):
+        raise ValueError(  # noqa: TRY004  the file is wrong, not the type
+            f"{target} is compressed, so that no part of it can be written in place"
+        )
+    if mode not in (None, header.mode):
+        raise ValueError(f"mode={mode} was passed, but {target} has mode {header.mode}")
+    if find_sample(header.replace(**UNKNOWN)) != layout.sample:
+        raise ValueError(
+            f"{target}: only its statistics show that its bytes are unsigned, and they would no "
+            f"longer be right; first call xarray_mrc.edit_header(path, imod_stamp={IMOD_STAMP}, "
+            f"imod_flags=4)"
+        )
+
+
+def check_dtype(
+    array: xr.DataArray, dtype: DTypeLike | None, header: Header, layout: Layout, target: str
+) -> None:
+    """Raise ValueError if the data type is not that of the file, nor cast to it by default."""
+    found = array.dtype if dtype is None else np.dtype(dtype)
+    code = found.str[1:]
+    if found != layout.dtype and (
+        dtype is not None or np.dtype(DEFAULT_CASTS.get(code, code)) != layout.dtype
+    ):
+        raise ValueError(
+            f"the data type is {found}, but {target} holds {layout.dtype}: cast it with "
+            f".astype({str(layout.dtype)!r}), or pass dtype={str(layout.dtype)!r}"
+        )
+    choose_sample(array, dtype, header.mode)  # refuses data that no cast makes numbers of the file
+
+
+def match_file(
+    array: xr.DataArray, region: Region, layout: Layout, target: str
+) -> tuple[xr.DataArray, dict[Any, slice | int]]:
+    """Return the array and the region with the dimensions of the file.
+
+    The slow dimension of an image stack may have any name but z and volume. A dimension along which
+    the region has length 1 may be missing, as that of the one image which is written.
+    """
+    parts: dict[Any, slice | int] = dict(region)
+    extra = [dim for dim in array.dims if dim not in layout.dims]
+    if len(extra) == 1 and "image" in layout.dims and "image" not in array.dims:
+        (slow,) = extra
+        if slow not in ("z", "volume"):
+            array = array.rename({slow: "image"}) if "image" not in array.coords else array
+            if slow in parts:
+                parts["image"] = parts.pop(slow)
+    for dim, length in zip(layout.dims, layout.shape, strict=True):
+        if dim not in array.dims and dim in parts and len(range_of(dim, parts[dim], length)) == 1:
+            array = array.drop_vars(dim, errors="ignore").expand_dims(dim)
+    if set(array.dims) != set(layout.dims) or not set(parts) <= set(layout.dims):
+        raise ValueError(
+            f"the dimensions are {tuple(array.dims)}, and {tuple(region)} in region=, but "
+            f"{target} has {layout.dims}: rename them, or pass kind="
+        )
+    return array.transpose(*layout.dims), parts
+
+
+def find_ranges(array: xr.DataArray, region: Region, layout: Layout) -> dict[str, range]:
+    """Return the positions along each dimension of the file; ValueError if the data do not fit."""
+    ranges = {
+        dim: range_of(dim, region.get(dim), length)
+        for dim, length in zip(layout.dims, layout.shape, strict=True)
+    }
+    wanted = {dim: len(positions) for dim, positions in ranges.items()}
+    if wanted != dict(array.sizes):
+        raise ValueError(f"region= is {wanted} long, but the data are {dict(array.sizes)}")
+    return ranges
+
+
+def range_of(dim: str, part: object, length: int) -> range:
+    """Return the positions of a part along a dimension."""
+    if part is None:
+        return range(length)
+    if isinstance(part, int | np.integer) and not isinstance(part, bool):
+        if not -length <= part < length:
+            raise ValueError(f"region= has {part} along {dim}, which is {length} long in the file")
+        start = int(part) % length
+        return range(start, start + 1)
+    if not isinstance(part, slice) or part.step not in (None, 1):
+        raise ValueError(
+            f"region= has {part!r} along {dim}, expected an integer or a slice without a step"
+        )
+    found = range(*part.indices(length))
+    if not found or (part.stop is not None and part.stop > length):
+        raise ValueError(f"region= has {part!r} along {dim}, which is {length} long in the file")
+    return found
+
+
+def check_shared_bytes(ranges: Mapping[str, range], layout: Layout) -> None:
+    """Raise ValueError if a byte holds a pixel of the region and another one."""
+    by_axis = dict(zip(layout.axes, layout.dims, strict=True))
+    columns = ranges[by_axis[3]]
+    ends_within = columns.stop % 2 and columns.stop < layout.stored[3]
+    if layout.sample.packed and (columns.start % 2 or ends_within):
+        raise ValueError(
+            f"region= has columns {columns.start} to {columns.stop}, but two pixels share a byte; "
+            f"expected even columns at both ends"
+        )
