@@ -37,9 +37,8 @@ def test_a_name_of_another_format(tmp_path, suffix):
      "a.map.bz2", "a.rec.zst", "a.bin", "a.mrc.tmp", "a.tif.mrc", "tif", ".tif", "a.b c"],
 )  # fmt: skip
 def test_other_names(tmp_path, name):
-    to_mrc(
-        ARRAY, tmp_path / name, kind="image_stack" if name.endswith(("s", "st", "ali")) else None
-    )
+    is_stack = name in ("a.mrcs", "a.st", "a.ali", "a.preali")
+    to_mrc(ARRAY, tmp_path / name, kind="image_stack" if is_stack else None)
     assert open_mrc(tmp_path / name).shape == (2, 3, 4)
 
 
