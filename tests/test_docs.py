@@ -17,7 +17,7 @@ import xarray_mrc
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+PAGES = sorted({path.name for path in (ROOT / "docs").glob("*.md")} - {"recipes.md"})
 MODULES = sorted(
     ["xarray_mrc"] + [m.name for m in pkgutil.walk_packages(xarray_mrc.__path__, "xarray_mrc.")]
 )

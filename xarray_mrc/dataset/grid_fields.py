@@ -114,7 +114,10 @@ def header_geometry(
     header = header.replace(cellb=angles)
     cell = cell_of(like, header, lines) if like and is_volume and not given else {}
     header = header.replace(**cell)
-    firsts = grid_points(array, lines, header, given)
+    # Programs of crystallography know a place in a unit cell by NSTART, and ignore ORIGIN.
+    in_cell = bool(cell) and like is not None and true_origin(like) is None
+    is_counted = in_cell or str(array.attrs.get("mrc_origin_source")) == "nstart"
+    firsts = grid_points(array, lines, header, given) if is_counted else None
     lengths = cell_lengths(array, dims, lines, header, given, firsts)
     fields: dict[str, Any] = {"cella": lengths, "cellb": angles} | cell
     header = header.replace(**fields)
@@ -243,12 +246,12 @@ def cell_lengths(
 def grid_points(
     array: xr.DataArray, lines: Lines, header: Header, given: Mapping[str, float]
 ) -> tuple[int, int, int] | None:
-    """Return the first grid points, if the start came from NSTART and is in whole voxels.
+    """Return the first grid points, if the start is in whole voxels.
 
     A start farther off than the limit of `true_nstart` would not be read back from NSTART.
     """
     usual = next((mean_step(line) for line in lines.values() if line.size > 1), None)
-    if str(array.attrs.get("mrc_origin_source")) != "nstart" or (lines and usual is None):
+    if lines and usual is None:
         return None
     firsts = [0, 0, 0]
     for axis, line in lines.items():

@@ -1,0 +1,183 @@
+"""The recipes of docs/recipes.md, each run on files laid down byte by byte, with their numbers."""
+
+from __future__ import annotations
+
+import re
+import struct
+from pathlib import Path
+
+import gemmi
+import numpy as np
+import pytest
+import xarray as xr
+from mrcbytes import lay
+
+import xarray_mrc
+
+PAGE = (Path(__file__).parent.parent / "docs" / "recipes.md").read_text("utf-8")
+SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE))
+CUBIC = ("1.5", "1.5", "1.5")
+START = {"origin": (30.0, 45.0, 60.0)}
+
+
+def save(path, *arguments, **options):
+    """Write a file of 1.5 angstrom voxels that hold whole numbers; return the numbers."""
+    laid = lay(*arguments, **{"voxel": CUBIC, **options})
+    numbers = np.random.default_rng(options.get("seed", 1)).integers(1, 9, laid.pixels.shape)
+    numbers = numbers.astype(laid.pixels.dtype)
+    head = len(laid.raw) - laid.pixels.nbytes
+    Path(path).write_bytes(laid.raw[:head] + numbers.tobytes())
+    return numbers
+
+
+def run(title):
+    """Run the snippets of a section, after the one of the introduction; return the names."""
+    names = {}
+    introduction = PAGE.split("\n## ")[0]
+    for snippet in re.findall(r"```python\n(.*?)```", introduction + SECTIONS[title], re.DOTALL):
+        exec(compile(snippet, f"docs/recipes.md, {title}", "exec"), names)
+    return names
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Run in an empty directory, and restore xarray's options afterwards."""
+    monkeypatch.chdir(tmp_path)
+    with xr.set_options(arithmetic_join="inner"):
+        yield
+
+
+def test_movie_and_gain():
+    movie = save("movie.mrc", "int16", "image_stack", lengths=(6, 5, 3), voxel=("0.832",) * 3)
+    gain = save("gain.mrc", "float32", "image", lengths=(6, 5, 1), voxel=("1", "1", "1"), seed=2)
+    with pytest.raises(xr.AlignmentError), xr.set_options(arithmetic_join="exact"):
+        xarray_mrc.open_mrc("movie.mrc") * xarray_mrc.open_mrc("gain.mrc")
+    names = run("A movie and its gain reference")
+    written = xarray_mrc.open_mrc("corrected.mrc")
+    np.testing.assert_array_equal(written, movie * gain)
+    assert written.dims == ("image", "y", "x")
+    assert xarray_mrc.read_header("corrected.mrc").voxel_size[:2] == (0.832, 0.832)
+    np.testing.assert_array_equal(names["corrected"], movie * gain[::-1])
+    np.testing.assert_array_equal(names["turned"], gain.T[::-1])
+    flipped = xarray_mrc.open_mrc("flipped.mrc")
+    np.testing.assert_array_equal(flipped, movie[0][::-1])
+    assert flipped.y.values.tolist() == [0, 0.832, 1.664, 2.496, 3.328]
+
+
+def test_map_and_mask():
+    density = save("map.mrc", lengths=(6, 5, 4), **START)
+    mask = save("mask.mrc", lengths=(6, 5, 4), seed=2)
+    part = save("part_of_mask.mrc", lengths=(3, 2, 2), seed=3, origin=(33.0, 46.5, 61.5))
+    names = run("A map and its mask")
+    masked = xarray_mrc.open_mrc("masked.mrc")
+    np.testing.assert_array_equal(masked, density * mask)
+    assert xarray_mrc.read_header("masked.mrc").origin == START["origin"]
+    np.testing.assert_array_equal(names["difference"], density - mask)
+    assert names["difference"].x.values.tolist() == [0, 1.5, 3, 4.5, 6, 7.5]
+    wanted = np.zeros_like(density)
+    wanted[1:3, 1:3, 2:5] = density[1:3, 1:3, 2:5] * part
+    np.testing.assert_array_equal(names["masked"], wanted)
+
+
+def test_half_maps():
+    halves = [save(f"half{i}.mrc", lengths=(8, 8, 8), seed=i) for i in (1, 2)]
+    names = run("Half maps")
+    np.testing.assert_array_equal(xarray_mrc.open_mrc("average.mrc"), (halves[0] + halves[1]) / 2)
+    fsc = names["fsc"]
+    assert fsc.frequency.values.tolist() == [0, 1 / 12, 2 / 12, 3 / 12]
+    # The shell of one Fourier pixel, summed by hand.
+    first, second = (np.fft.fftn(half.astype("f8")) for half in halves)
+    sums = np.zeros(3)
+    for index in np.ndindex(8, 8, 8):
+        if round(float(np.sqrt(sum(min(i, 8 - i) ** 2 for i in index)))) == 1:
+            a, b = first[index], second[index]
+            sums += (a * b.conjugate()).real, abs(a) ** 2, abs(b) ** 2
+    assert float(fsc[1]) == pytest.approx(sums[0] / np.sqrt(sums[1] * sums[2]))
+    save("half2.mrc", lengths=(8, 8, 8), voxel=("1.51", "1.5", "1.5"))
+    with pytest.raises(xr.AlignmentError):
+        run("Half maps")
+
+
+def save_tilts(path, tilts, seed=1):
+    """Write a tilt series of float32 with SerialEM's records, which have 0.01 degree."""
+    records = struct.pack(f"<{len(tilts)}h", *[round(100 * tilt) for tilt in tilts])
+    lengths = (6, 5, len(tilts))
+    return save(
+        path, "float32", "image_stack", lengths=lengths, seed=seed, exttyp=b"SERI", nint=2,
+        nreal=1, extended=records.ljust(1024, b"\0"),
+    )  # fmt: skip
+
+
+def test_many_files():
+    images = [
+        save(f"micrograph{i}.mrc", "int16", "image", lengths=(6, 5, 1), seed=i) for i in range(3)
+    ]
+    save_tilts("positive.mrc", (0, 3, 6))
+    save_tilts("negative.mrc", (-6, -3))
+    names = run("Many files as one stack")
+    written = xarray_mrc.open_mrc("micrographs.mrcs")
+    assert written.dims == ("image", "y", "x")
+    np.testing.assert_array_equal(written, np.stack(images))
+    assert names["series"].tilt_angle.values.tolist() == [-6, -3, 0, 3, 6]
+    other = save("micrograph3.mrc", "int16", "image", lengths=(6, 5, 1), voxel=("1.6", "1.5", "1"))
+    with pytest.raises(xr.AlignmentError):
+        run("Many files as one stack")
+    options = {"combine": "nested", "concat_dim": "image", "join": "exact"}
+    stack = xr.open_mfdataset(
+        names["paths"] + [Path("micrograph3.mrc")], engine="mrc",
+        backend_kwargs={"coords": "none"}, **options,
+    )  # fmt: skip
+    np.testing.assert_array_equal(stack.data, np.stack([*images, other]))
+
+
+def test_tilt_series():
+    tilts = (0, 3, -3, 60, -60, 33.33)
+    images = save_tilts("tilts.mrc", tilts)
+    save("map.mrc", lengths=(6, 5, 4))
+    names = {"density": xarray_mrc.open_mrc("map.mrc"), "xr": xr, "xarray_mrc": xarray_mrc}
+    for snippet in re.findall(r"```python\n(.*?)```", SECTIONS["Tilt series"], re.DOTALL):
+        exec(compile(snippet, "docs/recipes.md, Tilt series", "exec"), names)
+    for name in ("sorted.mrc",):
+        written = xarray_mrc.open_mrc(name)
+        assert written.tilt_angle.values.tolist() == [-3, 0, 3, 33.33]
+        np.testing.assert_array_equal(written, images[[2, 0, 1, 5]])
+        assert xarray_mrc.read_header(name).exttyp == b"SERI"
+    projections = xarray_mrc.open_mrc("projections.mrc")
+    assert projections.dims == ("image", "y", "x")
+    assert projections.tilt_angle.values.tolist() == [0, 10]
+    names["series"].mrc.to_mrc("exact.mrc", sidecar="mdoc")
+    assert "TiltAngle = 33.33" in Path("exact.mrc.mdoc").read_text("ascii")
+
+
+def test_part_of_a_map_with_symmetry():
+    operators = ("X,Y,Z", "1/2-X,-Y,1/2+Z", "-X,1/2+Y,1/2-Z", "1/2+X,1/2-Y,-Z")
+    extended = b"".join(operator.encode().ljust(80) for operator in operators)
+    numbers = save("crystal.map", lengths=(20, 16, 12), ispg=19, extended=extended, exttyp=b"CCP4")
+    run("A part of a map with symmetry")
+    header = xarray_mrc.read_header("part.map")
+    assert (header.ispg, header.m, header.nsymbt) == (19, (20, 16, 12), 320)
+    np.testing.assert_array_equal(xarray_mrc.open_mrc("part.map"), numbers[:, 2:9, 4:11])
+    # Another program finds the values at their places in the cell.
+    found = gemmi.read_ccp4_map("part.map")
+    found.setup(float("nan"), gemmi.MapSetup.NoSymmetry)
+    grid = np.array(found.grid, copy=False)
+    np.testing.assert_array_equal(grid[4:11, 2:9, :], numbers.T[4:11, 2:9, :])
+    assert np.isnan(grid[11:]).all()
+
+
+def test_binning_and_padding():
+    numbers = save("map.mrc", lengths=(99, 6, 6), **START)
+    names = {"density": xarray_mrc.open_mrc("map.mrc"), "xr": xr}
+    for snippet in re.findall(
+        r"```python\n(.*?)```", SECTIONS["Binning, padding and joins"], re.DOTALL
+    ):
+        exec(compile(snippet, "docs/recipes.md", "exec"), names)
+    assert set(names["binned"].x.values) <= set(names["density"].x.values)
+    padded = xarray_mrc.open_mrc("padded.mrc")
+    np.testing.assert_array_equal(padded[:, 4:-4, 4:-4], numbers)
+    assert padded.x.values[:5].tolist() == [24, 25.5, 27, 28.5, 30]
+
+
+def test_every_recipe_has_a_test():
+    source = Path(__file__).read_text("utf-8")
+    assert all(f'"{title}"' in source for title in SECTIONS)
