@@ -19,7 +19,6 @@ from xarray_mrc.errors import MrcChangedError, MrcError, MrcTruncatedError
 from xarray_mrc.mrcfile.mrcfile import FILE_MODES, MrcFile
 from xarray_mrc.mrcfile.mrcinterpreter import Bytes, MrcInterpreter
 from xarray_mrc.storage.compressed.decoders import MAGICS
-from xarray_mrc.storage.compressed.encoders import encoder_for
 from xarray_mrc.storage.compressed.source import CompressedSource, has_implausible_ratio
 from xarray_mrc.storage.local import LocalSource
 
@@ -237,6 +236,8 @@ class CompressedMrcFile(MrcFile):
 
     def _new_blocks(self) -> Iterator[Bytes | bytes]:
         """Yield the compressed bytes of a new file in order."""
+        from xarray_mrc.storage.compressed.encoders import encoder_for  # not needed to read files
+
         encoder = encoder_for(self._container)
         for part in self._parts():
             yield from encoder.encode_parallel(part, max(1, self._section_nbytes(part)))

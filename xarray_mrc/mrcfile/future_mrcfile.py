@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYetError
 from threading import Thread
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["FutureMrcFile"]
 
@@ -39,6 +40,8 @@ class FutureMrcFile:
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
+        from concurrent.futures import Future  # not needed unless files are opened in threads
+
         self._future: Future[Any] = Future()
         self._thread = Thread(target=self._run, args=(open_function, args, kwargs or {}))
         self._thread.start()
@@ -101,7 +104,7 @@ class FutureMrcFile:
         """
         try:
             return self._future.exception(timeout)
-        except NotYetError:
+        except TimeoutError:
             raise ResultTimeoutError("Timed out waiting for result") from None
 
     def add_done_callback(self, fn: Callable[..., Any]) -> NoReturn:

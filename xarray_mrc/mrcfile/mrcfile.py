@@ -9,12 +9,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_mrc.checking.mrcfile_rules import MrcfileView
 from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.errors import MrcChangedError
 from xarray_mrc.mrcfile.mrcinterpreter import (
@@ -25,6 +24,9 @@ from xarray_mrc.mrcfile.mrcinterpreter import (
     read_fully,
 )
 from xarray_mrc.storage.sink import new_file
+
+if TYPE_CHECKING:
+    from xarray_mrc.checking.mrcfile_rules import MrcfileView
 
 __all__ = ["MrcFile"]
 

@@ -6,13 +6,11 @@ import math
 import warnings
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_mrc.checking.measurement import NumpyStatistics
-from xarray_mrc.checking.mrcfile_rules import MrcfileView, mrcfile_problems
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.labels import LABEL_COUNT, LABEL_SIZE
 from xarray_mrc.codec.statistics import UNKNOWN
@@ -29,6 +27,10 @@ from xarray_mrc.mrcfile.dtypes import (
     VOXEL_SIZE_DTYPE,
     get_ext_header_dtype,
 )
+
+if TYPE_CHECKING:
+    from xarray_mrc.checking.measurement import NumpyStatistics
+    from xarray_mrc.checking.mrcfile_rules import MrcfileView
 
 __all__ = [
     "HEADER_DTYPE",
@@ -348,6 +350,8 @@ class MrcObject:
         bool
             True if there are none.
         """
+        from xarray_mrc.checking.mrcfile_rules import mrcfile_problems  # not needed to read files
+
         problems = mrcfile_problems(self._mrcfile_view())
         for problem in problems:
             print(problem, file=print_file)
@@ -355,6 +359,8 @@ class MrcObject:
 
     def _mrcfile_view(self) -> MrcfileView:
         """Return the facts that `validate` checks: header and statistics."""
+        from xarray_mrc.checking.mrcfile_rules import MrcfileView
+
         header, data = self._header, self._data
         order = utils.normalise_byte_order(header.mode.dtype.byteorder)
         has_data = data is not None and len(data) > 0
@@ -362,7 +368,7 @@ class MrcObject:
 
     def _measured(self) -> NumpyStatistics:
         """Return the statistics of the data."""
-        return NumpyStatistics.of(self._data)
+        return measure(self._data)
 
     def get_labels(self) -> list[str]:
         """Return the first ``nlabl`` labels as printable ASCII."""
@@ -437,9 +443,16 @@ def three_of(value: Any, kind: type[T]) -> tuple[T, ...]:
     return tuple(map(kind, three))
 
 
+def measure(data: NDArray[Any]) -> NumpyStatistics:
+    """Return the statistics of data as numpy's functions compute them."""
+    from xarray_mrc.checking.measurement import NumpyStatistics  # not needed to read files
+
+    return NumpyStatistics.of(data)
+
+
 def stats_of(data: NDArray[Any]) -> dict[str, float]:
     """Return the statistics fields of the header for data, as mrcfile sets them."""
-    found = NumpyStatistics.of(data)
+    found = measure(data)
     if data.dtype.kind == "c":
         exact = {"rms": found.rms}
         return exact | sums_of_numpy(data, exact)

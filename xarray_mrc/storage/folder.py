@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import shutil
 import sys
 from collections.abc import Iterator
@@ -88,7 +87,7 @@ def check_visible(part: str) -> None:
 
 def temporary(path: str, suffix: str) -> str:
     """Return a random temporary name beside a path."""
-    return f"{prefix_of(path)}{secrets.token_hex(8)}{suffix}"
+    return f"{prefix_of(path)}{os.urandom(8).hex()}{suffix}"
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import socket
 import sys
@@ -237,7 +236,7 @@ def new_file(
     if not overwrite and os.path.exists(path):
         raise already_exists(path)
     part, descriptor = create_part(path)
-    sink = Sink(path, part, secrets.token_bytes(NONCE_NBYTES))
+    sink = Sink(path, part, os.urandom(NONCE_NBYTES))
     try:
         try:
             if has_pieces:

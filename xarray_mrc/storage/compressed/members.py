@@ -7,7 +7,6 @@ depends on the compressed sizes of the chunks before it.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -37,7 +36,7 @@ def write_piece(sink: Sink, number: int, compressed: Iterable[bytes]) -> None:
         The content.
     """
     path = piece_path(sink, number)
-    draft = f"{path}.{secrets.token_hex(4)}"
+    draft = f"{path}.{os.urandom(4).hex()}"
     with sink.opened() as part:  # raises if this computer does not see the file
         allowed = os.fstat(part).st_mode & 0o666
 
