@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from xarray_mrc.storage import sink
+from xarray_mrc.storage import local, maps, sink
 
 __all__ = ["needs_simulation", "windows_rules"]
 
@@ -52,6 +52,7 @@ def windows_rules() -> Iterator[list[str]]:
         Names of the functions that were called and had nothing to refuse, in order. A test that
         expects a rename can see that there was one.
     """
+    maps.cached_maps.clear()
     calls: list[str] = []
 
     def guarded(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,6 +71,7 @@ def windows_rules() -> Iterator[list[str]]:
 
     with ExitStack() as patches:
         patches.enter_context(mock.patch.object(sink, "RENAMES_OPEN_FILES", False))
+        patches.enter_context(mock.patch.object(local, "may_cache_maps", return_value=False))
         for name in ("rename", "replace", "unlink", "remove"):
             patches.enter_context(mock.patch.object(os, name, guarded(name, getattr(os, name))))
         yield calls

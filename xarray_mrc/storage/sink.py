@@ -303,8 +303,8 @@ def create_part(path: str) -> tuple[str, int]:
 
 
 def is_named(name: str, descriptor: int) -> bool:
-    """Return True if a name belongs to an open file."""
-    with suppress(FileNotFoundError):
+    """Return True if a name is known to belong to an open file."""
+    with suppress(OSError):
         return os.path.samestat(os.stat(name), os.fstat(descriptor))
     return False
 
