@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import re
+from ast import literal_eval
 from contextlib import suppress
 
 import pytest
@@ -17,14 +18,14 @@ from mrcbytes import lay, put
 from xarray_mrc import edit_header, validate
 
 CALL = re.compile(
-    r"; edit_header\(path, (fix=True(?:, data=True)?(?:, rewrite=True)?)\) corrects it$"
+    r"; edit_header\(path, ((?:fix=True(?:, data=True)?|kind='\w+')(?:, rewrite=True)?)\) "
+    "corrects it$"
 )
-CALLS = {
-    "fix=True": {"fix": True},
-    "fix=True, data=True": {"fix": True, "data": True},
-    "fix=True, rewrite=True": {"fix": True, "rewrite": True},
-    "fix=True, data=True, rewrite=True": {"fix": True, "data": True, "rewrite": True},
-}
+
+
+def arguments_of(call: str) -> dict[str, object]:
+    """Return the arguments that a finding names."""
+    return {name: literal_eval(value) for name, value in re.findall(r"(\w+)=([\w']+)", call)}
 
 
 def named_calls(path, data=True) -> dict[str, str | None]:
@@ -44,14 +45,18 @@ def try_edit(path, **options) -> None:
 
 def assert_true(path) -> None:
     raw = path.read_bytes()
-    rewrite = path.suffix != ".mrc"
+    rewrite = path.suffix in (".gz", ".xz")
     named = named_calls(path)
     for arguments in {call for call in named.values() if call}:
-        edit_header(path, **CALLS[arguments])
+        edit_header(path, **arguments_of(arguments))
         left = named_calls(path)
         mended = {id_ for id_, call in named.items() if call == arguments}
-        if "data" in arguments:
-            mended |= {id_ for id_, call in named.items() if call and "data" not in call}
+        if "data=" in arguments:
+            mended |= {
+                id_
+                for id_, call in named.items()
+                if call and call.startswith("fix=True") and "data=" not in call
+            }
         assert not mended & set(left)
         path.write_bytes(raw)
     # What any of the calls mends is named.
@@ -79,6 +84,18 @@ def test_compressed_files(tmp_path, suffix, raw):
     assert_true(path)
     calls = set(named_calls(path).values())
     assert calls == {None} if suffix == ".xz" else None not in calls
+
+
+@pytest.mark.parametrize("name", ["a.mrcs", "a.st.gz", "a.ALI"])
+def test_a_stack_with_the_header_of_a_volume(tmp_path, name):
+    path = tmp_path / name
+    raw = sound()
+    path.write_bytes(gzip.compress(raw) if name.endswith("gz") else raw)
+    (found,) = validate(path).findings
+    assert found.id == "H49"
+    assert "kind='image_stack'" in found.text
+    assert_true(path)
+    assert not validate(tmp_path / name, "mrcfile").findings
 
 
 @settings(

@@ -16,6 +16,9 @@ from xarray_mrc.storage.compressed.source import CompressedSource
 
 __all__ = ["repair_calls"]
 
+# Checks of the kind that the header states.
+KIND_CHECKS = ("H15", "H17", "H49")
+
 
 def repair_calls(source: Source, facts: Facts) -> dict[str, str]:
     """Return the call that mends a finding, by the id of its check.
@@ -41,8 +44,8 @@ def repair_calls(source: Source, facts: Facts) -> dict[str, str]:
     >>> repair_calls(open_source(raw), examine(open_source(raw), False, False))
     {'H06': 'edit_header(path, fix=True)'}
     """
-    broken = [check for check in CHECKS if check.test(facts)]
-    if not (facts.has_header and any(check.fix for check in broken)):
+    broken = [check for check in CHECKS if facts.has_header and check.test(facts)]
+    if not any(check.fix or check.id in KIND_CHECKS for check in broken):
         return {}
     rewrite = ""
     if isinstance(source, CompressedSource):
@@ -56,6 +59,10 @@ def repair_calls(source: Source, facts: Facts) -> dict[str, str]:
         for check in broken:
             if check.id not in calls and not check.test(after):
                 calls[check.id] = f"edit_header(path, {call}{rewrite})"
+    if facts.layout and not missing_sections(facts):
+        for check in broken:
+            if check.id in KIND_CHECKS:
+                calls[check.id] = f"edit_header(path, kind={facts.layout.kind!r}{rewrite})"
     return calls
 
 

@@ -27,8 +27,7 @@ def missing_records(facts: Facts) -> str | None:
         return None
     return (
         f"nsymbt says {facts.header.nsymbt} bytes of extended header, but the file has just its "
-        f"header and data; the data were read from byte 1024 (edit_header(path, fix=True) sets "
-        f"nsymbt to 0)"
+        f"header and data; the data were read from byte 1024"
     )
 
 

@@ -65,6 +65,31 @@ def cell_corners(facts: Facts) -> str | None:
     return f"the cell angles {angles} make no cell; they were taken as 90, 90, 90 degrees"
 
 
+def cell_lengths(facts: Facts) -> tuple[float, ...]:
+    """Return the cell lengths that have a meaning; a single image has none along z."""
+    is_image = facts.layout is not None and facts.layout.kind == "image"
+    return facts.header.cella[:2] if is_image else facts.header.cella
+
+
+def impossible_cell(facts: Facts) -> str | None:
+    if all(math.isfinite(length) and length >= 0 for length in cell_lengths(facts)):
+        return None
+    return (
+        f"the cell lengths are {facts.header.cella}, expected none to be negative, infinite or "
+        f"nan; along such an axis the voxel size is unknown"
+    )
+
+
+def volume_header(facts: Facts) -> str | None:
+    header, layout = facts.header, facts.layout
+    if layout is None or layout.kind != "image_stack" or header.ispg == 0:
+        return None
+    return (
+        f"the file is an image stack by its name, but the space group is {header.ispg}, as of a "
+        f"volume; programs that ignore the name read a volume"
+    )
+
+
 def stack_divides(facts: Facts) -> str | None:
     header, layout = facts.header, facts.layout
     if header.ispg not in STACK_SPACE_GROUPS or (header.mz > 0 and header.nz % header.mz == 0):
@@ -288,12 +313,10 @@ FIELD_CHECKS: tuple[Check, ...] = (
     Check("H35", WARNING, False, "grid intervals are set", when(
         lambda h: min(h.m) == 0,
         lambda h: f"the grid intervals mx, my, mz are {h.m}, expected 1 or more"), image_sampling),
-    Check("H09", ERROR, True, "cell lengths are finite and not negative", when(
-        lambda h: not all(math.isfinite(v) and v >= 0 for v in h.cella),
-        lambda h: f"the cell lengths are {h.cella}, expected none to be negative, infinite or nan; "
-                  f"along such a one the voxel size is unknown")),
-    Check("H40", WARNING, False, "cell lengths are set", when(
-        lambda h: 0 in h.cella, lambda h: f"the cell lengths are {h.cella}, expected above 0")),
+    Check("H09", ERROR, True, "cell lengths are finite and not negative", impossible_cell),
+    Check("H40", WARNING, False, "cell lengths are set", lambda facts: (
+        f"the cell lengths are {facts.header.cella}, expected above 0"
+        if 0 in cell_lengths(facts) else None)),
     Check("H10", WARNING, True, "cell angles make a cell", cell_corners),
     Check("H41", WARNING, False, "angles are set, and right ones but in crystals", when(
         lambda h: (h.ispg in (0, 1) or not any(h.cellb)) and h.cellb != RIGHT_ANGLES,
@@ -319,6 +342,7 @@ FIELD_CHECKS: tuple[Check, ...] = (
     Check("H17", INFO, False, "a volume has a space group", when(
         lambda h: h.ispg == 0 and h.mz == h.nz > 1,
         lambda h: f"{sampling(h)}, which looks like a volume, but the space group is 0")),
+    Check("H49", INFO, False, "the header of an image stack says so", volume_header),
     Check("H18", WARNING, True, "the first grid point is plausible", far_nstart),
     Check("H19", ERROR, True, "ORIGIN is a place", when(
         lambda h: not all(math.isfinite(v) and abs(v) <= FARTHEST for v in h.origin),
