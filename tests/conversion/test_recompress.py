@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from mrcbytes import FORMS, KINDS, lay
 
+import xarray_mrc
 from xarray_mrc import MrcError, MrcWarning, convert
 from xarray_mrc.storage.sink import NONCE_NBYTES, new_file
 from xarray_mrc.writing import copy_file as packing
@@ -67,6 +68,17 @@ def test_compression(tmp_path):
         with pytest.raises(ValueError, match="expected one of 'gzip'"):
             convert(tmp_path / "a.mrc", tmp_path / name, compression="xz")
     assert not (tmp_path / "d.mrc").exists()
+
+
+@pytest.mark.parametrize("src", ["a.mrc", "a.zarr"])
+def test_the_name_of_another_format(tmp_path, src):
+    (tmp_path / "a.mrc").write_bytes(LAID.raw)
+    convert(tmp_path / "a.mrc", tmp_path / "a.zarr")
+    for name in ("b.tif", "b.nii.gz"):
+        with pytest.raises(ValueError, match="names another format"):
+            convert(tmp_path / src, tmp_path / name)
+        convert(tmp_path / src, tmp_path / name, format="mrc")
+        assert xarray_mrc.validate(tmp_path / name)
 
 
 def test_onto_itself(tmp_path):
