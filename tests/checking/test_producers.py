@@ -32,7 +32,7 @@ KNOWN = {
     "cctbx_mmma.ccp4": set(),
     "cctbx_tst_input.map": {"H06", "H25"},
     "czii_TS_run1.rec": set(),
-    "czii_TS_run1.st": {"H49"},
+    "czii_TS_run1.st": {"H50"},
     "czii_segmask.mrc": set(),
     "czii_signed_ints.mrc": set(),
     "czii_unsigned_ints.mrc": {"H22", "D07"},

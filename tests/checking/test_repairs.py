@@ -92,7 +92,7 @@ def test_a_stack_with_the_header_of_a_volume(tmp_path, name):
     raw = sound()
     path.write_bytes(gzip.compress(raw) if name.endswith("gz") else raw)
     (found,) = validate(path).findings
-    assert found.id == "H49"
+    assert found.id == "H50"
     assert "kind='image_stack'" in found.text
     assert_true(path)
     assert not validate(tmp_path / name, "mrcfile").findings

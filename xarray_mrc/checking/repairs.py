@@ -17,7 +17,7 @@ from xarray_mrc.storage.compressed.source import CompressedSource
 __all__ = ["repair_calls"]
 
 # Checks of the kind that the header states.
-KIND_CHECKS = ("H15", "H17", "H49")
+KIND_CHECKS = ("H15", "H17", "H50")
 
 
 def repair_calls(source: Source, facts: Facts) -> dict[str, str]:

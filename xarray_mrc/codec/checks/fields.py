@@ -342,7 +342,7 @@ FIELD_CHECKS: tuple[Check, ...] = (
     Check("H17", INFO, False, "a volume has a space group", when(
         lambda h: h.ispg == 0 and h.mz == h.nz > 1,
         lambda h: f"{sampling(h)}, which looks like a volume, but the space group is 0")),
-    Check("H49", INFO, False, "the header of an image stack says so", volume_header),
+    Check("H50", INFO, False, "the header of an image stack says so", volume_header),
     Check("H18", WARNING, True, "the first grid point is plausible", far_nstart),
     Check("H19", ERROR, True, "ORIGIN is a place", when(
         lambda h: not all(math.isfinite(v) and abs(v) <= FARTHEST for v in h.origin),
