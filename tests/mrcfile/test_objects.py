@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import gzip
 import importlib
 import io
@@ -276,6 +277,29 @@ def test_deleting_an_interpreter_reads_nothing_from_a_stream_that_cannot_be_writ
     assert not reads
 
 
+def test_an_interpreter_that_cannot_read_writes_nothing(tmp_path):
+    """Deleting the object that failed would leave nothing but a header in the file."""
+    path = tmp_path / "a.mrc"
+    laid = lay("int16", extended=b"extended")
+    for raw in (laid.raw[:-3], put(laid.raw, "<", mode=3), put(laid.raw, "<", nx=-1)):
+        path.write_bytes(raw)
+        with path.open("rb+") as file:
+            with pytest.raises(ValueError, match=r"data block|mode"):
+                MrcInterpreter(file)
+            gc.collect()
+        assert path.read_bytes() == raw
+
+
+def test_reading_again_what_is_not_written_yet(tmp_path):
+    path = tmp_path / "a.mrc"
+    path.write_bytes(lay("int16").raw)
+    with mrcfile.mmap(path, "r+") as mrc:
+        mrc.set_data(np.ones((9, 9), "f4"))
+        mrc._read()
+        assert mrc.data.sum() == 81
+    assert mrcfile.read(path).sum() == 81
+
+
 @pytest.mark.parametrize("compression", [None, "gzip", "bzip2"])
 @pytest.mark.parametrize("mode", ["r", "r+"])
 def test_close_of_a_file_whose_stream_is_closed(tmp_path, compression, mode):
@@ -287,6 +311,9 @@ def test_close_of_a_file_whose_stream_is_closed(tmp_path, compression, mode):
     if mode == "r+":
         mrc.data[:] = 5
     mrc._iostream.close()
+    for use in (mrc._read, *([mrc.flush] if mode == "r+" else [])):
+        with pytest.raises(ValueError, match="closed file"):
+            use()
     mrc.close()
     mrc.close()
     assert mrc.header is None

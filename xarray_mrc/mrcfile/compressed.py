@@ -69,18 +69,26 @@ class DecompressedStream(io.RawIOBase):
         """Return True; seeking backwards starts decompression again."""
         return True
 
+    def _check_open(self) -> None:
+        """Raise ValueError if the stream is closed."""
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+
     def tell(self) -> int:
         """Return the position."""
+        self._check_open()
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Set the position. Seeking from the end decompresses the whole file."""
+        self._check_open()
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(whence)
         self._position = offset + (self.size if start is None else start)
         return self._position
 
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer; return the number of bytes, fewer only at the end."""
+        self._check_open()
         out = np.frombuffer(buffer, np.uint8)
         source = self.source.allow_truncated()
         try:

@@ -99,7 +99,11 @@ class MrcInterpreter(MrcObject):
         _open.add(self)
         if iostream is not None:
             self._start = iostream.tell() if is_seekable(iostream) else 0
-            self._read(header_only)
+            try:
+                self._read(header_only)
+            except BaseException:
+                self._header = None  # so that deleting the object does not write an unread file
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -302,7 +306,7 @@ class MrcInterpreter(MrcObject):
         """Write the changes to the stream, and leave it at its end."""
         if self._read_only or self._header is None or self._iostream is None:
             return
-        if not (is_seekable(self._iostream) or self._can_write()):
+        if not (is_closed(self._iostream) or is_seekable(self._iostream) or self._can_write()):
             return  # a pipe to read from
         if self._has_same_sizes():
             self._patch()

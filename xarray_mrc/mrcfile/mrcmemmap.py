@@ -79,6 +79,12 @@ class MrcMemmap(MrcFile):
         if not sink.RENAMES_OPEN_FILES and self._pending is not None:
             self.flush()
 
+    def _read(self, header_only: bool = False) -> None:
+        """Read the file from its start, after data that wait in a new file have been written."""
+        if self._pending is not None:
+            self.flush()
+        super()._read(header_only)
+
     def _read_data(self, max_bytes: int = 0) -> None:
         """Map the data, unless the file is too small for them."""
         self._close_data()
