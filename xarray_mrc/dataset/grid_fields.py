@@ -306,7 +306,8 @@ def missing_axes(
     origin = noted_triple(array, "mrc_origin", (0, 0, 0))
     order = noted_triple(array, "mrc_axes", (1, 2, 3))
     nstart = dict(zip(order, noted_triple(array, "mrc_nstart", (0, 0, 0)), strict=True))
-    others = [array.coords[found.name].attrs for found in coords.values()]
+    names = {found.name for found in coords.values()} | (set(AXES) & set(array.coords))
+    others = [array.coords[name].attrs for name in names]
     has_grid = any("axis" in attrs or "units" not in attrs for attrs in others)
     missing = set()
     absent = [a for a in AXES if a not in coords and array.sizes.get(dims.get(a), 1) > 1]

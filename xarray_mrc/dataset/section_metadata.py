@@ -98,7 +98,7 @@ def section_values(
         along = slow is not None and slow in coord.dims and (is_common or kind != "volume")
         if name == "section" or not (along or (is_common and not coord.ndim)):
             continue
-        if kind == "volume_stack" and name in AXES and key in dims.values():
+        if name in AXES and name in dims:
             continue
         if key == slow and is_count(coord):
             continue
