@@ -129,7 +129,7 @@ def header_geometry(
         start = copied_start(like, header) if like else {}
     lost = {axis: p for axis, p in read.items() if isinstance(p, str) and axis not in given}
     if lines or not start:
-        for axis in missing_axes(array, dims, coords, given) - set(lost):
+        for axis in missing_axes(array, dims, coords, set(lost), given):
             lost[axis] = "it has no coordinate"
     header = header.replace(**start)
     notes += [*unit_notes(coords), *lost_notes(lost), *rounding_notes(lines, header, given)]
@@ -295,9 +295,10 @@ def missing_axes(
     array: xr.DataArray,
     dims: Mapping[str, Hashable],
     coords: Mapping[str, AxisPositions],
+    lost: set[str],
     given: Mapping[str, float],
 ) -> set[str]:
-    """Return the axes that had positions and have none now.
+    """Return the axes, besides those that are known to be lost, that had positions and have none.
 
     The file tells this, if the array still knows it; so does a start in the attributes. Else the
     other axes do: reading sets the attribute ``axis`` if all axes have positions, and where an
@@ -306,11 +307,12 @@ def missing_axes(
     origin = noted_triple(array, "mrc_origin", (0, 0, 0))
     order = noted_triple(array, "mrc_axes", (1, 2, 3))
     nstart = dict(zip(order, noted_triple(array, "mrc_nstart", (0, 0, 0)), strict=True))
-    names = {found.name for found in coords.values()} | (set(AXES) & set(array.coords))
+    names = {found.name for found in coords.values()} | (lost & set(array.coords))
     others = [array.coords[name].attrs for name in names]
     has_grid = any("axis" in attrs or "units" not in attrs for attrs in others)
     missing = set()
-    absent = [a for a in AXES if a not in coords and array.sizes.get(dims.get(a), 1) > 1]
+    absent = [a for a in AXES if not (a in coords or a in lost)]
+    absent = [a for a in absent if array.sizes.get(dims.get(a), 1) > 1]
     source = source_header(array) if absent else None
     for axis in absent:
         index = AXES[axis]
