@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import xarray as xr
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
@@ -406,6 +407,7 @@ def test_a_chain(tmp_path_factory, raw, steps, data):
         check(array, folder / "b.mrc", said, had)
 
 
+@pytest.mark.filterwarnings("ignore:.*infinite values:xarray_mrc.MrcWarning")
 @given(files())
 @settings(max_examples=CHAINS, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_file_of_ours_read_and_written_again_has_the_same_header(tmp_path_factory, raw):

@@ -301,7 +301,7 @@ def test_bytes_of_the_header_are_the_same_after_reading_and_writing(tmp_path):
 def test_far_in_a_crystal_the_start_stays_in_nstart(tmp_path):
     """Programs of crystallography read NSTART alone."""
     cell = {"mx": 50, "my": 40, "mz": 60, "cella": (50.0, 48.0, 90.0), "ispg": 19}
-    laid = lay(lengths=(48, 38, 58), nxstart=2, nystart=1, nzstart=1, **cell)
+    laid = lay("int16", lengths=(48, 38, 58), nxstart=2, nystart=1, nzstart=1, **cell)
     (tmp_path / "crystal.map").write_bytes(laid.raw)
     whole = open_mrc(tmp_path / "crystal.map", chunks=None).load()
     cut = whole[40:43, 30:33, 40:43]
@@ -320,7 +320,7 @@ def test_far_in_a_crystal_the_start_stays_in_nstart(tmp_path):
 
 
 def test_origin_without_a_voxel_size(tmp_path):
-    laid = lay(voxel=None, origin=(12.5, 0.0, -3.25))
+    laid = lay("int16", voxel=None, origin=(12.5, 0.0, -3.25))
     (tmp_path / "a.mrc").write_bytes(laid.raw)
     array = open_mrc(tmp_path / "a.mrc")
     _, said = written(array, tmp_path / "b.mrc", like=tmp_path / "a.mrc")
