@@ -36,17 +36,14 @@ from xarray_mrc.writing.copy_file import copy_file
 
 __all__ = ["HeaderDifference", "edit_header"]
 
-# What says on purpose how a number is stored.
+# An edit of these fields is meant to change how a pixel is read.
 SAMPLE_FIELDS = ("mode", "imod_stamp", "imod_flags")
-ALIASES = ("creatid", "scale_top")
-# Of a file that is found so a warning will do: angles that make no cell, an unknown space group, a
-# grid point far off, data that do not fill the file.
-NEVER_MEANT = ("H10", "H13", "H18", "S03")
+ALIASES = ("creatid", "scale_top")  # other names of bytes that already have one
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderDifference(Mapping[str, tuple[Any, Any]]):
-    """What an edit changes: the old and the new value of each field; false if nothing does.
+    """The old and the new value of each field that an edit changes; false if there is none.
 
     Attributes
     ----------
@@ -76,17 +73,20 @@ class HeaderDifference(Mapping[str, tuple[Any, Any]]):
         return len(self.changes)
 
     def __str__(self) -> str:
-        lines = (f"  {n}: {shown(old)} -> {shown(new)}" for n, (old, new) in self.changes.items())
-        return "\n".join([self.path, *(lines if self.changes else ["  no change"])])
+        lines = [
+            f"  {name}: {format_value(old)} -> {format_value(new)}"
+            for name, (old, new) in self.changes.items()
+        ]
+        return "\n".join([self.path, *(lines or ["  no change"])])
 
 
-def shown(value: Any) -> str:
-    """Write a value of a field, of floats the decimals that were meant."""
+def format_value(value: Any) -> str:
+    """Return a value of a field as text: a float as the shortest decimal with that float32."""
     if isinstance(value, float):
         return repr(shortest(value))
     if not isinstance(value, tuple):
         return repr(value)
-    return f"({', '.join(map(shown, value))}{',' if len(value) == 1 else ''})"
+    return f"({', '.join(map(format_value, value))}{',' if len(value) == 1 else ''})"
 
 
 def edit_header(
@@ -102,61 +102,56 @@ def edit_header(
     rewrite: bool = False,
     **fields: Any,
 ) -> HeaderDifference:
-    """Change the header of a file: some of its 1024 bytes, in place.
+    """Change fields of a file's header, in place.
 
     Parameters
     ----------
     path : str, os.PathLike or file URL
         The file.
     voxel_size : float, sequence of 3 floats or dict, optional
-        Voxel size in angstrom, of all axes or of x, y and z; sets the cell lengths.
+        Voxel size in angstrom, of all axes or along x, y and z; sets the cell lengths.
     origin : sequence of 3 floats, optional
-        Place of the first voxel along x, y, z in angstrom, in the sign of the standard.
+        Position of the first voxel along x, y, z in angstrom, in the sign of the standard.
     labels : str or sequence of str, optional
-        The labels, instead of those that are there; a str has one a line.
+        Labels instead of the present ones; a str has one a line.
     kind : {"image", "image_stack", "volume", "volume_stack"}, optional
-        What the data are; sets space group and MZ. For a volume stack MZ is that of `fields`, or as
-        it is.
+        Kind of the data; sets space group and MZ. For a volume stack MZ is that of `fields`, or
+        unchanged.
     dry_run : bool
-        Change nothing, and only give the difference.
+        Return the difference, but change nothing.
     fix : bool
-        Put right what the table of checks finds wrong in the header and knows how to mend.
+        Correct the findings of `xarray_mrc.validate` that the header alone can correct.
     data : bool
-        Whether `fix` reads the data too, all of them, and puts right the statistics.
+        Whether `fix` also reads all data, and corrects the statistics.
     rewrite : bool
-        Write a compressed file anew, as there is no editing it in place.
+        Write a compressed file anew, because it cannot be edited in place.
     **fields
         Any field by its name in `Header`.
 
     Returns
     -------
     HeaderDifference
-        Old and new values of what changed; prints one field a line.
+        Old and new value of each changed field; prints one field a line.
 
     Raises
     ------
     ValueError
-        A value can't be, or the file would not be readable or be less valid than it is.
+        A value is not possible, or the file would be unreadable or less valid than before.
     MrcError
-        The file can't be read.
+        The file cannot be read.
     OSError
-        It can't be written.
+        The file cannot be written.
 
     Examples
     --------
     >>> edit_header("tomo.mrc", voxel_size=1.35, dry_run=True)  # doctest: +SKIP
     """
     if data and not fix:
-        raise ValueError("data=True was found without fix=True, which it is for: pass both")
+        raise ValueError("data=True was passed without fix=True, which it is for: pass both")
     target = os.path.realpath(local_path(path))
     source, head = open_head(target)
     if isinstance(source, CompressedSource) and not dry_run:
-        encoder_for(source.container)  # says so if there is none
-        if not rewrite:
-            raise ValueError(
-                f"{target} is compressed, so that its header can't be changed in place: pass "
-                f"rewrite=True to write the whole file anew"
-            )
+        check_rewritable(source, target, rewrite=rewrite)
     with named(source):
         old = decode_header(source, head)
         new = old
@@ -167,44 +162,72 @@ def edit_header(
             intervals = new.mz if "cella" in fields else old.mz
             new = new.replace(**kind_fields(new, kind, intervals))
         if voxel_size is not None:
-            sizes = parse_voxel_size(voxel_size)
-            if any(m < 1 for a, m in zip("xyz", new.m, strict=True) if a in sizes):
-                raise ValueError(
-                    f"the grid intervals are {new.m}, so that there is no place for a voxel size: "
-                    f"pass mx=, my= and mz=, usually the numbers of columns, rows and sections"
-                )
-            lengths = zip("xyz", new.cella, new.m, strict=True)
-            new = new.replace(cella=tuple(sizes[a] * m if a in sizes else c for a, c, m in lengths))
+            new = with_voxel_size(new, voxel_size)
         if origin is not None:
-            new = new.replace(origin=origin)
-            if has_opposite_origin(new):
-                new = new.replace(origin=tuple(0 - v for v in new.origin))
-            if Geometry.from_header(new).origin_source == "nstart":
-                raise ValueError(
-                    f"an origin of zero leaves the place to NSTART, which is {new.nstart}: pass "
-                    f"nxstart=0, nystart=0 and nzstart=0 as well"
-                )
-        elif any(new.origin) and has_opposite_origin(new) != has_opposite_origin(old):
-            raise ValueError(
-                f"the place {old.origin} would be read with the other sign, as IMOD's flag 4 and "
-                f"NVERSION say which it has: pass origin= as well"
-            )
+            new = with_origin(new, origin)
+        else:
+            check_origin_sign(old, new)
         if labels is not None:
             texts = split_labels(labels)
             new = new.replace(nlabl=len(texts), label_bytes=encode_labels(texts))
         difference = HeaderDifference(target, dict(changes(old, new, asked=fields)))
         if new == old:
             return difference
-        check(source, old, new, asked=fields)
+        check_edit(source, old, new, asked=fields)
     if not dry_run and isinstance(source, CompressedSource):
-        pack_anew(source, target, new)
+        rewrite_compressed(source, target, new)
     elif not dry_run:
         write_in_place(target, old, new)
     return difference
 
 
+def check_rewritable(source: CompressedSource, target: str, *, rewrite: bool) -> None:
+    """Raise ValueError if a compressed file cannot, or should not, be written anew."""
+    encoder_for(source.container)  # raises if there is none for this container
+    if not rewrite:
+        raise ValueError(
+            f"{target} is compressed, so that its header cannot be changed in place: pass "
+            f"rewrite=True to write the whole file anew"
+        )
+
+
+def with_voxel_size(header: Header, voxel_size: VoxelSize) -> Header:
+    """Return a header with the cell lengths of a voxel size."""
+    sizes = parse_voxel_size(voxel_size)
+    if any(m < 1 for axis, m in zip("xyz", header.m, strict=True) if axis in sizes):
+        raise ValueError(
+            f"the grid intervals are {header.m}, so that the header cannot state a voxel size: "
+            f"pass mx=, my= and mz=, usually the numbers of columns, rows and sections"
+        )
+    lengths = zip("xyz", header.cella, header.m, strict=True)
+    cella = tuple(sizes[axis] * m if axis in sizes else length for axis, length, m in lengths)
+    return header.replace(cella=cella)
+
+
+def with_origin(header: Header, origin: Sequence[float]) -> Header:
+    """Return a header with an origin in the sign of the standard; IMOD's flags may invert it."""
+    new = header.replace(origin=origin)
+    if has_opposite_origin(new):
+        new = new.replace(origin=tuple(0 - v for v in new.origin))
+    if Geometry.from_header(new).origin_source == "nstart":
+        raise ValueError(
+            f"an origin of zero means that NSTART counts, which is {new.nstart}: pass nxstart=0, "
+            f"nystart=0 and nzstart=0 as well"
+        )
+    return new
+
+
+def check_origin_sign(old: Header, new: Header) -> None:
+    """Raise ValueError if an edit of other fields would invert the sign of ORIGIN."""
+    if any(new.origin) and has_opposite_origin(new) != has_opposite_origin(old):
+        raise ValueError(
+            f"the origin {old.origin} would be read with the other sign, which IMOD's flag 4 and "
+            f"NVERSION determine: pass origin= as well"
+        )
+
+
 def facts_of(source: Source, header: Header) -> Facts:
-    """Gather what the checks of a header look at; MrcError if the data could not be read."""
+    """Return the facts for the checks of a header; MrcError if its data would be unreadable."""
     return Facts(header, layout_of(source, header), source.size)
 
 
@@ -214,9 +237,9 @@ def layout_of(source: Source, header: Header) -> Layout:
 
 
 def kind_fields(header: Header, kind: Kind, intervals: int) -> dict[str, Any]:
-    """Give the fields that say what the data are; the cell of so many intervals keeps its voxels.
+    """Return the fields of a kind; the voxel size of a cell of `intervals` along z is kept.
 
-    MZ is the number of sections along Z, which those of the file need not be.
+    MZ counts sections along Z, which need not be the sections of the file.
     """
     if kind not in get_args(Kind):
         raise ValueError(f"kind={kind!r}, expected one of {', '.join(get_args(Kind))}")
@@ -232,7 +255,8 @@ def kind_fields(header: Header, kind: Kind, intervals: int) -> dict[str, Any]:
         group, depth = header.ispg if stack else STACK_SPACE_GROUPS[0], header.mz
         if depth < 1 or header.nz % depth:
             raise ValueError(
-                f"a volume stack of {header.nz} sections can't have {depth} in a volume: pass mz="
+                f"kind='volume_stack' needs an MZ that divides NZ ({header.nz}), but it is "
+                f"{depth}: pass mz="
             )
     x, y, z = header.cella
     return {"ispg": group, "mz": depth, "cella": (x, y, z * depth / intervals if intervals else z)}
@@ -241,7 +265,7 @@ def kind_fields(header: Header, kind: Kind, intervals: int) -> dict[str, Any]:
 def changes(
     old: Header, new: Header, asked: Mapping[str, Any]
 ) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Give the fields that differ: where several share bytes, the valid and those asked for."""
+    """Yield the fields that differ; of those that share bytes, the valid and the named ones."""
     if old.labels != new.labels:
         yield "labels", (old.labels, new.labels)
     hidden = {"label_bytes"} if old.labels != new.labels else set()
@@ -256,14 +280,14 @@ def changes(
 
 
 def bits(field: Field[Any], header: Header) -> bytes:
-    """Give the bytes of a field, which tell nan from nan."""
+    """Return the bytes of a field, in which one nan equals another."""
     return header.raw[field.offset : field.offset + field.nbytes]
 
 
-def check(source: Source, old: Header, new: Header, asked: Mapping[str, Any]) -> None:
-    """Raise if a new header could not be read, breaks a rule that the old one kept, or turns data.
+def check_edit(source: Source, old: Header, new: Header, asked: Mapping[str, Any]) -> None:
+    """Raise if a new header is unreadable, breaks a rule that the old one kept, or changes values.
 
-    Many fields of old files tell whether bytes are signed, none of which was made for it.
+    The values of bytes change with their sign, which programs conclude from many fields.
     """
     size = source.size
     try:
@@ -276,9 +300,9 @@ def check(source: Source, old: Header, new: Header, asked: Mapping[str, Any]) ->
     except MrcError as error:
         if before.layout is None:
             raise
-        raise type(error)(f"with these values nobody could read it: {error}") from None
+        raise type(error)(f"the edited file would be unreadable: {error}") from None
     if read.byteorder != new.byteorder:
-        raise ValueError("with these values the byte order of the header could not be told")
+        raise ValueError("the byte order of the edited header could not be recognised")
     was, is_ = before.layout, after.layout
     if was and is_ and was.sample != is_.sample and not any(f in asked for f in SAMPLE_FIELDS):
         raise ValueError(
@@ -286,28 +310,28 @@ def check(source: Source, old: Header, new: Header, asked: Mapping[str, Any]) ->
             f"imod_stamp={IMOD_STAMP} and imod_flags=4 (unsigned bytes) or 5 (signed) as well"
         )
     for rule in CHECKS:
-        is_hard = rule.severity == "error" or (before.layout and rule.id in NEVER_MEANT)
-        found = rule.test(after) if is_hard else None
+        refuses = rule.severity == "error" or (before.layout and rule.refuses_edit)
+        found = rule.test(after) if refuses else None
         if found and not rule.test(before):
             raise ValueError(f"the header would not be valid: {found}; nothing was written")
 
 
 def write_in_place(target: str, old: Header, new: Header) -> None:
-    """Write the bytes from the first to the last that changes."""
+    """Write the bytes from the first changed one to the last."""
     differing = [i for i in range(HEADER_SIZE) if old.raw[i] != new.raw[i]]
     first, last = differing[0], differing[-1]
     descriptor = os.open(target, os.O_RDWR | BINARY)
     try:
         if os.read(descriptor, HEADER_SIZE) != old.raw:
-            raise MrcChangedError(f"{target} was written to meanwhile: try again")
+            raise MrcChangedError(f"{target} was changed by another program meanwhile: try again")
         write_at(descriptor, first, new.raw[first : last + 1])
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def pack_anew(source: CompressedSource, target: str, new: Header) -> None:
-    """Write a compressed file anew with another header, in one pass and bounded memory."""
+def rewrite_compressed(source: CompressedSource, target: str, new: Header) -> None:
+    """Write a compressed file with another header, in one pass and bounded memory."""
     encoder = encoder_for(source.container)
     layout = layout_of(source, new)
     with new_file(target, overwrite=True) as sink:

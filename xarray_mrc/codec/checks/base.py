@@ -91,6 +91,8 @@ class Check:
         Gives a sentence on what was found and expected, or None.
     fix : callable, optional
         Gives the fields of the header that mend a finding; empty where no value is certain.
+    refuses_edit : bool
+        Whether `edit_header` refuses an edit that leads to a finding, as it does for every error.
     """
 
     id: str
@@ -99,6 +101,7 @@ class Check:
     title: str
     test: Test
     fix: Fix | None = None
+    refuses_edit: bool = False
 
 
 def when(broken: Callable[[Header], bool], text: Callable[[Header], str]) -> Test:

@@ -317,7 +317,8 @@ FIELD_CHECKS: tuple[Check, ...] = (
     Check("H40", WARNING, False, "cell lengths are set", lambda facts: (
         f"the cell lengths are {facts.header.cella}, expected above 0"
         if 0 in cell_lengths(facts) else None)),
-    Check("H10", WARNING, True, "cell angles make a cell", cell_corners),
+    Check("H10", WARNING, True, "cell angles make a cell", cell_corners,
+        refuses_edit=True),
     Check("H41", WARNING, False, "angles are set, and right ones but in crystals", when(
         lambda h: (h.ispg in (0, 1) or not any(h.cellb)) and h.cellb != RIGHT_ANGLES,
         lambda h: f"the cell angles are {h.cellb}, expected 90, 90, 90 in space group {h.ispg}"),
@@ -331,7 +332,8 @@ FIELD_CHECKS: tuple[Check, ...] = (
         lambda h: f"the axes are {h.mapcrs}, expected (1, 2, 3) in space group {h.ispg}")),
     Check("H13", WARNING, False, "the space group exists", when(
         lambda h: not (0 <= h.ispg <= 230 or h.ispg in STACK_SPACE_GROUPS),
-        lambda h: f"the space group is {h.ispg}, expected 0 to 230 or 401 to 630")),
+        lambda h: f"the space group is {h.ispg}, expected 0 to 230 or 401 to 630"),
+        refuses_edit=True),
     Check("H14", ERROR, True, "a volume stack has whole volumes", stack_divides),
     Check("H15", INFO, False, "an image stack has mz 1", when(
         lambda h: h.ispg == 0 and h.nz > 1 and h.mz != 1,
@@ -343,7 +345,8 @@ FIELD_CHECKS: tuple[Check, ...] = (
         lambda h: h.ispg == 0 and h.mz == h.nz > 1,
         lambda h: f"{sampling(h)}, which looks like a volume, but the space group is 0")),
     Check("H50", INFO, False, "the header of an image stack says so", volume_header),
-    Check("H18", WARNING, True, "the first grid point is plausible", far_nstart),
+    Check("H18", WARNING, True, "the first grid point is plausible", far_nstart,
+        refuses_edit=True),
     Check("H19", ERROR, True, "ORIGIN is a place", when(
         lambda h: not all(math.isfinite(v) and abs(v) <= FARTHEST for v in h.origin),
         lambda h: f"ORIGIN is {h.origin}, which is no place in angstrom; it was left out"),
