@@ -58,6 +58,17 @@ def test_dtype_is_honoured_or_an_error(tmp_path, values, dtype, said, chunked):
             assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("stored", ["u1", "u2", "f4"])
+def test_dtype_uint8_writes_bytes_that_are_marked_unsigned(tmp_path, stored):
+    to_mrc(volume([0, 200, 255], stored), tmp_path / "a.mrc", dtype="uint8")
+    raw = (tmp_path / "a.mrc").read_bytes()
+    assert raw[1024:1027] == bytes([0, 200, 255])
+    assert get(raw, "<", "mode") == 0
+    assert open_mrc(tmp_path / "a.mrc").dtype == np.uint8
+    to_mrc(volume([0, 200, 255], "u1"), tmp_path / "b.mrc")
+    assert open_mrc(tmp_path / "b.mrc").dtype == np.uint16
+
+
 def test_dtype_uint8_of_delayed_and_mode_0(tmp_path):
     later = to_mrc(volume(np.uint16([300]), chunked=True), tmp_path / "a.mrc", dtype="u1",
                    compute=False)  # fmt: skip

@@ -54,6 +54,8 @@ def choose_sample(
     code = found.str[1:]
     if dtype is None and mode is None and not rgb:
         code = DEFAULT_CASTS.get(code, code)
+    if mode is None and dtype is not None and code == "u1" and not rgb:
+        mode = 0  # who asks for bytes gets bytes; an array of bytes alone is widened to mode 6
     number = mode_of(code, found, rgb) if mode is None else mode
     if number not in MODES:
         raise ValueError(f"mode={mode!r}, expected one of {', '.join(map(str, MODES))}")
@@ -63,7 +65,7 @@ def choose_sample(
     if rgb != (number == 16):
         what = "the data have no dimension rgb" if number == 16 else "the data are RGB pixels"
         raise ValueError(f"mode={number} was passed, but {what}")
-    if mode is not None and dtype is not None and code != sample.dtype:
+    if dtype is not None and mode is not None and code != sample.dtype:
         raise ValueError(
             f"mode={mode} holds {np.dtype(sample.dtype)}, but dtype={found} was passed"
         )

@@ -82,7 +82,7 @@ def to_mrc(
         float32, complex128 complex64 and bool int8.
     mode : {0, 1, 2, 3, 4, 6, 12, 16, 101}, optional
         The data mode; by default that of the data type. Unsigned bytes are widened to mode 6,
-        unless ``mode=0`` keeps them with the flags of IMOD.
+        unless ``dtype="uint8"`` or ``mode=0`` keeps them with the flags of IMOD.
     voxel_size : float, sequence of 3 floats or dict, optional
         Voxel size in angstrom along x, y and z, instead of that of the coordinates. An axis of
         length 1 has that of x by default.
