@@ -32,13 +32,20 @@ def used_paths() -> set[str]:
     return {path for path in (*opened, *mapped) if os.path.isfile(path)}
 
 
+def is_same(path: str, other: str) -> bool:
+    """Return True if two paths name one file; another thread may have removed either."""
+    try:
+        return os.path.samefile(path, other)
+    except FileNotFoundError:
+        return False
+
+
 def refuse_used(*paths: str) -> None:
     """Raise PermissionError if a path, or a file below it, is in use by this process."""
     for path in paths:
         target = os.path.realpath(path)
         for used in used_paths():
-            same = os.path.exists(target) and os.path.samefile(used, target)
-            if same or used.startswith(target + os.sep):
+            if is_same(used, target) or used.startswith(target + os.sep):
                 raise PermissionError(13, "the file is being used by this process", path)
 
 
