@@ -14,8 +14,9 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from xarray_mrc.reading.array import MrcArray
+from xarray_mrc.storage import Source
 
-__all__ = ["bare_dataset", "lazy_variable"]
+__all__ = ["bare_dataset", "find_source", "lazy_variable"]
 
 SCATTERED = 8
 SUPPORT = indexing.IndexingSupport.OUTER
@@ -112,6 +113,25 @@ def lazy_variable(array: MrcArray, attrs: dict[str, Any], encoding: dict[str, An
     """Give a variable whose data are read when they are needed."""
     data = LazyArray(MrcBackendArray(array))
     return xr.Variable(array.layout.dims, data, attrs, encoding)
+
+
+def find_source(data: Any) -> Source | None:
+    """Return the source that lazy data are read from; None if they are not read from an MRC file.
+
+    Parameters
+    ----------
+    data : Any
+        A variable, or one of the array objects that xarray and dask wrap around each other.
+
+    Returns
+    -------
+    Source or None
+    """
+    if isinstance(data, xr.Variable):
+        data = data._data
+    while data is not None and not isinstance(data, MrcBackendArray):
+        data = getattr(data, "array", None)
+    return None if data is None else data._array.source
 
 
 def bare_dataset(data: Mapping[str, xr.Variable], coords: Mapping[str, xr.Variable]) -> xr.Dataset:

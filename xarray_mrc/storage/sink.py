@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 from itertools import count
 from typing import Any
 
@@ -26,7 +27,7 @@ from xarray_mrc.errors import MrcError
 from xarray_mrc.storage.local import is_on_network
 from xarray_mrc.storage.protocol import Bytes
 
-__all__ = ["Sink", "existing_file", "new_file"]
+__all__ = ["Sink", "existing_file", "new_file", "temporary_file"]
 
 NONCE_NBYTES = 32
 # Of an existing file: lengths and mode, which no edit of its header may change meanwhile.
@@ -235,35 +236,54 @@ def new_file(
         raise OSError(errno.EINVAL, "it is a directory, pipe or device, expected a file", path)
     if not overwrite and os.path.exists(path):
         raise already_exists(path)
+    with temporary_file(path, nbytes=nbytes, has_pieces=has_pieces) as (sink, file):
+        yield sink
+        if not is_named(sink.part, file.fileno()):
+            raise not_shared(sink.part, "is another file")
+        if os.path.exists(path):
+            with suppress(OSError):
+                os.chmod(sink.part, os.stat(path).st_mode & 0o7777)
+        os.fsync(file.fileno())
+        if has_pieces:  # while the lock still keeps others from this temporary name
+            remove_pieces(sink.part)
+        if not RENAMES_OPEN_FILES:
+            file.close()
+        publish(sink.part, path, overwrite=overwrite)
+
+
+@contextmanager
+def temporary_file(
+    path: str, *, nbytes: int = 0, has_pieces: bool = False
+) -> Iterator[tuple[Sink, FileIO]]:
+    """Create a locked file beside a path, and remove it at the end unless it was renamed.
+
+    Parameters
+    ----------
+    path, nbytes, has_pieces
+        As in `new_file`.
+
+    Yields
+    ------
+    sink : Sink
+        Where to write.
+    file : FileIO
+        The open file, which holds the lock.
+    """
     part, descriptor = create_part(path)
-    sink = Sink(path, part, os.urandom(NONCE_NBYTES))
-    try:
+    with FileIO(descriptor) as file:
         try:
             if has_pieces:
                 remove_pieces(part)
                 os.mkdir(part + PIECES_SUFFIX, 0o700)
+            sink = Sink(path, part, os.urandom(NONCE_NBYTES))
             preallocate(descriptor, max(nbytes, NONCE_NBYTES))
             write_at(descriptor, 0, sink.nonce)
-            yield sink
-            if not is_named(part, descriptor):
-                raise not_shared(part, "is another file")
-            if os.path.exists(path):
-                with suppress(OSError):
-                    os.chmod(part, os.stat(path).st_mode & 0o7777)
-            os.fsync(descriptor)
-            if has_pieces:  # while the lock still keeps others from this temporary name
-                remove_pieces(part)
+            yield sink, file
         finally:
             if not RENAMES_OPEN_FILES:
-                os.close(descriptor)
-        publish(part, path, overwrite=overwrite)
-    except BaseException:
-        if not RENAMES_OPEN_FILES or is_named(part, descriptor):
-            remove_part(part)
-        raise
-    finally:
-        if RENAMES_OPEN_FILES:
-            os.close(descriptor)
+                file.close()
+            if file.closed or is_named(part, descriptor):
+                remove_part(part)
 
 
 def already_exists(path: str) -> FileExistsError:

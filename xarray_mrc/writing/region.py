@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +16,16 @@ from xarray_mrc.codec.layout import Kind, Layout
 from xarray_mrc.codec.samples import find_sample
 from xarray_mrc.codec.statistics import UNKNOWN
 from xarray_mrc.dataset.conventions import data_variable
+from xarray_mrc.dataset.lazy_variable import find_source
 from xarray_mrc.dataset.mode_choice import DEFAULT_CASTS, choose_sample
 from xarray_mrc.reading.open_file import OpenedFile, open_file
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage.local import LocalSource
-from xarray_mrc.storage.sink import existing_file
+from xarray_mrc.storage.protocol import Source
+from xarray_mrc.storage.sink import existing_file, temporary_file
+from xarray_mrc.storage.source import open_source
 from xarray_mrc.writing.block_writing import (
+    is_small,
     warn_nonfinite,
     write_blocks,
     write_blocks_later,
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Region", "write_region"]
 
 Region = Mapping[Any, "slice | int"]
+MAX_COPY_NBYTES = 16 * 2**20  # at a time
 
 
 def write_region(
@@ -61,14 +68,58 @@ def write_region(
         existing_file(target), layout, stats=whole, region=tuple(ranges[dim] for dim in dims)
     )
     data = array.variable.transpose(*dims)
-    # From the first written byte on the header would be wrong, also if the writing is interrupted.
-    write_statistics(destination.sink, header, None)
-    if not compute:
-        return write_blocks_later(data, destination, header)
-    found = write_blocks(data, destination)
+    if is_read_from(data, target):
+        if not compute:
+            raise ValueError(
+                f"compute=False cannot write data that are read from {target} itself; load them "
+                f"first, or drop compute=False"
+            )
+        with temporary_file(target) as (sink, _):
+            found = write_blocks(data, replace(destination, sink=sink))
+            write_statistics(destination.sink, header, None)
+            copy_region(open_source(sink.part, memmap=False), destination)
+    else:
+        # From the first written byte on the header is wrong, also if the writing is interrupted.
+        write_statistics(destination.sink, header, None)
+        if not compute:
+            return write_blocks_later(data, destination, header)
+        found = write_blocks(data, destination)
     write_statistics(destination.sink, header, found if whole else None)
     warn_nonfinite(target, found)
     return None
+
+
+def is_read_from(data: xr.Variable, target: str) -> bool:
+    """Return True if blocks of data that are written to a file are known to be read from it.
+
+    Blocks that are written first would change what later ones read, unless each reads only its own
+    place, which a dask graph does not show.
+    """
+    if is_small(data):  # it is loaded before anything is written
+        return False
+    arrays: list[Any] = [data]
+    if data.chunks is not None:
+        from dask.highlevelgraph import MaterializedLayer
+
+        layers = data.data.__dask_graph__().layers.values()
+        tables = [layer for layer in layers if isinstance(layer, MaterializedLayer)]
+        # Keys of blocks are tuples; that of the array from which they are cut is a str.
+        nodes = [node for table in tables for key, node in table.items() if isinstance(key, str)]
+        arrays = [getattr(node, "value", node) for node in nodes]
+    sources = filter(None, map(find_source, arrays))
+    return any(os.path.realpath(source.uri) == target for source in sources)
+
+
+def copy_region(source: Source, destination: Destination) -> None:
+    """Copy the bytes of a region from another file, where they have the same offsets."""
+    starts = [positions.start for positions in destination.ranges]
+    box = destination.box_of(starts, [len(positions) for positions in destination.ranges])
+    for slab in destination.layout.slabs(MAX_COPY_NBYTES, box):
+        ranges = list(destination.layout.byte_ranges(slab))
+        ends = np.cumsum([nbytes for _, nbytes in ranges])
+        parts = np.split(source.read_ranges(ranges), ends[:-1])
+        offsets = [offset for offset, _ in ranges]
+        destination.sink.write_ranges(zip(offsets, parts, strict=True))
 
 
 def check_in_place(opened: OpenedFile, target: str, mode: int | None) -> None:
