@@ -132,6 +132,9 @@ def read(header: HeaderFacts, raw: bytes, sections: int) -> Extended | str:
         stored = records[column.name]
         if column.name == _DOSE:
             values = two_shorts(stored)
+            values[values == 0] = np.nan  # not recorded
+            if np.isnan(values).all():
+                continue
         else:
             decoded = decode(column, stored, column.known(stored))
             if decoded is None:
