@@ -22,10 +22,23 @@ def names(requirements):
     return found - {PROJECT["name"]}
 
 
-def imported():
-    """Return the third-party distributions that the package imports; here, name = module."""
+# Third-party modules of each station, the folders of the package.
+STATIONS = {
+    "codec": {"numpy"},
+    "storage": {"numpy", "isal", "backports.zstd"},
+    "reading": {"numpy", "mdocfile"},
+    "dataset": {"numpy", "xarray"},
+    "checking": {"numpy", "xarray"},
+    "writing": {"numpy", "xarray", "dask"},
+    "conversion": {"numpy", "xarray", "dask", "zarr", "numcodecs"},
+    "mrcfile": {"numpy"},
+}
+
+
+def imported(station="."):
+    """Return the third-party distributions that modules import; their names are the modules'."""
     modules = set()
-    for path in (ROOT / "xarray_mrc").rglob("*.py"):
+    for path in (ROOT / "xarray_mrc" / station).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 modules |= {alias.name for alias in node.names}
@@ -49,6 +62,16 @@ def test_each_import_is_declared():
 def test_each_dependency_is_imported():
     assert imported() >= BASE
     assert OPTIONAL - imported() == IMPORTED_BY_OTHERS
+
+
+@pytest.mark.parametrize("station", STATIONS)
+def test_each_station_imports_its_own(station):
+    assert imported(station) <= STATIONS[station]
+
+
+def test_every_folder_is_a_station():
+    folders = {path.parent.name for path in (ROOT / "xarray_mrc").glob("*/__init__.py")}
+    assert folders == STATIONS.keys()
 
 
 def test_the_extra_all_has_all_extras():
