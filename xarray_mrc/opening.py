@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import xarray as xr
 
 from xarray_mrc.backend import MrcBackendEntrypoint
+from xarray_mrc.codec.containers import named_container
 from xarray_mrc.storage.memory import MemorySource
 from xarray_mrc.storage.source import Openable
 
@@ -80,8 +83,27 @@ def open_mrc(
     >>> open_mrc(header.raw + bytes([1, 2]), chunks=None).values.tolist()
     [[1, 2]]
     """
-    # xarray's own types know no BinaryIO, and it can't make chunks of bytes.
+    # xarray's types do not include BinaryIO, and it cannot make chunks of bytes.
     found: Any = path
     if isinstance(path, bytes | bytearray | memoryview):
         found = MemorySource(path)
-    return xr.open_dataarray(found, engine=MrcBackendEntrypoint, chunks=chunks, **options)
+    is_compressed = isinstance(path, str | os.PathLike) and named_container(os.fspath(path))
+    if chunks and not is_compressed and options.get("preferred_chunks") is None:
+        options["preferred_chunks"] = as_lengths(chunks)
+    array = xr.open_dataarray(found, engine=MrcBackendEntrypoint, chunks=chunks, **options)
+    # They are small, and xarray does not take dask arrays for indexing with conditions.
+    coords = {name: c.variable.compute() for name, c in array.coords.items() if c.chunks}
+    return array.assign_coords(coords) if coords else array
+
+
+def as_lengths(chunks: Mapping[str, Any] | int | str) -> dict[str, int] | None:
+    """Return the chunk lengths that were asked for, by dimension.
+
+    A plain file has no stored chunks, so that those asked for are as good as others; xarray would
+    warn that they separate the preferred ones.
+    """
+    if isinstance(chunks, int):
+        chunks = dict.fromkeys(("volume", "image", "z", "y", "x"), chunks)
+    if not isinstance(chunks, Mapping):
+        return None
+    return {dim: n for dim, n in chunks.items() if isinstance(n, int) and n > 0}

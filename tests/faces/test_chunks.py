@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import shutil
+import struct
+from contextlib import nullcontext
 
 import dask
 import pytest
@@ -111,3 +114,31 @@ def test_tokens_are_the_same_in_another_process(path):
         xarray_mrc.open_mrc(str(path)).data.name,
     ]
     assert run_program(program, path).split() == here
+
+
+@pytest.mark.parametrize("chunks", [{"z": 7}, {"z": 7, "y": 2, "x": -1}, 7, 10**6, "auto", -1])
+@pytest.mark.parametrize("name", ["a.mrc", "a.mrc.gz"])
+def test_a_plain_file_has_no_stored_chunks(tmp_path, chunks, name):
+    # xarray's warning of "stored chunks" is an error here, as any.
+    raw = LAID.raw if name == "a.mrc" else gzip.compress(LAID.raw)
+    file = save(tmp_path / name, raw)
+    cuts = isinstance(chunks, dict) or chunks == 7
+    warns = pytest.warns(UserWarning, match="separate the stored chunks")
+    with warns if cuts and name == "a.mrc.gz" else nullcontext():
+        array = xarray_mrc.open_mrc(file, chunks=chunks)
+    assert array.chunks[0] == ((7, 7, 6) if cuts else (20,))
+
+
+def test_coordinates_are_in_memory(tmp_path):
+    # xarray makes dask arrays of them with chunks=, which it does not take as conditions.
+    laid = lay(kind="image_stack", lengths=(5, 4, 3), extended=struct.pack("<3h", -300, 0, 300),
+               exttyp=b"SERI", nint=2, nreal=1)  # fmt: skip
+    file = save(tmp_path / "tilts.mrc", laid)
+    series = xarray_mrc.open_mrc(file)
+    assert series.chunks is not None
+    assert series.tilt_angle.chunks is None
+    low = series.where(abs(series.tilt_angle) < 1, drop=True)
+    assert low.tilt_angle.values.tolist() == [0]
+    assert series.isel(image=series.tilt_angle > 0).shape == (1, 4, 5)
+    assert series.tilt_angle.attrs == open_file(file).tilt_angle.attrs
+    assert "source" in series.encoding
