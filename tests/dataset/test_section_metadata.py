@@ -199,7 +199,7 @@ def records_of_agard(numbers) -> bytes:
 
 def lay_agard(path):
     fields = {"exttyp": b"AGAR", "nint": 2, "nreal": 6, "extended": records_of_agard(range(COUNT))}
-    path.write_bytes(lay("float32", "image_stack", lengths=(4, 3, COUNT), **fields).raw)
+    path.write_bytes(lay("int16", "image_stack", lengths=(4, 3, COUNT), **fields).raw)
     return open_mrc(path, chunks=None).load()
 
 

@@ -301,15 +301,20 @@ def missing_axes(
     """Return the axes, besides those that are known to be lost, that had positions and have none.
 
     The file tells this, if the array still knows it; so does a start in the attributes. Else the
-    other axes do: reading sets the attribute ``axis`` if all axes have positions, and where an
-    operation dropped all attributes of coordinates it may have dropped a coordinate too.
+    other axes do: of a file of which one axis has no voxel size, reading gives coordinates with a
+    ``long_name`` and no ``axis``. Where an operation dropped all attributes of coordinates, it may
+    have dropped a coordinate too.
     """
     origin = noted_triple(array, "mrc_origin", (0, 0, 0))
     order = noted_triple(array, "mrc_axes", (1, 2, 3))
     nstart = dict(zip(order, noted_triple(array, "mrc_nstart", (0, 0, 0)), strict=True))
     names = {found.name for found in coords.values()} | (lost & set(array.coords))
     others = [array.coords[name].attrs for name in names]
-    has_grid = any("axis" in attrs or "units" not in attrs for attrs in others)
+    is_from_file = "mrc_kind" in array.attrs
+    has_grid = any(
+        "axis" in attrs or "units" not in attrs or (is_from_file and "long_name" not in attrs)
+        for attrs in others
+    )
     missing = set()
     absent = [a for a in AXES if not (a in coords or a in lost)]
     absent = [a for a in absent if array.sizes.get(dims.get(a), 1) > 1]
