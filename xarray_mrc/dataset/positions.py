@@ -115,7 +115,10 @@ def find_coordinate(
     """Find the coordinate along an axis: named as the axis, or as the dimension along it."""
     for name in dict.fromkeys((axis, dim)):
         # Asking for one that is not there would make up labels for a dimension.
-        if name in array.coords and array.coords[name].dims in ((), (dim,)):
+        if name is None or name not in array.coords:
+            continue
+        along = array.coords[name].dims
+        if along == (dim,) or (not along and array.sizes.get(dim, 1) == 1):
             return array.coords[name]
     return None
 

@@ -24,8 +24,6 @@ Values = Mapping[str, NDArray[Any]]
 
 # Records fill whole kilobytes, as SerialEM writes them, so that the data stay aligned.
 BLOCK_NBYTES = 1024
-# A tilt angle in a sidecar may be off the one in the records by this, in degrees.
-MAX_TILT_ROUNDING = 0.1
 FEI_NBYTES = {"FEI1": 768, "FEI2": 888}
 DEGREES = ("degree", "degrees", "deg", "\u00b0")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

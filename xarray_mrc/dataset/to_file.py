@@ -28,13 +28,11 @@ from xarray_mrc.dataset.grid_fields import header_geometry
 from xarray_mrc.dataset.mode_choice import choose_sample, widening_notes
 from xarray_mrc.dataset.positions import VoxelSize
 from xarray_mrc.dataset.section_metadata import (
-    SectionPlan,
     WrittenSidecar,
     plan_sections,
     records_like,
     section_values,
 )
-from xarray_mrc.reading import sidecar as sidecars
 from xarray_mrc.reading.file_layout import name_of
 from xarray_mrc.reading.open_file import OpenedFile
 
@@ -43,6 +41,7 @@ __all__ = ["CRYSTAL_SPACE_GROUPS", "FilePlan", "choose_sample", "plan_file"]
 CRYSTAL_SPACE_GROUPS = range(2, 231)
 OURS = "Created by xarray_mrc"
 IMOD_FIELDS = ("imod_stamp", "imod_flags", "idtype", "tilt_angles")
+# A tilt angle of the data, which may be a sidecar's, may be off the records by so many degrees.
 MAX_TILT_ROUNDING = 0.1
 
 
@@ -157,7 +156,7 @@ def plan_file(
     offset = HEADER_SIZE + len(sections.extended)
     layout = Layout.arrange(header, kind, sample, (volumes * depth, rows, columns), offset)
     notes = [*widening_notes(array, number), *grid.notes, *group_notes, *record_notes]
-    notes += [*sections.notes, *kind_notes(header, kind, target, sections)]
+    notes += [*sections.notes, *kind_notes(header, kind, target)]
     cast = UNSIGNED_BYTE if dtype is not None and np.dtype(dtype) == np.uint8 else None
     return FilePlan(header, sections.extended, layout, data, cast, sections.sidecar, tuple(notes))
 
@@ -244,22 +243,18 @@ def has_other_tilts(
     return not np.allclose(ours, tilts, rtol=0, atol=MAX_TILT_ROUNDING, equal_nan=True)
 
 
-def kind_notes(header: Header, kind: Kind, target: str, sections: SectionPlan) -> list[str]:
-    """Return a sentence if a reader will find another kind, by the name of the file."""
-    has_sidecar = bool(sections.sidecar) or (target != "" and sidecars.has_sidecar(target))
-    evidence = KindEvidence(
-        name_of(target),
-        lambda: has_sidecar,
-        lambda: decode_extended(header, sections.extended, header.nz),
-    )
-    found, _ = find_kind(header, evidence)
+def kind_notes(header: Header, kind: Kind, target: str) -> list[str]:
+    """Return a sentence if a reader will find another kind, by the name of the file.
+
+    Space group and MZ of our files decide before records and sidecars are asked for.
+    """
+    found, reason = find_kind(header, KindEvidence(name_of(target)))
     if found == kind:
         return []
-    note = (
-        f"the {kind} will be read as {found}, because of its name or its number of sections: "
-        f"choose another name, or open it with kind={kind!r}"
-    )
-    return [note]
+    return [
+        f"the {kind} will be read as {found} ({reason}): open it with kind={kind!r}, or choose "
+        + "another name",
+    ]
 
 
 def imod_fields_like(other: Header) -> dict[str, Any]:
