@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 from xarray_mrc.codec.extended import decode_extended, per_section
 from xarray_mrc.codec.geometry import IMOD_ORIGIN_SIGN
 from xarray_mrc.codec.header import HEADER_SIZE, IMOD_STAMP, Header
-from xarray_mrc.codec.kinds import STACK_SPACE_GROUPS, KindEvidence, find_kind
+from xarray_mrc.codec.kinds import CRYSTAL_SPACE_GROUPS, STACK_SPACE_GROUPS, KindEvidence, find_kind
 from xarray_mrc.codec.labels import LABEL_COUNT, encode_labels, split_labels
 from xarray_mrc.codec.layout import DIMS, Kind, Layout
 from xarray_mrc.codec.modes import UNSIGNED_BYTE, Sample
@@ -36,9 +36,8 @@ from xarray_mrc.dataset.section_metadata import (
 from xarray_mrc.reading.file_layout import name_of
 from xarray_mrc.reading.open_file import OpenedFile
 
-__all__ = ["CRYSTAL_SPACE_GROUPS", "FilePlan", "choose_sample", "plan_file"]
+__all__ = ["FilePlan", "plan_file"]
 
-CRYSTAL_SPACE_GROUPS = range(2, 231)
 OURS = "Created by xarray_mrc"
 IMOD_FIELDS = ("imod_stamp", "imod_flags", "idtype", "tilt_angles")
 # A tilt angle of the data, which may be a sidecar's, may be off the records by so many degrees.
@@ -251,10 +250,11 @@ def kind_notes(header: Header, kind: Kind, target: str) -> list[str]:
     found, reason = find_kind(header, KindEvidence(name_of(target)))
     if found == kind:
         return []
-    return [
+    note = (
         f"the {kind} will be read as {found} ({reason}): open it with kind={kind!r}, or choose "
-        + "another name",
-    ]
+        f"another name"
+    )
+    return [note]
 
 
 def imod_fields_like(other: Header) -> dict[str, Any]:
