@@ -13,6 +13,7 @@ import gzip
 import lzma
 import math
 import os
+import struct
 import warnings
 from dataclasses import dataclass
 from decimal import Decimal
@@ -247,7 +248,10 @@ def test_voxel_size_and_place_by_the_bytes(path: Path) -> None:
         assert np.allclose(steps, np.arange(len(positions)) * voxel, rtol=2e-7, atol=1.1e-6)
         if source == "origin":
             if dataset.data.attrs.get("mrc_cell_angles") is None:
-                first = abs(get(plain_bytes(path), file.order, "origin")[axis])
+                head = plain_bytes(path)[:1024]
+                first = abs(get(head, file.order, "origin")[axis])
+                if head[208:211] != b"MAP" and not any(head[212:216]):  # before 2000: z, x, y
+                    first = abs(struct.unpack_from(file.order + "3f", head, 208)[axis - 2])
                 assert abs(positions[0]) == pytest.approx(first, rel=1e-7, abs=1e-6)
         else:
             first = file.along(file.start)[axis] if source == "nstart" else 0
@@ -350,6 +354,16 @@ CLEAN: dict[str, Known] = {
     "czii_signed_ints.mrc": Known("volume", (4, 4, 4), "i1", ("14.08",) * 3),
     # NVERSION 20141 declares the standard, in which bytes are signed.
     "czii_unsigned_ints.mrc": Known("volume", (4, 4, 4), "i1", ("14.08",) * 3),
+    # Before 2000: zorg, xorg, yorg in place of MAP, and position = index * voxel - origin.
+    "imod_pre2000_rec3D.rec": Known(
+        "volume",
+        (78, 64, 32),
+        "u1",
+        ("23.19995", "23.19995", "23.2"),
+        ("0", "0", "-4640"),
+        "origin",
+        0,
+    ),
     "emdb_EMD-3197.map": Known(
         "volume", (20, 20, 20), "f4", ("11.4",) * 3, ("-22.8", "0", "0"), "nstart"
     ),

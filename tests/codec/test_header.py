@@ -351,7 +351,7 @@ def test_read_header_of_what_is_none(tmp_path: Path) -> None:
         message = rf"short\.mrc: the file has {size} bytes, expected a header of 1024"
         with pytest.raises(MrcTruncatedError, match=message):
             read_header(path)
-    path.write_bytes(b"no header. " * 200)
+    path.write_bytes(b"no header.\x80" * 200)
     message = r"short\.mrc: this is not an MRC file: there is no 'MAP ' at byte 208 \(found b'.{4}"
     with pytest.raises(MrcFormatError, match=message):
         read_header(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from itertools import product
 from typing import Any
@@ -23,6 +24,8 @@ from engine import (
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from mrcbytes import AXES, IMOD, KINDS, ORDERS, Laid, decimals, lay, put
+
+from xarray_mrc import validate
 
 # ORIGIN and NSTART -----------------------------------------------------------------------------
 
@@ -333,3 +336,10 @@ def test_angles_that_make_no_cell(cellb: tuple[float, ...], warned: bool) -> Non
     for dim in FILE_AXES:
         assert dataset[dim].values.tolist() == laid.positions(dim)
         assert dataset[dim].attrs["long_name"] == f"{dim} position"
+
+
+@pytest.mark.parametrize("length", [0.0, -1.0, math.nan, math.inf])
+def test_an_image_has_no_cell_along_z(length: float) -> None:
+    raw = lay("int16", "image", cella=(6.75, 7.5, length)).raw
+    assert open_mrc(raw).x.values[1] == 1.35
+    assert not {"H09", "H40"} & {finding.id for finding in validate(raw).findings}

@@ -181,6 +181,10 @@ def test_size_beyond_the_file(n: tuple[int, int, int]) -> None:
         (-1, "unknown"),
         (2002, "MRCZ (method 2)"),
         (6001, "MRCZ (method 6)"),
+        (7001, "damaged"),  # there is no method 7
+        (1999, "damaged"),
+        (33554432, "damaged"),
+        (-1, "damaged"),
     ],
 )
 def test_mode_that_is_none(mode: int, words: str, order: str) -> None:

@@ -29,6 +29,7 @@ FILES: list[tuple[str, bytes, set[str]]] = [
     ("H43", b"no such format".ljust(2000, b"."), set()),
     ("H01", sound()[:1000], set()),
     ("H02", sound(map_id=b"\0\0\0\0"), set()),
+    ("H49", sound(nversion=0, map_id=b"\xff\xff\xff\xff", machst=b"abcd"), {"H02", "H03", "H06"}),
     ("H33", sound(map_id=b"MAP\0"), set()),
     ("H03", sound(machst=b"\0\0\0\0"), set()),
     ("H03", sound(machst=b"\x44\x44\1\0"), set()),

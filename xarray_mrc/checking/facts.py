@@ -9,6 +9,7 @@ import numpy as np
 
 from xarray_mrc.checking.measurement import measure_file
 from xarray_mrc.codec.checks import Facts
+from xarray_mrc.codec.foreign import foreign_format
 from xarray_mrc.codec.header import HEADER_SIZE, Header, guess_byteorder
 from xarray_mrc.codec.statistics import measure
 from xarray_mrc.errors import (
@@ -83,7 +84,11 @@ def header_facts(source: Source) -> Facts:
     try:
         found_nbytes = source.bounded_size(HEADER_SIZE)
         if found_nbytes < HEADER_SIZE:
-            return replace(nothing, size=found_nbytes)
+            head = np.empty(found_nbytes, np.uint8)
+            source.readinto(0, head)
+            other = foreign_format(head.tobytes())
+            not_mrc = f"this is not an MRC file but {other}" if other else ""
+            return replace(nothing, size=found_nbytes, not_mrc=not_mrc)
         head = np.empty(HEADER_SIZE, np.uint8)
         source.readinto(0, head)
     except MrcError as error:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from xarray_mrc.codec.decimals import DECIMALS, FARTHEST, Triple, first_position, shortest
 from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.old_header import old_origin
 
 __all__ = ["Geometry", "Origin", "axis_order", "cell_angles", "cell_matrix"]
 
@@ -125,11 +126,15 @@ def has_top_origin(header: Header) -> bool:
 
 
 def true_origin(header: Header) -> Triple | None:
-    """ORIGIN in the sign of the MRC standard, or None if it is zero or no place."""
-    values = header.origin
+    """Return the place of the first voxel in angstrom by ORIGIN; None if it is zero or no place.
+
+    ORIGIN has IMOD's sign in files of IMOD, and lies elsewhere in headers from before 2000.
+    """
+    values = old_origin(header)
+    sign = -1 if values or has_opposite_origin(header) else 1
+    values = values or header.origin
     if not all(math.isfinite(v) and abs(v) <= FARTHEST for v in values) or not any(values):
         return None
-    sign = -1 if has_opposite_origin(header) else 1
     x, y, z = (shortest(sign * v) + 0.0 for v in values)
     return (x, y, z)
 

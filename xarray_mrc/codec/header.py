@@ -12,17 +12,29 @@ from collections.abc import Iterator
 from typing import Any, Generic, TypeVar, overload
 
 from xarray_mrc.codec.decimals import Triple, voxel_size
+from xarray_mrc.codec.foreign import foreign_format
 from xarray_mrc.codec.labels import decode_labels
 from xarray_mrc.codec.modes import FOREIGN_MODES, MODES, ByteOrder
 from xarray_mrc.errors import MrcFormatError, MrcHeaderError, MrcTruncatedError
 
-__all__ = ["HEADER_SIZE", "IMOD_STAMP", "ByteOrder", "Field", "Header", "layout_bytes"]
+__all__ = [
+    "HEADER_SIZE",
+    "IMOD_STAMP",
+    "ByteOrder",
+    "Field",
+    "Header",
+    "guess_byteorder",
+    "has_map_id",
+    "layout_bytes",
+    "score",
+    "stamp_order",
+]
 
 HEADER_SIZE = 1024
 IMOD_STAMP = 1146047817  # the bytes "IMOD" in either byte order
 STANDARD_VERSIONS = range(20140, 20500)  # NVERSION is the year times ten plus a counter
 
-# Shown only where they are said to be there.
+# Shown only if the header says that they are there.
 IMOD_FIELDS = ("imod_stamp", "imod_flags", "idtype", "tilt_angles")
 SKEW_FIELDS = ("skew_matrix", "skew_translation")
 
@@ -204,7 +216,7 @@ class Header:
         >>> Header.decode(Header.blank(">").replace(nx=4, ny=3, nz=2, mode=2).raw).byteorder
         '>'
         """
-        return recognise(bytes(raw[:HEADER_SIZE]), size)
+        return decode_header(bytes(raw[:HEADER_SIZE]), size)
 
     def encode(self) -> bytes:
         """Give the 1024 bytes, each as it was read or set."""
@@ -301,56 +313,15 @@ class Header:
     def __repr__(self) -> str:
         return f"<Header {self.nx} x {self.ny} x {self.nz}, mode {self.mode}, {self.byteorder!r}>"
 
-    def rows(self) -> Iterator[tuple[str, str, str]]:
-        """Go through the header as rows of name, value and meaning, for printing.
-
-        Yields
-        ------
-        tuple of str
-            Name, value with its unit, meaning.
-        """
-        endian = "little" if self.byteorder == "<" else "big"
-        yield "byte order", f"{endian} endian", "found from the numbers"
-        for field in Header.fields():
-            skipped = field.name == "label_bytes"
-            skipped |= field.name in IMOD_FIELDS and not self.has_imod_stamp
-            skipped |= field.name in SKEW_FIELDS and self.lskflg != 1
-            if skipped:
-                continue
-            value = field.__get__(self, Header)
-            text = f"{value:.7g}" if isinstance(value, float) else str(value)
-            if isinstance(value, tuple):
-                text = ", ".join(f"{v:.7g}" for v in value)
-            if field.name == "mode" and value in MODES:
-                text = f"{value} ({MODES[value].title})"
-            if isinstance(value, bytes):
-                text = value.hex(" ") if field.name == "machst" else repr(value)[1:]
-            yield field.name, f"{text} {field.unit}".rstrip(), field.doc
-        size = self.voxel_size
-        known = all(v == v for v in size)
-        text = ", ".join(f"{v:.9g}" for v in size) + (" angstrom" if known else "")
-        yield "voxel size", text, "cell length over grid intervals, along X, Y, Z"
-        for number, label in enumerate(self.labels, 1):
-            yield f"label {number}", label, ""
-
     def __str__(self) -> str:
-        rows = list(self.rows())
-        names, values = (max(len(row[i]) for row in rows if row[2]) for i in (0, 1))
-        return "\n".join(
-            f"{name:<{names}}  {value:<{values if doc else 0}}  {doc}".rstrip()
-            for name, value, doc in rows
-        )
+        from xarray_mrc.codec.header_table import as_text
+
+        return as_text(self)
 
     def _repr_html_(self) -> str:
-        import html
+        from xarray_mrc.codec.header_table import as_html
 
-        cells = "".join(
-            "<tr>"
-            + "".join(f"<td style='text-align:left'>{html.escape(c)}</td>" for c in row)
-            + "</tr>"
-            for row in self.rows()
-        )
-        return f"<table><caption>MRC header</caption><tbody>{cells}</tbody></table>"
+        return as_html(self)
 
 
 # Size and mode, axes, extended header, IMOD's flags: what turns the bytes of the file into numbers.
@@ -378,28 +349,28 @@ def layout_bytes(head: bytes) -> bytes:
     return b"".join(head[start:end] for start, end in LAYOUT_RANGES)
 
 
-# The machine stamp is only one voice of many: genuine files carry stamps of zeros, swapped stamps,
-# or the stamp of the other byte order.
+# Genuine files carry stamps of zeros, swapped stamps, or the stamp of the other byte order, so that
+# the stamp is only one of the marks that are counted.
 STAMP_ORDERS: dict[bytes, ByteOrder] = {b"\x44\x44": "<", b"\x44\x41": "<", b"\x11\x11": ">"}
 DELTAVISION_ID = -16224
 DELTAVISION_IDS = (struct.pack("<h", DELTAVISION_ID), struct.pack(">h", DELTAVISION_ID))
 PLAUSIBLE_LENGTH = 2**20
-# A header is believed from this score on: a known mode or a clear axis map, and sizes that fit.
-BELIEVED = 7
+# The score of a header that is taken for one: a known mode or plain axes, and sizes that fit.
+MIN_SCORE = 7
 
 
 def stamp_order(header: Header) -> ByteOrder | None:
-    """Give the byte order that the machine stamp names, or None if it names none."""
+    """Return the byte order that the machine stamp names, or None if it names none."""
     return STAMP_ORDERS.get(header.machst[:2])
 
 
 def has_map_id(header: Header) -> bool:
-    """Whether the characters MAP are at their place (the fourth may be a blank or NUL)."""
+    """Return True if byte 208 has the characters MAP, with any fourth byte."""
     return header.map_id[:3] == b"MAP"
 
 
 def score(header: Header, size: int | None) -> int:
-    """Say how much the numbers look like an MRC header in the header's byte order."""
+    """Return how many marks of an MRC header the numbers have in the header's byte order."""
     points = 0
     if header.mode in MODES:
         points += 4
@@ -419,31 +390,55 @@ def score(header: Header, size: int | None) -> int:
 
 
 def is_clear(header: Header) -> bool:
-    """Whether the other byte order can't score as high: mode and axes would be huge in it."""
+    """Return True if the other byte order cannot score as high: mode and axes would be huge."""
     return header.mode != 0 and header.mode in MODES and sorted(header.mapcrs) == [1, 2, 3]
 
 
 def guess_byteorder(raw: bytes, size: int | None) -> tuple[Header, int]:
-    """Give 1024 bytes in the byte order in which they make more sense, and how much they do."""
+    """Return a header in the byte order that scores higher, and its score.
+
+    Parameters
+    ----------
+    raw : bytes
+        The 1024 bytes.
+    size : int or None
+        Bytes of the whole file; None if unknown.
+
+    Returns
+    -------
+    header : Header
+        The header.
+    score : int
+        `MIN_SCORE` or more for a header that is taken for one.
+
+    Examples
+    --------
+    >>> guess_byteorder(Header.blank(">").replace(nx=4, ny=3, nz=2, mode=2).raw, None)
+    (<Header 4 x 3 x 2, mode 2, '>'>, 7)
+    """
     little, big = Header(raw, "<"), Header(raw, ">")
     if is_clear(little):
-        return little, BELIEVED
+        return little, MIN_SCORE
     if is_clear(big):
-        return big, BELIEVED
+        return big, MIN_SCORE
     points, points_big = score(little, size), score(big, size)
     return (little, points) if points >= points_big else (big, points_big)
 
 
-def recognise(raw: bytes, size: int | None) -> Header:
-    """Read 1024 bytes as `Header.decode` says, or say why they are no header."""
+def decode_header(raw: bytes, size: int | None) -> Header:
+    """Decode 1024 bytes as `Header.decode` describes, or raise why they are not a header."""
+    if len(raw) < HEADER_SIZE:
+        refuse_foreign(raw)
     header, points = guess_byteorder(raw, size)
+    if points < MIN_SCORE:
+        refuse_foreign(raw)
     if any(raw.startswith(id_, 96) for id_ in DELTAVISION_IDS) and not has_map_id(header):
         raise MrcFormatError(
             f"this is a DeltaVision (.dv, .r3d) file: the id at byte 96 is {DELTAVISION_ID} and "
             f"there is no 'MAP ' at byte 208, expected an MRC file: open it with a reader for "
             f"DeltaVision, such as the package mrc or Bio-Formats"
         )
-    if points < BELIEVED and not has_map_id(header):
+    if points < MIN_SCORE and not has_map_id(header):
         little, big = Header(raw, "<"), Header(raw, ">")
         raise MrcFormatError(
             f"this is not an MRC file: there is no 'MAP ' at byte 208 (found {header.map_id!r}), "
@@ -458,3 +453,10 @@ def recognise(raw: bytes, size: int | None) -> Header:
                 f"is damaged"
             )
     return header
+
+
+def refuse_foreign(raw: bytes) -> None:
+    """Raise an error if the first bytes of a file are those of another format."""
+    found = foreign_format(raw)
+    if found:
+        raise MrcFormatError(f"this is not an MRC file but {found}")

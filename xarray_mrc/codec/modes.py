@@ -21,6 +21,7 @@ __all__ = [
     "ByteOrder",
     "Mode",
     "Sample",
+    "describe_mode",
 ]
 
 ByteOrder = Literal["<", ">"]
@@ -228,3 +229,31 @@ FOREIGN_MODES = {
     8: "32-bit unsigned integers in files of MRCZ",
     17: "signed bytes in files of EMAN2",
 }
+
+MRCZ_METHODS = range(1, 7)  # its mode is the number of the compressor times 1000 plus that of MRC
+
+
+def describe_mode(mode: int) -> str:
+    """Return the number of a mode that is not read, with what is known of it and what to do.
+
+    Parameters
+    ----------
+    mode : int
+        A mode that is not in `MODES`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> describe_mode(1002)
+    '1002 (data compressed by MRCZ (method 1): convert the file with the program that wrote it)'
+    """
+    known = FOREIGN_MODES.get(mode, "")
+    method, number = divmod(mode, 1000)
+    if method in MRCZ_METHODS and (number in MODES or number in FOREIGN_MODES):
+        known = f"data compressed by MRCZ (method {method})"
+    if known:
+        return f"{mode} ({known}: convert the file with the program that wrote it)"
+    return f"{mode} (unknown: the header is damaged, copy or download the file again)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xarray_mrc.codec.header import Header
-from xarray_mrc.codec.modes import FOREIGN_MODES, FOUR_BIT, MODES, UNSIGNED_BYTE, Sample
+from xarray_mrc.codec.modes import FOUR_BIT, MODES, UNSIGNED_BYTE, Sample, describe_mode
 from xarray_mrc.errors import MrcHeaderError, MrcModeError
 
 __all__ = [
@@ -62,14 +62,8 @@ def find_sample(header: Header, signed: bool | None = None) -> Sample:
     """
     mode = MODES.get(header.mode)
     if mode is None:
-        what = FOREIGN_MODES.get(header.mode, "unknown")
-        if header.mode >= 1000:
-            what = f"data compressed by MRCZ (method {header.mode // 1000})"
         known = ", ".join(map(str, MODES))
-        raise MrcModeError(
-            f"mode is {header.mode} ({what}), expected one of {known}: convert the file with the "
-            f"program that wrote it"
-        )
+        raise MrcModeError(f"mode is {describe_mode(header.mode)}, expected one of {known}")
     if mode.number != 0:
         return mode.sample
     if has_four_bits(header):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.old_header import old_origin
 
 __all__ = ["UNKNOWN", "StatedStatistics", "Statistics", "measure", "stated_statistics"]
 
@@ -266,6 +267,7 @@ def stated_statistics(header: Header) -> StatedStatistics:
     -----
     Unknown are: extremes with DMAX < DMIN; a mean below both; a negative RMS; what is nan or huge.
     Four zeros mean that nothing was computed, and so does an RMS of zero where the extremes differ.
+    A header from before 2000 has no RMS.
 
     Examples
     --------
@@ -277,7 +279,7 @@ def stated_statistics(header: Header) -> StatedStatistics:
         return StatedStatistics(None, None, None, None)
     ordered = low <= high and is_set(low) and is_set(high)
     has_mean = is_set(mean) and is_set(low) and is_set(high) and mean >= min(low, high)
-    has_rms = is_set(rms) and (rms > 0 or (rms == 0 and low == high))
+    has_rms = is_set(rms) and (rms > 0 or (rms == 0 and low == high)) and not old_origin(header)
     return StatedStatistics(
         low if ordered else None,
         high if ordered else None,

@@ -13,6 +13,7 @@ from xarray_mrc.codec.extended import Extended
 from xarray_mrc.codec.geometry import RIGHT_ANGLES, Geometry, axis_order, has_top_origin
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import Layout
+from xarray_mrc.codec.old_header import old_origin
 from xarray_mrc.dataset.conventions import AXES, RAW_DIM
 from xarray_mrc.dataset.lazy_variable import bare_dataset, lazy_variable
 from xarray_mrc.reading.open_file import OpenedFile
@@ -147,7 +148,8 @@ def describe(
     Only str, int, float and lists of them, so that zarr, netCDF4 and h5netcdf take them as they
     are; nothing that arithmetic on the data would make stale.
     """
-    has_origin = any(header.origin) and all(map(math.isfinite, header.origin))
+    origin = old_origin(header) or header.origin
+    has_origin = any(origin) and all(map(math.isfinite, origin))
     facts = {
         "mrc_kind": layout.kind,
         "mrc_kind_source": layout.kind_source,
@@ -156,7 +158,7 @@ def describe(
         "mrc_exttyp": printable(header.exttyp),
         "mrc_symmetry": "\n".join(extended.symmetry),
         "mrc_nversion": header.nversion if header.is_standard_version else 0,
-        "mrc_origin": [shortest(v) for v in header.origin] if has_origin else [],
+        "mrc_origin": [shortest(v) for v in origin] if has_origin else [],
         "mrc_nstart": list(header.nstart) if any(header.nstart) else [],
         "mrc_origin_source": geometry.origin_source,
         "mrc_axes": list(header.mapcrs) if header.mapcrs != (1, 2, 3) else [],

@@ -27,7 +27,8 @@ from xarray_mrc.codec.geometry import (
 )
 from xarray_mrc.codec.header import STAMP_ORDERS, Header, has_map_id, stamp_order
 from xarray_mrc.codec.kinds import STACK_SPACE_GROUPS
-from xarray_mrc.codec.modes import MODES
+from xarray_mrc.codec.modes import MODES, describe_mode
+from xarray_mrc.codec.old_header import MISSING_MAP_IDS, has_doubtful_origin, old_origin
 from xarray_mrc.codec.samples import has_four_bit_flag, has_four_bits, is_signed_four_bits
 
 __all__ = ["FIELD_CHECKS"]
@@ -35,9 +36,6 @@ __all__ = ["FIELD_CHECKS"]
 STANDARD_MODES = (0, 1, 2, 3, 4, 6, 12, 101)
 MODES_OF_20141 = (12, 101)
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-# What stands at byte 208 of files that are otherwise as they should be: nothing, the characters in
-# the other order, or an old name. Anything else may be a number of a header of before MAP.
-MISSING_MAP_IDS = (b"\0\0\0\0", b" PAM", b"STK ")
 # Bytes without a meaning, those that have one for IMOD only, and for mapmode2to0 as well.
 UNUSED: tuple[tuple[int, int], ...] = ((98, 104), (112, 128))
 IMOD_ONLY = ((132, 152), (164, 196))
@@ -230,6 +228,11 @@ def unused_words(facts: Facts) -> str | None:
     return f"bytes that have no meaning are not zero, the first of them byte {min(found)}"
 
 
+def missing_map_id(header: Header) -> str:
+    old = " (the header is from before 2000 and has its origin there)" if old_origin(header) else ""
+    return f"byte 208 has {header.map_id!r}, expected b'MAP '{old}"
+
+
 def map_id(facts: Facts) -> dict[str, Any]:
     header = facts.header
     known = has_map_id(header) or header.map_id in MISSING_MAP_IDS
@@ -281,8 +284,11 @@ def symmetry_type(facts: Facts) -> dict[str, Any]:
 FIELD_CHECKS: tuple[Check, ...] = (
     Check("H43", ERROR, False, "it is an MRC file", lambda facts: facts.not_mrc or None),
     Check("H02", ERROR, False, "MAP is at byte 208", when(
-        lambda h: not has_map_id(h), lambda h: f"byte 208 has {h.map_id!r}, expected b'MAP '"),
-        map_id),
+        lambda h: not has_map_id(h), missing_map_id), map_id),
+    Check("H49", WARNING, True, "the origin of a header from before 2000 is a place", when(
+        has_doubtful_origin,
+        lambda h: f"bytes 208 to 219 are {h.raw[208:220].hex(' ')}, expected 'MAP ', or the origin "
+                  f"of a header from before 2000; they were left out")),
     Check("H33", WARNING, False, "MAP ends in a blank", when(
         lambda h: has_map_id(h) and h.map_id != b"MAP ",
         lambda h: f"byte 208 has {h.map_id!r}, expected b'MAP '"), map_id),
@@ -293,7 +299,7 @@ FIELD_CHECKS: tuple[Check, ...] = (
     Check("H04", ERROR, True, "the machine stamp agrees with the byte order", lying_stamp, stamp),
     Check("H05", ERROR, False, "the mode is known", when(
         lambda h: h.mode not in MODES,
-        lambda h: f"mode is {h.mode}, expected one of {STANDARD_MODES}")),
+        lambda h: f"mode is {describe_mode(h.mode)}, expected one of {STANDARD_MODES}")),
     Check("H34", WARNING, False, "the mode is in the standard", when(
         lambda h: h.mode in MODES and h.mode not in STANDARD_MODES,
         lambda h: f"mode is {h.mode}, which IMOD and SerialEM know, expected {STANDARD_MODES}")),
