@@ -34,6 +34,7 @@ from xarray_mrc import (
     MrcTruncatedError,
     read_header,
 )
+from xarray_mrc.storage.compressed.source import CompressedSource
 
 # Labels ----------------------------------------------------------------------------------------
 
@@ -255,8 +256,13 @@ def test_a_compressed_tilt_series_is_opened_without_a_pass(monkeypatch: pytest.M
     extended, nint = seri_bytes("<", 1, 4)
     fields = {"exttyp": b"SERI", "nint": nint, "nreal": 1, "extended": extended}
     laid = lay("int16", "image_stack", lengths=(16, 16, 4), **fields)
-    source = "xarray_mrc.storage.compressed.source.CompressedSource.bounded_size"
-    monkeypatch.setattr(source, lambda *_: pytest.fail("the file was read through"))
+    bounded_size = CompressedSource.bounded_size
+
+    def of_the_headers(source: CompressedSource, limit: int) -> int:
+        assert limit <= 1024 + len(extended), "the file was read through"
+        return bounded_size(source, limit)
+
+    monkeypatch.setattr(CompressedSource, "bounded_size", of_the_headers)
     dataset = open_mrc(gzip.compress(laid.raw))
     assert dataset["tilt_angle"].values.tolist() == [-60, -58.99, -57.98, -56.97]
 

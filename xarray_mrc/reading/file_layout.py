@@ -110,6 +110,8 @@ def find_layout(
     """
     size = source.size_if_known if size is None else size
     nbytes = max(0, min(RECORD_NBYTES, header.nsymbt))
+    if size is None and len(head) < HEADER_SIZE + nbytes:  # data of a few bytes may be all there is
+        nbytes = min(nbytes, source.bounded_size(HEADER_SIZE + nbytes) - HEADER_SIZE)
     first_record = read_bytes(source, head, HEADER_SIZE, nbytes)
 
     @cache
