@@ -151,6 +151,34 @@ def test_a_full_disk(tmp_path, suffix):
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.parametrize("fails", ["a.st", "a.st.mdoc"])
+def test_a_file_and_its_sidecar_are_replaced_together(tmp_path, monkeypatch, fails):
+    """The old file with the new angles would be read without a word."""
+
+    def stack(value, angles):
+        array = xr.DataArray(np.full((3, 8, 8), value, "f4"), dims=("image", "y", "x"))
+        return array.assign_coords(tilt_angle=("image", angles))
+
+    path, replace = tmp_path / "a.st", os.replace
+    to_mrc(stack(1, [-3.0, 0.0, 3.0]), path, voxel_size=1.0, sidecar="mdoc")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def fail(source, target):
+        if os.path.basename(target) == fails:
+            raise OSError("no")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="no"):
+        to_mrc(stack(2, [10.0, 20.0, 30.0]), path, voxel_size=1.0, sidecar="mdoc", overwrite=True)
+    found = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    if fails == "a.st":
+        assert found == before
+    else:  # the last step of all
+        assert found.keys() == before.keys()
+        assert found["a.st"] != before["a.st"]
+
+
 @pytest.fixture(scope="module")
 def client():
     distributed = pytest.importorskip("distributed")

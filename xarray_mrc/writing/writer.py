@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -170,10 +171,12 @@ def to_mrc(
         sidecar=sidecar,
     )
     if not compute:
-        with new_file(target, nbytes=planned.layout.end) as sink:
+        with (
+            sidecar_of(planned, beside, overwrite=overwrite),
+            new_file(target, nbytes=planned.layout.end) as sink,
+        ):
             sink.write(0, planned.header.raw + planned.extended)
             warn_of_losses(target, planned.notes)
-            write_sidecar(planned, beside, overwrite=overwrite)
         destination = Destination(
             existing_file(target), planned.layout, stats=stats, cast=planned.cast
         )
@@ -223,7 +226,10 @@ def write_new(
     """Write a new file and its sidecar; the warning comes before they appear."""
     layout = planned.layout
     size = 0 if encoder else layout.end
-    with new_file(target, nbytes=size, overwrite=overwrite, has_pieces=encoder is not None) as sink:
+    with (
+        sidecar_of(planned, beside, overwrite=overwrite),
+        new_file(target, nbytes=size, overwrite=overwrite, has_pieces=encoder is not None) as sink,
+    ):
         destination = Destination(sink, layout, stats=stats, encoder=encoder, cast=planned.cast)
         if encoder and cuts_sections(planned):
             with plain_file(sink, layout.end) as plain:
@@ -236,7 +242,6 @@ def write_new(
             write_headers(planned, destination, found)
         notes = [*planned.notes, *([nonfinite_note(found)] if found.nonfinite else [])]
         warn_of_losses(target, notes)
-        write_sidecar(planned, beside, overwrite=overwrite)
 
 
 def cuts_sections(planned: FilePlan) -> bool:
@@ -271,11 +276,19 @@ def piece_numbers(planned: FilePlan, destination: Destination) -> Iterator[int]:
         yield destination.offset_of(position)
 
 
-def write_sidecar(planned: FilePlan, path: str, *, overwrite: bool) -> None:
-    """Write the sidecar, if there is one, before the file itself appears."""
-    if planned.sidecar:
-        with new_file(path, overwrite=overwrite) as sink:
-            sink.write_in_order([planned.sidecar.encode()])
+@contextmanager
+def sidecar_of(planned: FilePlan, path: str, *, overwrite: bool) -> Iterator[None]:
+    """Write the sidecar, if there is one; it appears at the end of the context.
+
+    The file itself appears just before, inside the context, once it is complete. If it were to fail
+    after the sidecar had been replaced, the old file would get metadata that are not its own.
+    """
+    if not planned.sidecar:
+        yield
+        return
+    with new_file(path, overwrite=overwrite) as sink:
+        sink.write_in_order([planned.sidecar.encode()])
+        yield
 
 
 def warn_of_losses(target: str, notes: Sequence[str]) -> None:
