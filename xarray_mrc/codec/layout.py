@@ -1,4 +1,4 @@
-"""From a header to the shape of the data, and from an index to the bytes that it needs."""
+"""From a header to the layout of the data: kind, shape, axes, and where the data start."""
 
 from __future__ import annotations
 
@@ -67,20 +67,20 @@ class Layout(StoredArray):
         evidence: KindEvidence = NO_EVIDENCE,
         extended_head: bytes = b"",
     ) -> Layout:
-        """Find out how the data of a file lie.
+        """Find how the data of a file lie.
 
         Parameters
         ----------
         header : Header
             The header of the file.
         size : int, optional
-            Bytes of the file, decompressed; None if not known yet.
+            Bytes of the file, decompressed; None if unknown.
         kind : {"auto", "image", "image_stack", "volume", "volume_stack"}
-            What the data are; "auto" as `find_kind` says.
+            Kind of the data; "auto" applies `find_kind`.
         signed : bool, optional
-            Whether bytes are signed; by default found as `find_sample` says.
+            Whether bytes are signed; by default `find_sample` decides.
         truncated : {"raise", "sections"}
-            What to do with a file that ends early: an error, or the whole sections that are there.
+            Raise an error for a file that ends early, or read the complete sections.
         evidence
             As in `find_kind`.
         extended_head : bytes
@@ -93,7 +93,7 @@ class Layout(StoredArray):
         Raises
         ------
         MrcModeError, MrcHeaderError
-            A field has a value with which the data can't be read.
+            A field has a value with which the data cannot be read.
         MrcTruncatedError
             The file is shorter than the header says.
 
@@ -134,7 +134,7 @@ class Layout(StoredArray):
         offset: int,
         kind_source: str = "",
     ) -> Layout:
-        """Put the sections, rows and columns of a file into the order z, y, x of its kind."""
+        """Return the layout of sections, rows and columns, with axes in the order z, y, x."""
         sections, rows, columns = lengths
         volumes = 1
         if kind == "volume_stack":
@@ -166,16 +166,16 @@ class Layout(StoredArray):
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """Data type given out, in native byte order."""
+        """Data type of the array, in native byte order."""
         return np.dtype(self.sample.dtype)
 
     def preferred_chunks(self, nbytes: int = PREFERRED_NBYTES) -> dict[str, int]:
-        """Chunks that read fast: whole sections, about 64 MiB of them as given out.
+        """Return chunks that are fast to read: whole sections, about 64 MiB of them as an array.
 
         Parameters
         ----------
         nbytes : int
-            About so many bytes instead.
+            About this many bytes instead.
 
         Returns
         -------
@@ -225,7 +225,7 @@ class Layout(StoredArray):
         return offsets
 
     def transpose(self, order: Sequence[int]) -> Layout:
-        """Give the layout with the axes given out in another order."""
+        """Return the layout with the axes of the array in another order."""
         dims = tuple(self.dims[axis] for axis in order)
         shape = tuple(self.shape[axis] for axis in order)
         return replace(self, dims=dims, shape=shape, axes=tuple(self.axes[axis] for axis in order))
@@ -280,7 +280,7 @@ def data_offset(header: Header, size: int | None, data_nbytes: int, extended_hea
 def truncated_error(
     header: Header, size: int, offset: int, sections: int, section_nbytes: int
 ) -> MrcTruncatedError:
-    """Say how much of the data is there, and how much the header claims."""
+    """Return the error that compares the data in the file with the claim of the header."""
     there = max(0, size - offset)
     return MrcTruncatedError(
         f"the header says {header.nx} x {header.ny} x {header.nz} pixels in mode {header.mode}, "

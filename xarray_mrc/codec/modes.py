@@ -1,4 +1,4 @@
-"""The data modes: how the numbers of each are stored, and what they are given out as.
+"""The data modes: how the numbers of each are stored, and the data type that they are read as.
 
 Source of the table: the MRC2014 specification, revision 20141 (modes 0, 1, 2, 3, 4, 6, 12 and 101)
 and IMOD's ``mrc_format`` document (mode 16, bytes of either sign, the half-width 4-bit form).
@@ -29,18 +29,18 @@ ByteOrder = Literal["<", ">"]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How one number (or pixel) lies in the file, and what it is given out as.
+    """How one pixel is stored in a file, and its data type in an array.
 
     Attributes
     ----------
     stored : str
-        numpy code of what lies in the file, without byte order.
+        numpy code of a stored number, without byte order.
+    dtype : str
+        numpy code of a pixel in an array, in native byte order.
     parts : int
         Stored numbers that make one pixel: 2 for complex integers, 3 for RGB.
     packed : bool
-        Two pixels share a byte, the low half first; a row starts at a whole byte.
-    dtype : str
-        numpy code of what is given out, in native byte order.
+        Whether two pixels share a byte, the first in its low half. A row starts with a new byte.
     """
 
     stored: str
@@ -50,38 +50,38 @@ class Sample:
 
     @property
     def trailing(self) -> tuple[int, ...]:
-        """Axes that a pixel adds to the array: ``(3,)`` for RGB, else none."""
+        """Lengths of the axes that a pixel adds to an array: ``(3,)`` for RGB, else none."""
         return (self.parts,) if self.parts == 3 else ()
 
     def row_items(self, columns: int) -> int:
-        """Count the stored numbers in a row of so many pixels."""
+        """Return the number of stored numbers in a row of pixels."""
         return (columns + 1) // 2 if self.packed else columns * self.parts
 
     def row_nbytes(self, columns: int) -> int:
-        """Count the bytes of a row of so many pixels."""
+        """Return the number of bytes of a row of pixels."""
         return self.row_items(columns) * np.dtype(self.stored).itemsize
 
     def is_plain(self, byteorder: ByteOrder) -> bool:
-        """Whether the stored bytes, as they are, are the numbers given out."""
+        """Return True if the stored bytes are the pixels, in native byte order."""
         same = self.stored == self.dtype and not self.packed
         return same and np.dtype(byteorder + self.stored).isnative
 
     def decode(self, rows: NDArray[np.uint8], byteorder: ByteOrder) -> NDArray[np.generic]:
-        """View or turn bytes into pixels.
+        """Decode bytes to pixels; a view where that is possible.
 
         Parameters
         ----------
         rows : ndarray of uint8
-            Bytes whose last axis runs along a row and starts at a whole pixel (of a packed mode:
-            at an even one).
+            Bytes; the last axis runs along a row and starts with a pixel (in a packed mode with an
+            even one).
         byteorder : {"<", ">"}
             Byte order of the file.
 
         Returns
         -------
         ndarray
-            Pixels; the last axis (before RGB's) is the columns. A view in the file's byte order
-            where that is possible.
+            Pixels; the last axis (before that of RGB) is the columns. A view has the byte order of
+            the file. In a packed mode an odd row ends with one pixel too many.
 
         Examples
         --------
@@ -104,7 +104,7 @@ class Sample:
         return pixels
 
     def fit(self, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Give pixels in the data type of the sample, without wrapping or cutting off any.
+        """Cast pixels to the data type of the sample, and refuse values that do not fit.
 
         Parameters
         ----------
@@ -114,13 +114,13 @@ class Sample:
         Returns
         -------
         ndarray
-            In native byte order; the array itself where nothing has to be done. Floats may be
-            rounded to shorter floats.
+            In native byte order; the array itself if it already has the data type. Floats may be
+            rounded, nan and infinite values stay.
 
         Raises
         ------
         ValueError
-            A value is too large, or no whole number where the sample has only these.
+            A value is out of range, or is not a whole number although the sample only holds these.
 
         Examples
         --------
@@ -131,7 +131,8 @@ class Sample:
         if stored.kind in "iu" and (self.packed or not np.can_cast(pixels.dtype, stored)):
             limits = np.iinfo(stored)
             low, high = (0, 15) if self.packed else (int(limits.min), int(limits.max))
-            # float16 has no 32767 nor 65535: it would take the limits for 32768 and infinity.
+            # float16 cannot represent 32767 or 65535: compared in float16, the limits would become
+            # 32768 and infinity.
             short = pixels.dtype == np.float16
             wide = np.ascontiguousarray(pixels, np.float32 if short else None)
             parts = wide.view(wide.real.dtype) if wide.dtype.kind == "c" else wide
@@ -148,28 +149,29 @@ class Sample:
 
     @staticmethod
     def _refuse(values: NDArray[np.generic], bad: NDArray[np.bool_], expected: str) -> None:
-        """Raise a ValueError for the first bad value, if there is one."""
+        """Raise ValueError for the first bad value, if there is one."""
         if bad.any():
             raise ValueError(
-                f"the value {values[bad][0]} was found, expected {expected}: choose a mode that "
-                f"holds it, or change the data first (.clip, .round)"
+                f"the data contain the value {values[bad][0]}, expected {expected}: choose a mode "
+                f"that holds it, or change the data first (.clip, .round)"
             )
 
     def encode(self, pixels: NDArray[np.generic], byteorder: ByteOrder) -> NDArray[np.uint8]:
-        """Turn pixels into the bytes that store them; the inverse of `decode`.
+        """Encode pixels as the bytes that store them; the inverse of `decode`.
 
         Parameters
         ----------
         pixels : ndarray
-            Pixels that `fit` gave; the last axis (before RGB's) is the columns, from an even one
-            on if the mode is packed.
+            Pixels as `fit` returns them; the last axis (before that of RGB) is the columns. In a
+            packed mode they start with an even column.
         byteorder : {"<", ">"}
             Byte order of the file.
 
         Returns
         -------
         ndarray of uint8
-            The last axis runs along a row; contiguous, and no copy where the bytes agree.
+            Contiguous; the last axis runs along a row. Not a copy if the pixels are stored as they
+            are.
 
         Examples
         --------
@@ -218,11 +220,11 @@ MODES = {
     )
 }
 
-# The mode that numbers are written in when none is asked for. Unsigned bytes have none in the
-# standard, so that they are widened.
+# The mode of a data type, if the user names none. The standard has no mode for unsigned bytes, so
+# they are widened.
 MODE_OF_DTYPE = {"i1": 0, "i2": 1, "f4": 2, "c8": 4, "u1": 6, "u2": 6, "f2": 12}
 
-# Numbers that some programs use outside the standard, for a message that says more than "unknown".
+# Modes of some programs that are not in the standard, so that an error can name them.
 FOREIGN_MODES = {
     5: "an obsolete byte mode of CCP4, whose sign differs between programs",
     7: "32-bit integers in files of MotionCor, Bsoft and MRCZ",

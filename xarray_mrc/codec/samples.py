@@ -1,4 +1,4 @@
-"""Which sample a file has: its mode, the sign of its bytes, and IMOD's two pixels a byte."""
+"""The sample of a file: its mode, the sign of its bytes, and IMOD's two pixels a byte."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = [
 IMOD_SIGNED_BYTES = 1
 IMOD_FOUR_BITS = 16
 
-# Columns and rows, as stored, of the camera images that IMOD takes for packed by their label alone.
+# Columns and rows, as stored, of the camera images that IMOD recognises as packed by their label.
 FOUR_BIT_SIZES = (
     (3838, 7420),
     (3710, 7676),
@@ -29,7 +29,7 @@ FOUR_BIT_SIZES = (
 
 
 def find_sample(header: Header, signed: bool | None = None) -> Sample:
-    """Tell how the pixels of a file are stored.
+    """Find how the pixels of a file are stored.
 
     Parameters
     ----------
@@ -47,13 +47,13 @@ def find_sample(header: Header, signed: bool | None = None) -> Sample:
     MrcModeError
         The mode is unknown.
     MrcHeaderError
-        IMOD's flags say of bytes that they are signed and hold two pixels each.
+        IMOD's flags say that bytes are signed and hold two pixels each.
 
     Notes
     -----
-    Bytes are signed in the standard, and were unsigned in much software. In this order: IMOD's
-    stamp and its flag 1; a standard NVERSION, or the marks of a CCP4 or EMDB map: signed; the
-    range of the densities in the header, as IMOD does it.
+    Bytes are signed in the standard, but unsigned in much older software. The first rule that
+    applies decides: IMOD's stamp and its flag 1; a standard NVERSION, or the marks of a map of
+    CCP4 or EMDB (signed); the range of the densities in the header, as IMOD judges it.
 
     Examples
     --------
@@ -79,12 +79,12 @@ def find_sample(header: Header, signed: bool | None = None) -> Sample:
 
 
 def has_four_bit_flag(header: Header) -> bool:
-    """Whether IMOD's flags say that a byte holds two pixels."""
+    """Return True if IMOD's flags say that a byte holds two pixels."""
     return header.has_imod_stamp and bool(header.imod_flags & IMOD_FOUR_BITS)
 
 
 def has_four_bits(header: Header) -> bool:
-    """Whether a mode-0 file holds two pixels a byte, with NX halved (IMOD's second 4-bit form)."""
+    """Return True if a file of mode 0 holds two pixels a byte, with NX halved, as IMOD writes."""
     if header.mode != 0:
         return False
     if has_four_bit_flag(header):
@@ -98,13 +98,13 @@ def has_four_bits(header: Header) -> bool:
 
 
 def is_signed_four_bits(header: Header) -> bool:
-    """Whether IMOD's flags contradict each other: signed bytes that hold two pixels each."""
+    """Return True if IMOD's flags contradict each other: signed bytes that hold two pixels each."""
     signed = header.has_imod_stamp and bool(header.imod_flags & IMOD_SIGNED_BYTES)
     return signed and has_four_bits(header)
 
 
 def has_signed_bytes(header: Header) -> bool:
-    """Whether the bytes of mode 0 are signed, by the rules that `find_sample` states."""
+    """Return True if the bytes of mode 0 are signed, by the rules of `find_sample`."""
     if header.has_imod_stamp:
         return bool(header.imod_flags & IMOD_SIGNED_BYTES)
     if header.is_standard_version:

@@ -1,7 +1,7 @@
-"""Statistics of the density: what a header states, its "unknown" included, and what data are.
+"""Statistics of the density: those that a header states, and those of the data.
 
 Source: the notes on words 20 to 22 and 55 of the MRC2014 specification; the habits of programs that
-leave zeros or huge numbers where nothing was computed.
+write zeros or huge numbers if nothing was computed.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from xarray_mrc.codec.old_header import old_origin
 
 __all__ = ["UNKNOWN", "StatedStatistics", "Statistics", "measure", "stated_statistics"]
 
-# The format's values for "not computed": DMAX < DMIN, DMEAN below both, a negative RMS.
+# The values that mean "not computed" in the format: DMAX < DMIN, DMEAN below both, a negative RMS.
 UNKNOWN = {"dmin": 0.0, "dmax": -1.0, "dmean": -2.0, "rms": -1.0}
-# Values that are measured in one go: of fewer, threads would wait for each other between the steps;
-# of more, the copy in float64 would not stay in the processor's cache.
+# Values that are measured at a time. With fewer, threads wait for each other between the steps;
+# with more, the copy in float64 does not stay in the processor's cache.
 BLOCK = 2**17
-# Values whose squares are summed in one go: of more, some libraries for that begin threads.
+# Values whose squares are summed at a time. For more, some libraries start threads of their own.
 ROW = 2**13
-UNSET = 1e37  # SerialEM and IMOD begin with 1e38 or the greatest float32
+UNSET = 1e37  # SerialEM and IMOD initialise extremes with 1e38 or the largest float32
 
 
 @dataclass(frozen=True, slots=True)
 class StatedStatistics:
-    """What a header states; None is unknown.
+    """The statistics that a header states; None means unknown.
 
     Attributes
     ----------
@@ -48,21 +48,21 @@ class StatedStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What data really are; those of parts are merged into those of the whole.
+    """The statistics of data; those of parts can be merged into those of the whole.
 
     Attributes
     ----------
     count : int
         Finite values. Of RGB pixels each of the three numbers counts.
     minimum, maximum : float or int
-        Least and greatest finite value, exactly, whole numbers as int; nan of complex values, or
-        where there is none.
+        Smallest and largest finite value, exactly; whole numbers as int. nan for complex data and
+        if no value is finite.
     mean : float or complex
-        Mean of the finite values, computed in float64; nan where there is none.
+        Mean of the finite values, computed in float64; nan if there is none.
     squares : float
         Sum of the squared distances from the mean.
     nans, infinities : int
-        Values that are not finite. A complex value counts once, as nan if any part is nan.
+        Numbers of values that are not finite. A complex value counts once: as nan if a part is nan.
 
     Notes
     -----
@@ -93,21 +93,21 @@ class Statistics:
 
     @property
     def rms(self) -> float:
-        """Standard deviation of the finite values; nan where there is none."""
+        """Standard deviation of the finite values; nan if there is none."""
         return math.sqrt(self.squares / self.count) if self.count else math.nan
 
     @property
     def nonfinite(self) -> int:
-        """Values that are nan or infinite."""
+        """Number of values that are nan or infinite."""
         return self.nans + self.infinities
 
     def merge(self, other: Statistics) -> Statistics:
-        """Give the statistics of two disjoint parts together.
+        """Return the statistics of two disjoint parts together.
 
         Parameters
         ----------
         other : Statistics
-            Those of the other part.
+            Statistics of the other part.
 
         Returns
         -------
@@ -131,14 +131,13 @@ class Statistics:
         )
 
     def fields(self) -> dict[str, float]:
-        """Give the fields of a header that state these statistics.
+        """Return the header fields that state these statistics.
 
         Returns
         -------
         dict
-            ``dmin``, ``dmax``, ``dmean`` and ``rms``; with the format's values for "unknown" where
-            there is no finite value or one that is not finite, which no range would cover, and for
-            all but ``rms`` of complex data.
+            ``dmin``, ``dmax``, ``dmean`` and ``rms``. They are "unknown", in the format's way, if a
+            value is not finite or there are none. For complex data only ``rms`` is known.
         """
         if not self.count or self.nonfinite:
             return dict(UNKNOWN)
@@ -149,7 +148,7 @@ class Statistics:
 
 
 def measure(values: NDArray[np.generic]) -> Statistics:
-    """Measure values in one pass, in float64, with no temporary of their size.
+    """Measure values in one pass, in float64, without a temporary array of their size.
 
     Parameters
     ----------
@@ -163,7 +162,7 @@ def measure(values: NDArray[np.generic]) -> Statistics:
     Raises
     ------
     TypeError
-        They are no numbers.
+        The values are not numbers.
 
     Examples
     --------
@@ -175,14 +174,14 @@ def measure(values: NDArray[np.generic]) -> Statistics:
     if isinstance(values, np.ma.MaskedArray):
         values = values.compressed()
     found = Statistics()
-    with np.errstate(invalid="ignore"):  # a nan that signals, as junk may be one, is a nan
-        for block in blocks(values):
+    with np.errstate(invalid="ignore"):  # junk may contain signalling nans
+        for block in cut_into_runs(values):
             found = found.merge(measure_block(block))
     return found
 
 
-def blocks(values: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
-    """Cut an array into runs of at most BLOCK values, without copying more than one of them."""
+def cut_into_runs(values: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
+    """Yield the values in runs of at most BLOCK, without copying more than one of them."""
     if is_one_run(values):
         values = values.ravel(order="K")
     within = values[0].size if values.ndim and len(values) else 1
@@ -192,20 +191,20 @@ def blocks(values: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
         if part.size <= BLOCK:
             yield part.reshape(-1)
         else:
-            yield from blocks(part[0])
+            yield from cut_into_runs(part[0])
 
 
 def is_one_run(values: NDArray[np.generic]) -> bool:
-    """Whether the values lie in memory without a gap, in whatever order of axes."""
+    """Return True if the values lie in memory without a gap, in any order of axes."""
     order = np.argsort([-abs(stride) for stride in values.strides], kind="stable")
     return values.transpose(order).flags.c_contiguous
 
 
 def measure_block(block: NDArray[np.generic]) -> Statistics:
-    """Measure values of which a copy in float64 fits into the processor's cache."""
+    """Measure at most BLOCK values, by way of a copy in float64."""
     is_complex = block.dtype.kind == "c"
     exact = int if block.dtype.kind in "biu" else float
-    # numpy has no fast way to compare what is not native or of 16 bits, which float64 holds.
+    # numpy compares foreign byte orders and float16 slowly; float64 holds them exactly.
     slow = block.itemsize < 8 and (not block.dtype.isnative or block.dtype == np.float16)
     wide = scratch(block.size, np.complex128 if is_complex else np.float64)
     np.copyto(wide, block)
@@ -234,7 +233,7 @@ def measure_block(block: NDArray[np.generic]) -> Statistics:
 
 
 def sum_of_squares(values: NDArray[np.float64]) -> float:
-    """Sum row by row, so that the error does not grow with the number of values."""
+    """Return the sum of squares, row by row, so that the error does not grow with their number."""
     rest = len(values) % ROW
     rows, end = values[: len(values) - rest].reshape(-1, ROW), values[len(values) - rest :]
     return float(np.vecdot(rows, rows).sum() + np.vecdot(end, end))
@@ -244,7 +243,7 @@ _local = threading.local()
 
 
 def scratch(count: int, dtype: type[np.generic]) -> NDArray[Any]:
-    """Give a thread's one working array: new memory would be filled with zeros first, each time."""
+    """Return the working array of this thread: the system would fill new memory with zeros."""
     if not hasattr(_local, "memory"):
         _local.memory = np.empty(BLOCK, np.complex128)
     memory: NDArray[np.complex128] = _local.memory
@@ -252,7 +251,7 @@ def scratch(count: int, dtype: type[np.generic]) -> NDArray[Any]:
 
 
 def stated_statistics(header: Header) -> StatedStatistics:
-    """Read the statistics out of a header.
+    """Return the statistics that a header states.
 
     Parameters
     ----------
@@ -265,8 +264,8 @@ def stated_statistics(header: Header) -> StatedStatistics:
 
     Notes
     -----
-    Unknown are: extremes with DMAX < DMIN; a mean below both; a negative RMS; what is nan or huge.
-    Four zeros mean that nothing was computed, and so does an RMS of zero where the extremes differ.
+    Unknown are: extremes with DMAX < DMIN; a mean below both; a negative RMS; nan and huge values.
+    Four zeros mean that nothing was computed; so does an RMS of zero if the extremes differ.
     A header from before 2000 has no RMS.
 
     Examples
@@ -289,5 +288,5 @@ def stated_statistics(header: Header) -> StatedStatistics:
 
 
 def is_set(value: float) -> bool:
-    """Whether a value is a number that someone computed."""
+    """Return True if a value was computed, rather than left at an initial value."""
     return math.isfinite(value) and abs(value) < UNSET

@@ -1,8 +1,8 @@
-"""From an index to the bytes that it needs: a pure plan, which `array` carries out.
+"""From an index to the byte ranges that hold it: a pure plan, which `array` carries out.
 
 An index is outer ("orthogonal"): each axis has its own integer, slice or list of integers. A
-selection that lies in one piece is one run of bytes. Any other is cut into pieces of a bounded
-span, each with the bands of bytes that it really needs.
+selection without gaps is one byte range. Any other is cut into pieces of a bounded span, each with
+the byte ranges that it needs.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ __all__ = ["ByteRange", "Piece", "Plan", "plan"]
 
 ByteRange = tuple[int, int]  # offset and number of bytes
 
-SPAN_NBYTES = 64 * 2**20  # of one piece: bounds the memory of a read, and what a map shows
+SPAN_NBYTES = 64 * 2**20  # of one piece: bounds the memory of a read, and the size of a map
 MAX_RANGES = 2**14  # of one piece
 MAX_PROBES = 8
-GAP_NBYTES = 64 * 2**10  # rows that lie closer are read in one go
+GAP_NBYTES = 64 * 2**10  # rows that lie closer are read together, with the bytes between them
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """What is taken of one stored axis: `index` is a slice with a positive step, or integers."""
+    """The selected positions of one stored axis: a slice with a positive step, or integers."""
 
     index: slice | NDArray[np.intp]
     count: int
-    dropped: bool = False  # an integer was given: the axis goes
-    reversed: bool = False  # a slice with a negative step was: read forwards, then turned round
+    dropped: bool = False  # the key was an integer: the result lacks the axis
+    reversed: bool = False  # the key had a negative step: read forwards, then reversed
 
     @classmethod
     def whole(cls, length: int) -> Pick:
@@ -44,7 +44,7 @@ class Pick:
 
     @classmethod
     def parse(cls, key: Any, length: int, axis: int) -> Pick:
-        """Read one entry of an index; IndexError if it is out of bounds or no index."""
+        """Parse one entry of an index; IndexError if it is out of bounds or not an index."""
         if isinstance(key, slice):
             steps = range(*key.indices(length))
             if not steps:
@@ -74,44 +74,44 @@ class Pick:
         array = array.astype(np.intp)
         array = np.where(array < 0, array + length, array)
         step = int(array[1] - array[0]) if len(array) > 1 else 1
-        if step != 0 and (np.diff(array) == step).all():  # a slice in disguise
+        if step != 0 and (np.diff(array) == step).all():  # a list that a slice can express
             low, high = int(min(array[0], array[-1])), int(max(array[0], array[-1]))
             return cls(slice(low, high + 1, abs(step)), len(array), reversed=step < 0)
         return cls(array, len(array))
 
     @property
     def positions(self) -> NDArray[np.intp]:
-        """Every position taken, in the order of the result (before it is turned round)."""
+        """Every position, in the order of the result (before it is reversed)."""
         if isinstance(self.index, slice):
             return np.arange(self.index.start, self.index.stop, self.index.step)
         return self.index
 
     def sorted(self) -> Positions:
-        """Return every position taken once, in rising order."""
+        """Return every position once, in rising order."""
         if isinstance(self.index, slice):
             return range(self.index.start, self.index.stop, self.index.step)
         return np.unique(self.index)
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """First position taken, and the one behind the last."""
+        """The first position, and the one after the last."""
         if isinstance(self.index, slice):
             return self.index.start, self.index.stop
         return int(self.index.min()), int(self.index.max()) + 1
 
     @property
     def is_run(self) -> bool:
-        """Whether the positions are consecutive and rising."""
+        """Return True if the positions are consecutive and rising."""
         return isinstance(self.index, slice) and (self.index.step == 1 or self.count == 1)
 
     def shifted(self, low: int) -> slice | NDArray[np.intp]:
-        """Give the index within an array that begins at position `low`."""
+        """Return the index into an array that starts at position `low`."""
         if isinstance(self.index, slice):
             return slice(self.index.start - low, self.index.stop - low, self.index.step)
         return self.index - low
 
     def part(self, first: int, last: int) -> Pick:
-        """Entries `first` to `last` of the positions, as a Pick of their own."""
+        """Return the positions number `first` to `last` (not included)."""
         if isinstance(self.index, slice):
             step = self.index.step
             start = self.index.start + first * step
@@ -119,12 +119,12 @@ class Pick:
         return Pick(self.index[first:last], last - first)
 
     def split(self, most: int) -> Iterator[tuple[int, Pick]]:
-        """Cut into groups of at most `most` entries; yields the first's number and the group."""
+        """Yield groups of at most `most` positions, each with the number of its first."""
         for first in range(0, self.count, most):
             yield first, self.part(first, min(first + most, self.count))
 
     def split_span(self, most: int) -> Iterator[tuple[int, Pick]]:
-        """Cut into groups of entries whose positions span at most `most`; yields as `split`."""
+        """Yield groups of positions that span at most `most`, as `split` does."""
         if isinstance(self.index, slice):
             yield from self.split((most - 1) // self.index.step + 1)
             return
@@ -244,14 +244,14 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a selection needs of the file, and how its result is put together.
+    """The pixels that a selection reads, and how they become its result.
 
     Attributes
     ----------
     picks : tuple of Pick
-        What is taken of volumes, sections, rows and columns as they are stored, and of RGB.
+        Selected positions along volumes, sections, rows and columns as stored, and of RGB.
     order : tuple of int
-        For each axis given out, the number of its pick.
+        For each axis of the array, the number of its pick.
     """
 
     layout: Layout
@@ -260,7 +260,7 @@ class Plan:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of what is read: volumes, sections, rows, columns, and 3 for RGB."""
+        """Shape of the pixels that are read: volumes, sections, rows, columns, and 3 for RGB."""
         counts = tuple(pick.count for pick in self.picks[:4])
         return counts + self.layout.sample.trailing
 
@@ -277,13 +277,13 @@ class Plan:
 
     @property
     def slices(self) -> tuple[slice, ...] | None:
-        """Slices of the stored axes, where it takes nothing else."""
+        """Slices of the stored axes, or None if a list of positions is among them."""
         found = tuple(pick.index for pick in self.picks[:4] if isinstance(pick.index, slice))
         return found if len(found) == 4 else None
 
     @property
     def probes(self) -> list[int]:
-        """Offsets of a few of the bytes that are needed, from all over the selection."""
+        """Offsets of a few pixels from all over the selection, to ask the page cache for."""
         counts = [pick.count for pick in self.picks[:3]]
         rows = math.prod(counts)
         some = np.unravel_index(range(0, rows, max(1, rows // MAX_PROBES)), counts)
@@ -293,7 +293,7 @@ class Plan:
 
     @property
     def reaches_end(self) -> bool:
-        """Whether the last row of the file is among what is read."""
+        """Return True if the last row of the file is read."""
         pairs = zip(self.picks[:3], self.layout.stored[:3], strict=True)
         return all(pick.bounds[1] == length for pick, length in pairs)
 
@@ -324,32 +324,32 @@ class Plan:
                     yield Piece(layout, part, some, columns, region, target)
 
     def to_result(self, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Turn what was read into the result: axes in z, y, x order, integers dropped."""
+        """Return the result: axes in the order z, y, x, without those of integers."""
         index: list[int | slice | NDArray[np.intp]] = []
-        kept = []
+        remaining = []
         for axis, pick in enumerate(self.picks):
             if pick.dropped:
                 index.append(0)
                 continue
-            kept.append(axis)
+            remaining.append(axis)
             index.append(slice(None, None, -1) if pick.reversed else slice(None))
         if len(self.picks) == 5:
             colour = self.picks[4]
             pixels = pixels[..., colour.index]
-        order = [kept.index(axis) for axis in self.order if axis in kept]
+        order = [remaining.index(axis) for axis in self.order if axis in remaining]
         return pixels[tuple(index)].transpose(order)
 
 
 def plan(layout: Layout, key: Any) -> Plan:
-    """Find out which bytes an index needs.
+    """Plan which bytes an index reads.
 
     Parameters
     ----------
     layout : Layout
         Layout of the file.
     key : index
-        An integer, slice, list of integers or ellipsis, or a tuple of them, one for each axis
-        given out. Lists are outer: each works on its own axis.
+        An integer, slice, list of integers or ellipsis, or a tuple of them, one for each axis of
+        the array. Lists are outer: each selects along its own axis.
 
     Returns
     -------
@@ -358,7 +358,7 @@ def plan(layout: Layout, key: Any) -> Plan:
     Raises
     ------
     IndexError
-        An entry is out of bounds or of a wrong type, or there are too many.
+        An entry is out of bounds or of a wrong type, or there are too many entries.
 
     Examples
     --------
@@ -372,8 +372,8 @@ def plan(layout: Layout, key: Any) -> Plan:
     missing = len(layout.shape) - (len(entries) - len(ellipses))
     if missing < 0 or len(ellipses) > 1:
         raise IndexError(f"index {key!r} has too many entries for {len(layout.shape)} dimensions")
-    place = ellipses[0] if ellipses else len(entries)
-    entries[place : place + len(ellipses)] = [slice(None)] * missing
+    at = ellipses[0] if ellipses else len(entries)
+    entries[at : at + len(ellipses)] = [slice(None)] * missing
     picks = [Pick(slice(0, 1, 1), 1, dropped=True)] * 4
     picks += [Pick.whole(n) for n in layout.sample.trailing]
     for axis, (entry, length) in enumerate(zip(entries, layout.shape, strict=True)):
