@@ -24,6 +24,8 @@ import pytest
 from mrcbytes import FORMS, KINDS, ORDERS, header, lay, put
 
 from xarray_mrc import mrcfile as ours
+from xarray_mrc import validate
+from xarray_mrc.checking import measurement
 
 # mrcfile sets a dtype in place, which numpy 2.5 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Setting the dtype:DeprecationWarning")
@@ -366,8 +368,27 @@ def test_methods_have_the_same_parameters():
             assert list(found) == list(inspect.signature(function).parameters), method
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz", ".bz2"])
+@pytest.mark.parametrize("name", ODD)
+def test_one_verdict_for_the_function_and_the_profile(name, suffix, tmp_path):
+    path = tmp_path / f"odd.mrc{suffix}"
+    pack = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress}[suffix]
+    path.write_bytes(pack(ODD[name]))
+    text = io.StringIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        is_valid = ours.validate(path, text)
+    report = validate(path, profile="mrcfile")
+    assert bool(report) == is_valid
+    if "Traceback" not in text.getvalue():
+        printed = text.getvalue().splitlines()[1:]
+        found = [finding.text for finding in report.findings]
+        assert printed == (found or ["File appears to be valid."])
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])
-def test_validating_takes_no_memory_for_the_data(tmp_path, pack):
+def test_validating_takes_no_memory_for_the_data(tmp_path, monkeypatch, pack):
+    monkeypatch.setattr(measurement, "cores", lambda: 1)  # each thread has memory of its own
     values = np.arange(-(2**20), 2**20, dtype="f4").reshape(2, 1024, 1024)
     path = tmp_path / "large.mrc"
     peer.write(path, values)
@@ -377,10 +398,10 @@ def test_validating_takes_no_memory_for_the_data(tmp_path, pack):
             with peer.open(path, "r+") as mrc:
                 mrc.header.rms = mrc.header.dmean = mrc.header.dmin = 3
         texts = [io.StringIO(), io.StringIO()]
-        verdicts = [peer.validate(path, texts[0])]
+        verdicts, validate_path = [peer.validate(path, texts[0])], ours.validate
         tracemalloc.start()
         try:
-            verdicts.append(ours.validate(path, texts[1]))
+            verdicts.append(validate_path(path, texts[1]))
             assert tracemalloc.get_traced_memory()[1] < values.nbytes / 2
         finally:
             tracemalloc.stop()

@@ -11,13 +11,14 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from xarray_mrc.checking.measurement import NumpyStatistics
+from xarray_mrc.checking.mrcfile_facts import examine_as_mrcfile
+from xarray_mrc.checking.mrcfile_rules import mrcfile_problems
 from xarray_mrc.mrcfile import load_functions, utils
 from xarray_mrc.mrcfile.bzip2mrcfile import Bzip2MrcFile
 from xarray_mrc.mrcfile.compressed import CompressedMrcFile, DamagedFileError
 from xarray_mrc.mrcfile.gzipmrcfile import GzipMrcFile
 from xarray_mrc.mrcfile.mrcfile import MrcFile
-from xarray_mrc.mrcfile.mrcinterpreter import BLOCK, read_fully
+from xarray_mrc.storage import open_source
 
 __all__ = ["main", "validate", "validate_all"]
 
@@ -106,50 +107,38 @@ def validate(name: str | os.PathLike[str], print_file: TextIO | None = None) -> 
     """
     print(f"Checking if {os.fsdecode(name)} is a valid MRC2014 file...", file=print_file)
     try:
-        opener = MEASURING.get(load_functions.sniff(name), MeasuringFile)
-        with opener(name, permissive=True) as mrc:
-            is_valid = mrc.validate(print_file=print_file)
+        _, view = examine_as_mrcfile(open_source(name), data=True)
+        UNREAD.get(load_functions.sniff(name), UnreadFile)(name, permissive=True).close()
     except Exception:  # any error is printed, so that the next file is checked
         traceback.print_exc(file=print_file)
         return False
-    if is_valid:
-        print("File appears to be valid.", file=print_file)
-    return is_valid
+    problems = mrcfile_problems(view) if view else []  # without a header there was an error
+    for text in problems or ["File appears to be valid."]:
+        print(text, file=print_file)
+    return not problems
 
 
-class MeasuringFile(MrcFile):
-    """A file whose data are measured as they are read, without storing them."""
-
-    _found: NumpyStatistics
+class UnreadFile(MrcFile):
+    """A file that is opened to warn about its faults; its data are zeros that take no memory."""
 
     def _take_data(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-        """Measure data from the current position; assign zeros that take no memory as the data."""
-        nbytes, done = utils.data_nbytes(shape, dtype), 0
-        self._found = NumpyStatistics.of(np.empty(0, dtype))
-        block = np.empty(min(BLOCK, nbytes), np.uint8)
-        while count := read_fully(self._iostream, block[: nbytes - done]):
-            values = block[: count - count % dtype.itemsize].view(dtype)
-            self._found = self._found.merge(NumpyStatistics.of(values))
-            done += count
-        if done == nbytes:
+        """Assign data of zeros if the file has enough bytes; return how many it has."""
+        left = self._get_file_size() - int(self._iostream.tell())
+        if left >= utils.data_nbytes(shape, dtype):
             self._data = np.broadcast_to(np.zeros((), dtype), shape)
-        return done
-
-    def _measured(self) -> NumpyStatistics:
-        """Return the statistics of the data that were read."""
-        return self._found
+        return left
 
 
-class MeasuringPackedFile(MeasuringFile, CompressedMrcFile):
-    """A compressed file that is measured; damage makes it invalid in permissive mode too."""
+class UnreadCompressedFile(UnreadFile, CompressedMrcFile):
+    """A compressed file whose damage is an error in permissive mode too."""
 
     def _complain_of_damage(self, text: str) -> None:
         """Raise DamagedFileError, in permissive mode too."""
         raise DamagedFileError(text)
 
 
-class MeasuringGzipFile(MeasuringPackedFile, GzipMrcFile):
-    """A gzip file that is measured."""
+class UnreadGzipFile(UnreadCompressedFile, GzipMrcFile):
+    """A gzip file that is opened to warn about its faults."""
 
     def _warn_of_garbage(self) -> None:
         """Raise DamagedFileError for trailing bytes, which mrcfile refuses in gzip only."""
@@ -157,14 +146,11 @@ class MeasuringGzipFile(MeasuringPackedFile, GzipMrcFile):
             raise DamagedFileError(f"the last {garbage} bytes of the file are not gzip data")
 
 
-class MeasuringBzip2File(MeasuringPackedFile, Bzip2MrcFile):
-    """A bzip2 file that is measured."""
+class UnreadBzip2File(UnreadCompressedFile, Bzip2MrcFile):
+    """A bzip2 file that is opened to warn about its faults."""
 
 
-MEASURING: dict[str | None, type[MrcFile]] = {
-    "gzip": MeasuringGzipFile,
-    "bzip2": MeasuringBzip2File,
-}
+UNREAD: dict[str | None, type[MrcFile]] = {"gzip": UnreadGzipFile, "bzip2": UnreadBzip2File}
 
 if __name__ == "__main__":
     sys.exit(main())
