@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mrcbytes import AXES, FORMS, KINDS, lay
 
+from xarray_mrc.codec.byte_ranges import StoredArray
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.codec.modes import MODES
@@ -167,3 +170,11 @@ def test_a_huge_region_costs_nothing_to_ask():
     assert next(ranges) == (1024 + 2**34, 2**18)
     assert list(layout.byte_ranges(layout.whole)) == [(1024, 2**50)]
     assert MODES[2].sample is layout.sample
+
+
+def test_slabs_of_what_no_file_has_are_cut_one_by_one():
+    """A damaged header of a compressed file may claim this many rows: lists need 100 GB."""
+    stored = StoredArray(MODES[1].sample, "<", (1, 2**31 - 1, 2**31 - 1, 2**31 - 1), 1024)
+    first, second = islice(stored.slabs(2**21), 2)
+    assert [(p.start, p.stop) for p in first[1:]] == [(0, 1), (0, 1), (0, 2**20)]
+    assert [(p.start, p.stop) for p in second[1:]] == [(0, 1), (0, 1), (2**20, 2**21)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -211,11 +211,18 @@ class StoredArray:
             step = max(2, 2 * nbytes)
         else:
             step = max(1, nbytes // (*entry, self.strides[3])[axis])
-        parts = [[range(i, i + 1) for i in positions] for positions in region[:axis]]
-        cut = region[axis]
-        parts.append([cut[i : i + step] for i in range(0, len(cut), step)])
-        parts += [[positions] for positions in region[axis + 1 :]]
-        yield from cast("Iterator[Box]", product(*parts))
+        steps = (*[1] * axis, step, *map(len, region[axis + 1 :]))
+
+        def cut(number: int) -> Iterator[range]:
+            positions, step = region[number], steps[number]
+            return (positions[i : i + step] for i in range(0, len(positions), step))
+
+        # Not itertools.product, which makes lists first: a header may claim 2**31 rows.
+        for volumes in cut(0):
+            for sections in cut(1):
+                for rows in cut(2):
+                    for columns in cut(3):
+                        yield volumes, sections, rows, columns
 
 
 def runs_of(positions: Positions) -> list[tuple[int, int]]:
