@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import struct
-from dataclasses import dataclass
 from math import floor, frexp
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from mrcbytes import header as lay_header
 
 from xarray_mrc.codec.extended import COMMON_UNITS, Extended, decode_extended
+from xarray_mrc.codec.header import Header
 
 ORDERS = ("<", ">")
 
@@ -28,21 +29,15 @@ NAMED = (b"FEI1", b"FEI2", b"SERI", b"AGAR", b"CCP4", b"MRCO", b"HDF5", b"JSON")
 LEFT_OUT = "extended header is left out of the coordinates"
 
 
-@dataclass(frozen=True)
-class Facts:
-    exttyp: bytes
-    nsymbt: int
-    byteorder: str = "<"
-    nx: int = 7
-    ny: int = 5
-    nint: int = 0
-    nreal: int = 0
-    lskflg: int = 0
-    labels: tuple[str, ...] = ()
+def facts(exttyp: bytes, nsymbt: int, byteorder: str = "<", **fields: Any) -> Header:
+    """Lay down the header of an image of 7 x 5 pixels with an extended header."""
+    labels = tuple(label.encode() for label in fields.pop("labels", ()))
+    usual = {"nx": 7, "ny": 5, "nint": 0, "nreal": 0, "exttyp": exttyp, "nsymbt": nsymbt}
+    return Header(lay_header(byteorder, labels, **usual | fields), byteorder)
 
 
-def decode(exttyp: bytes, raw: bytes, sections: int, **facts: Any) -> Extended:
-    return decode_extended(Facts(exttyp, **{"nsymbt": len(raw), **facts}), raw, sections)
+def decode(exttyp: bytes, raw: bytes, sections: int, **fields: Any) -> Extended:
+    return decode_extended(facts(exttyp, **{"nsymbt": len(raw), **fields}), raw, sections)
 
 
 def values(fields: Any) -> dict[str, list[Any]]:
@@ -273,13 +268,11 @@ ROOT = Path(__file__).resolve().parents[2]
 CORPUS = Path(os.environ.get("XARRAY_MRC_CORPUS", ROOT.parent / "shared" / "corpus"))
 
 
-def read_corpus(name: str) -> tuple[Facts, bytes, int]:
+def read_corpus(name: str) -> tuple[Header, bytes, int]:
     path = CORPUS / name
     if not path.exists():
         pytest.skip(f"{name} is not in {CORPUS}")
     content = path.read_bytes()
-    nx, ny, nz = struct.unpack_from("<3i", content)
+    (nz,) = struct.unpack_from("<i", content, 8)
     (nsymbt,) = struct.unpack_from("<i", content, 92)
-    nint, nreal = struct.unpack_from("<2h", content, 128)
-    facts = Facts(content[104:108], nsymbt, "<", nx, ny, nint, nreal)
-    return facts, content[1024 : 1024 + nsymbt], nz
+    return Header(content[:1024], "<"), content[1024 : 1024 + nsymbt], nz

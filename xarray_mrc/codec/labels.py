@@ -1,4 +1,4 @@
-"""The ten 80-byte text labels at the end of the header."""
+"""The ten labels of 80 bytes at the end of the header."""
 
 from __future__ import annotations
 
@@ -18,12 +18,26 @@ LABEL_SIZE = 80
 BLANKS = " \t\r\n\0"
 
 
-def decode_labels(label_bytes: bytes) -> tuple[str, ...]:
-    """Give the labels that hold text.
+# ASCII for characters that Unicode does not decompose into an ASCII letter and marks.
+# ruff: noqa: RUF001
+REPLACEMENTS = {
+    "\N{GREEK SMALL LETTER MU}": "u", "ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE",
+    "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th",
+    "Þ": "Th", "ı": "i", "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "Δ": "Delta",
+    "θ": "theta", "λ": "lambda", "π": "pi", "σ": "sigma", "φ": "phi", "χ": "chi", "ψ": "psi",
+    "ω": "omega", "Ω": "Ohm", "°": "deg", "±": "+-", "×": "x", "÷": "/", "·": ".", "•": "*",
+    "…": "...", "≈": "~", "≤": "<=", "≥": ">=", "«": '"', "»": '"', "©": "(c)", "®": "(R)",
+    "‘": "'", "’": "'", "“": '"', "”": '"', "‐": "-", "‑": "-", "–": "-", "—": "-",
+    "−": "-", "⁄": "/",
+}  # fmt: skip
 
-    NLABL is not asked: writers get it wrong (peers set 1 with none, or 10 with nine empty), and a
-    text beyond it is still a text. Bytes that are not ASCII are taken as Latin-1, so that
-    none is lost; control characters become blanks.
+
+def decode_labels(label_bytes: bytes) -> tuple[str, ...]:
+    """Return the labels that contain text.
+
+    NLABL is ignored: some writers set 1 with no label, or 10 with nine empty ones, and a text after
+    it is still a text. Bytes that are not ASCII are decoded as Latin-1, so that none is lost, and
+    control characters become blanks.
 
     Parameters
     ----------
@@ -47,17 +61,53 @@ def decode_labels(label_bytes: bytes) -> tuple[str, ...]:
 
 
 def label_slots(label_bytes: bytes) -> list[bytes]:
-    """Cut the 800 bytes into the ten labels, each as it lies there."""
+    """Split the 800 bytes into the ten labels, each as it is stored."""
     return [label_bytes[i : i + LABEL_SIZE] for i in range(0, len(label_bytes), LABEL_SIZE)]
 
 
+def transliterate(text: str) -> str:
+    """Return a text in ASCII: A for Å, u for µ, e for é.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+
+    Returns
+    -------
+    str
+        Characters of Latin-1 without a counterpart become "?"; others are kept as they are.
+
+    Examples
+    --------
+    >>> transliterate("1.35 Å, 2 µm, Gauß, 30°")
+    '1.35 A, 2 um, Gauss, 30deg'
+    """
+    if text.isascii():
+        return text
+    import unicodedata
+
+    found = ""
+    for character in text:
+        plain = "".join(
+            REPLACEMENTS.get(part, part)
+            for part in unicodedata.normalize("NFKD", character)
+            if not unicodedata.combining(part)
+        )
+        plain = REPLACEMENTS.get(character, plain)
+        if not plain.strip() or not plain.isascii():
+            plain = character if character.isascii() or character > "\xff" else "?"
+        found += plain
+    return found
+
+
 def encode_labels(labels: Sequence[str]) -> bytes:
-    """Lay down labels as the header holds them; the inverse of `decode_labels`.
+    """Encode labels as the header stores them, in ASCII; `decode_labels` reads them back.
 
     Parameters
     ----------
     labels : sequence of str
-        Up to ten texts.
+        Up to ten texts. Characters that are not ASCII are transliterated.
 
     Returns
     -------
@@ -67,34 +117,37 @@ def encode_labels(labels: Sequence[str]) -> bytes:
     Raises
     ------
     ValueError
-        There are too many, or one is too long, empty or not printable in Latin-1.
+        There are more than ten labels, or one is too long, empty or not printable, or has
+        characters without a counterpart in ASCII.
 
     Examples
     --------
-    >>> decode_labels(encode_labels(["first", "second"]))
-    ('first', 'second')
+    >>> decode_labels(encode_labels(["first", "1.35 Å"]))
+    ('first', '1.35 A')
     """
     if len(labels) > LABEL_COUNT:
         raise ValueError(f"there are {len(labels)} labels, expected at most {LABEL_COUNT}")
     found = b""
     for label in labels:
-        slot = label.encode("latin-1", "replace")
-        if decode_labels(slot) != (label,) or len(slot) > LABEL_SIZE:
+        text = transliterate(label)
+        slot = text.encode("ascii", "replace")
+        if decode_labels(slot) != (text,) or len(slot) > LABEL_SIZE:
             raise ValueError(
                 f"the label {label!r} was found, expected 1 to {LABEL_SIZE} printable characters "
-                f"of Latin-1, with no blank at its ends"
+                f"of ASCII, or of Latin-1 or Greek, which are transliterated, with no blank at the "
+                f"ends"
             )
         found += slot.ljust(LABEL_SIZE)
     return found.ljust(LABEL_SIZE * LABEL_COUNT)
 
 
 def split_labels(labels: str | Iterable[str]) -> list[str]:
-    """Give labels one by one, without empty ones.
+    """Return labels as a list, without empty ones.
 
     Parameters
     ----------
     labels : str or iterable of str
-        A text that has one a line, or several.
+        A text with one label a line, or several labels.
 
     Returns
     -------
@@ -103,7 +156,7 @@ def split_labels(labels: str | Iterable[str]) -> list[str]:
     Raises
     ------
     TypeError
-        One is no text.
+        A label is not a str.
 
     Examples
     --------

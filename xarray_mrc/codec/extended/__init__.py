@@ -11,12 +11,12 @@ import numpy as np
 
 from xarray_mrc.codec.extended import agard, fei, seri, symmetry
 from xarray_mrc.codec.extended.symmetry import operator_counts
-from xarray_mrc.codec.extended.table import COMMON_UNITS, Extended, HeaderFacts, SectionField
+from xarray_mrc.codec.extended.table import COMMON_UNITS, Extended, SectionField
+from xarray_mrc.codec.header import Header
 
 __all__ = [
     "COMMON_UNITS",
     "Extended",
-    "HeaderFacts",
     "SectionField",
     "decode_extended",
     "operator_counts",
@@ -48,12 +48,12 @@ def per_section(exttyp: bytes) -> bool:
     return bytes(exttyp) in _PER_SECTION
 
 
-def useful_nbytes(header: HeaderFacts, sections: int) -> int:
+def useful_nbytes(header: Header, sections: int) -> int:
     """Say how many bytes of an extended header can be decoded: all, or a part of a long one.
 
     Parameters
     ----------
-    header : HeaderFacts
+    header : Header
         The main header.
     sections : int
         Number of sections in the file.
@@ -72,12 +72,12 @@ def useful_nbytes(header: HeaderFacts, sections: int) -> int:
     return min(header.nsymbt, max(_SHORT_NBYTES, sections * longest))
 
 
-def decode_extended(header: HeaderFacts, raw: bytes, sections: int) -> Extended:
+def decode_extended(header: Header, raw: bytes, sections: int) -> Extended:
     """Decode an extended header into columns per section and symmetry operators.
 
     Parameters
     ----------
-    header : HeaderFacts
+    header : Header
         The main header.
     raw : bytes
         The bytes of the extended header that are there, as many as `useful_nbytes` says.
@@ -89,7 +89,7 @@ def decode_extended(header: HeaderFacts, raw: bytes, sections: int) -> Extended:
     Extended
         What could be believed. It never raises, whatever the bytes are: see its `problem`.
     """
-    name = bytes(header.exttyp)
+    name = header.exttyp
     useful = useful_nbytes(header, sections)
     if header.nsymbt <= 0 or (not raw and (name not in _NAMED or not useful)):
         return Extended("none")
@@ -112,7 +112,7 @@ def decode_extended(header: HeaderFacts, raw: bytes, sections: int) -> Extended:
     )
 
 
-def _read(header: HeaderFacts, name: bytes, raw: bytes, sections: int) -> Extended | str:
+def _read(header: Header, name: bytes, raw: bytes, sections: int) -> Extended | str:
     """Send the bytes to the readers that the name and the numbers of the header point to."""
     if name in (b"FEI1", b"FEI2"):
         found = fei.read(header, raw, sections)
@@ -146,7 +146,7 @@ def _read(header: HeaderFacts, name: bytes, raw: bytes, sections: int) -> Extend
     return _read_unnamed(header, raw, sections, found)
 
 
-def _read_unnamed(header: HeaderFacts, raw: bytes, sections: int, reason: str) -> Extended | str:
+def _read_unnamed(header: Header, raw: bytes, sections: int, reason: str) -> Extended | str:
     """Read records of before the types had names, by their unmistakable forms alone."""
     if header.lskflg == 1 or sections < 1:
         return reason  # NINT and NREAL would lie in the skew matrix

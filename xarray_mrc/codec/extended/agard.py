@@ -14,13 +14,13 @@ import numpy as np
 from xarray_mrc.codec.extended.table import (
     Column,
     Extended,
-    HeaderFacts,
     SectionField,
     decode,
     own,
     record_dtype,
     shared,
 )
+from xarray_mrc.codec.header import Header
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,12 +76,12 @@ COLUMNS = (
 )
 
 
-def counts(header: HeaderFacts) -> tuple[int, int]:
+def counts(header: Header) -> tuple[int, int]:
     """Give the integers and floats per section, the known faults put right.
 
     Parameters
     ----------
-    header : HeaderFacts
+    header : Header
         The main header.
 
     Returns
@@ -99,7 +99,7 @@ def counts(header: HeaderFacts) -> tuple[int, int]:
     return nint, nreal
 
 
-def is_old_fei(header: HeaderFacts) -> bool:
+def is_old_fei(header: Header) -> bool:
     """Tell whether a header of no named type has the form of the old FEI block."""
     return (
         header.nsymbt == OLD_FEI_BYTES
@@ -108,12 +108,12 @@ def is_old_fei(header: HeaderFacts) -> bool:
     )
 
 
-def read(header: HeaderFacts, raw: bytes, sections: int) -> Extended | str:
+def read(header: Header, raw: bytes, sections: int) -> Extended | str:
     """Read records as long as NINT and NREAL say, or say why they are not Agard's.
 
     Parameters
     ----------
-    header : HeaderFacts
+    header : Header
         The main header.
     raw : bytes
         The extended header.

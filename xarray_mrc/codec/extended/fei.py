@@ -15,13 +15,13 @@ import numpy as np
 from xarray_mrc.codec.extended.table import (
     Column,
     Extended,
-    HeaderFacts,
     SectionField,
     decode,
     own,
     record_dtype,
     shared,
 )
+from xarray_mrc.codec.header import ByteOrder, Header
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -166,12 +166,12 @@ COLUMNS = (
 )
 
 
-def read(header: HeaderFacts, raw: bytes, sections: int) -> Extended | str:
+def read(header: Header, raw: bytes, sections: int) -> Extended | str:
     """Read the records, or say why the bytes are not FEI's.
 
     Parameters
     ----------
-    header : HeaderFacts
+    header : Header
         The main header.
     raw : bytes
         The extended header.
@@ -184,7 +184,7 @@ def read(header: HeaderFacts, raw: bytes, sections: int) -> Extended | str:
         The columns, or the reason against them.
     """
     order = header.byteorder
-    other = ">" if order == "<" else "<"
+    other: ByteOrder = ">" if order == "<" else "<"
     if _integer(raw, 0, order) not in SIZES and _integer(raw, 0, other) in SIZES:
         order = other
     walked = _walk(raw, sections, order)

@@ -10,13 +10,13 @@ import numpy as np
 from xarray_mrc.codec.extended.table import (
     Column,
     Extended,
-    HeaderFacts,
     SectionField,
     decode,
     own,
     record_dtype,
     shared,
 )
+from xarray_mrc.codec.header import Header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ def bytes_per_section(bits: int) -> int:
     return sum(size for number, size in enumerate(SIZES) if bits >> number & 1)
 
 
-def is_declared(header: HeaderFacts) -> bool:
+def is_declared(header: Header) -> bool:
     """Tell whether NINT is the number of bytes that the bits in NREAL ask for."""
     bits = header.nreal
     return 0 < bits < 1 << len(SIZES) and header.nint == bytes_per_section(bits)
@@ -94,12 +94,12 @@ def _layout(bits: int) -> list[Column]:
     return laid
 
 
-def read(header: HeaderFacts, raw: bytes, sections: int) -> Extended | str:
+def read(header: Header, raw: bytes, sections: int) -> Extended | str:
     """Read the records, or say why the bytes are not SerialEM's.
 
     Parameters
     ----------
-    header : HeaderFacts
+    header : Header
         The main header.
     raw : bytes
         The extended header.

@@ -10,7 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -45,46 +45,6 @@ COMMON_UNITS: Mapping[str, str] = {
 _LAST_DAY = 132_000.0
 #: Likewise for a count of microseconds since 1970.
 _LAST_MICROSECOND = 9_200_000_000_000_000
-
-
-class HeaderFacts(Protocol):
-    """What the readers need to know of the main header."""
-
-    @property
-    def byteorder(self) -> str:
-        """Byte order of the file, "<" or ">"."""
-
-    @property
-    def nx(self) -> int:
-        """Number of columns."""
-
-    @property
-    def ny(self) -> int:
-        """Number of rows."""
-
-    @property
-    def nsymbt(self) -> int:
-        """Number of bytes that the extended header claims."""
-
-    @property
-    def nint(self) -> int:
-        """Integers (or, in SERI, bytes) per section."""
-
-    @property
-    def nreal(self) -> int:
-        """Floats (or, in SERI, the bits that say what is there) per section."""
-
-    @property
-    def lskflg(self) -> int:
-        """CCP4 skew flag; when it is set, bytes 100 to 147 hold a matrix."""
-
-    @property
-    def exttyp(self) -> bytes:
-        """The four bytes that name the type of the extended header."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The text labels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
