@@ -347,6 +347,8 @@ def test_a_region_that_does_not_fit(tmp_path):
     ):
         with pytest.raises(ValueError, match=said):
             to_mrc(part, path, **options)
+    with pytest.raises(TypeError, match="region='auto', expected a dict"):
+        to_mrc(part, path, region="auto")
     with pytest.raises(ValueError, match="compressed"):
         to_mrc(part, tmp_path / "a.mrc.gz", region={"z": slice(0, 2)})
     nibbles = abs(part[:, :, :2]).astype("u1")

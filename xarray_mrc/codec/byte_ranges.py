@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import product, repeat
 from typing import Any
 
 import numpy as np
@@ -163,17 +163,25 @@ class StoredArray:
             return
         low, high = self.column_bytes(region[3])
         ranges = [(low, high - low)]  # within one row
-        axis = 3
-        # Where one entry of an axis is needed whole, the next one follows without a gap: so that
-        # runs of neighbours are one range each. The first axis of which that is not true ends it.
-        while axis and ranges == [(0, self.strides[axis - 1])]:
+        axis, strides = 3, self.strides
+        # While one entry of an axis is needed whole, the next entry follows without a gap, so that
+        # a run of entries is one range. The first axis whose entries are needed in part ends this.
+        while axis and ranges == [(0, strides[axis - 1])]:
             axis -= 1
-            stride = self.strides[axis]
+            stride = strides[axis]
             ranges = [(first * stride, n * stride) for first, n in runs_of(region[axis])]
-        starts = [[int(i) * self.strides[outer] for i in region[outer]] for outer in range(axis)]
-        for start in map(sum, product(*starts)):
-            for offset, nbytes in ranges:
-                yield self.offset + start + offset, nbytes
+        # From here on every position has all these ranges. The fastest of the axes that are left is
+        # not part of the product, because for a box it needs no Python code for each position.
+        *outer, last = [range(1), *map(scaled, region[:axis], strides)]
+        for start in map(sum, product([self.offset], *outer)):
+            if len(ranges) == 1 and isinstance(last, range):
+                first, nbytes = start + ranges[0][0], ranges[0][1]
+                shifted = range(last.start + first, last.stop + first, last.step)
+                yield from zip(shifted, repeat(nbytes))
+                continue
+            for position in last:
+                for offset, nbytes in ranges:
+                    yield start + position + offset, nbytes
 
     def slabs(self, nbytes: int, region: Box | None = None) -> Iterator[Box]:
         """Cut the data into parts of a bounded size.
@@ -223,6 +231,14 @@ class StoredArray:
                 for rows in cut(2):
                     for columns in cut(3):
                         yield volumes, sections, rows, columns
+
+
+def scaled(positions: Positions, stride: int) -> range | list[int]:
+    """Return the offsets of positions along an axis."""
+    if isinstance(positions, range):
+        return range(positions.start * stride, positions.stop * stride, positions.step * stride)
+    offsets: list[int] = (positions.astype(np.int64) * stride).tolist()
+    return offsets
 
 
 def runs_of(positions: Positions) -> list[tuple[int, int]]:

@@ -170,11 +170,10 @@ def write_block(
             pixels = sample.fit(part)
             if destination.stats:
                 found.append(measure(pixels))
-            data = sample.encode(pixels, destination.layout.byteorder).reshape(-1)
-            start = 0
-            for offset, nbytes in destination.layout.byte_ranges(slab):
-                yield offset, data[start : start + nbytes]
-                start += nbytes
+            data = sample.encode(pixels, destination.layout.byteorder)
+            # The ranges of a slab are of equal length: one row of the data each.
+            offsets = [offset for offset, _ in destination.layout.byte_ranges(slab)]
+            yield from zip(offsets, data.reshape(len(offsets), -1), strict=True)
 
     if destination.encoder is None:
         destination.sink.write_ranges(stored())

@@ -163,6 +163,8 @@ def match_file(
     The slow dimension of an image stack may have any name but z and volume. A dimension along which
     the region has length 1 may be missing, as that of the one image which is written.
     """
+    if not isinstance(region, Mapping):
+        raise TypeError(f"region={region!r}, expected a dict such as {{'z': slice(0, 10)}}")
     parts: dict[Any, slice | int] = dict(region)
     extra = [dim for dim in array.dims if dim not in layout.dims]
     if len(extra) == 1 and "image" in layout.dims and "image" not in array.dims:
@@ -177,7 +179,8 @@ def match_file(
     if set(array.dims) != set(layout.dims) or not set(parts) <= set(layout.dims):
         raise ValueError(
             f"the dimensions are {tuple(array.dims)}, and {tuple(region)} in region=, but "
-            f"{target} has {layout.dims}: rename them, or pass kind="
+            f"{target} has {layout.dims}: rename them, or pass kind=. A dimension may be missing "
+            f"if region= has length 1 along it"
         )
     return array.transpose(*layout.dims), parts
 
