@@ -11,13 +11,17 @@ import struct
 from xarray_mrc.codec.decimals import Triple
 from xarray_mrc.codec.header import Header, has_map_id
 
-__all__ = ["MISSING_MAP_IDS", "has_doubtful_origin", "old_origin"]
+__all__ = ["MISSING_MAP_IDS", "has_doubtful_origin", "old_origin", "stored_origin"]
 
 # Bytes 208 to 211 of files that lack MAP and are otherwise of today: nothing, the characters in the
 # other order, or an old name.
 MISSING_MAP_IDS = (b"\0\0\0\0", b" PAM", b"STK ")
-# Bytes of machine stamps, whole, cut or swapped.
-STAMP_BYTES = frozenset(b"\x44\x41\x11\0")
+# Machine stamps by the byte order of the numbers. As floats of this order they are no origins, but
+# as floats of the other order they can be: 512.0 is 44 00 00 00 in big endian.
+STAMPS = {
+    "<": (b"\x44\x44\0\0", b"\x44\x41\0\0", b"\x44\0\0\0"),
+    ">": (b"\x11\x11\0\0",),
+}
 # In angstrom. Integers and texts taken for floats are mostly beyond.
 MIN_ORIGIN, MAX_ORIGIN = 1e-6, 1e7
 
@@ -31,7 +35,7 @@ def stored_origin(header: Header) -> Triple | None:
     """Return xorg, yorg, zorg, plausible or not; None if other fields lie in their place."""
     if has_map_id(header) or header.is_standard_version or not any(header.raw[208:220]):
         return None
-    has_stamp = any(header.machst) and STAMP_BYTES.issuperset(header.machst)
+    has_stamp = header.machst in STAMPS[header.byteorder]
     if has_stamp or (any(header.map_id) and header.map_id in MISSING_MAP_IDS):
         return None
     # ORIGIN is the waves of the old header, two small integers in each float.
@@ -39,6 +43,14 @@ def stored_origin(header: Header) -> Triple | None:
     z, x, y = struct.unpack_from(f"{header.byteorder}3f", header.raw, 208)
     is_unknown_rms = (x, y, z) == (0, -1, 0)
     return None if has_new_origin or is_unknown_rms else (x, y, z)
+
+
+def may_be_rms(header: Header) -> bool:
+    """Return True if yorg can be the RMS of a header of today that lacks MAP and machine stamp."""
+    # A standard deviation is at most half the range.
+    largest = (header.dmax - header.dmin) / 2
+    has_statistics = header.dmin <= header.dmean <= header.dmax
+    return not any(header.raw[208:216]) and has_statistics and 0 < header.rms <= largest
 
 
 def old_origin(header: Header) -> Triple | None:
@@ -54,7 +66,8 @@ def old_origin(header: Header) -> Triple | None:
     tuple of float or None
         xorg, yorg, zorg in angstrom: the place of the cell's zero, seen from the first voxel. None
         if the header is younger, or if its bytes 208 to 219 cannot be an origin: there is a machine
-        stamp at byte 212, or a value is denormal, not finite or absurdly far.
+        stamp at byte 212, a value is denormal, not finite or absurdly far, or yorg is the only one
+        that is not zero and may be an RMS.
 
     Examples
     --------
@@ -63,7 +76,8 @@ def old_origin(header: Header) -> Triple | None:
     (None, (0.0, 12.5, 0.0))
     """
     found = stored_origin(header)
-    return found if found and all(map(is_plausible, found)) else None
+    is_origin = found and all(map(is_plausible, found)) and not may_be_rms(header)
+    return found if is_origin else None
 
 
 def has_doubtful_origin(header: Header) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_mrc.codec.header import Header
-from xarray_mrc.codec.old_header import old_origin
+from xarray_mrc.codec.old_header import stored_origin
 
 __all__ = ["UNKNOWN", "StatedStatistics", "Statistics", "measure", "stated_statistics"]
 
@@ -278,7 +278,8 @@ def stated_statistics(header: Header) -> StatedStatistics:
         return StatedStatistics(None, None, None, None)
     ordered = low <= high and is_set(low) and is_set(high)
     has_mean = is_set(mean) and is_set(low) and is_set(high) and mean >= min(low, high)
-    has_rms = is_set(rms) and (rms > 0 or (rms == 0 and low == high)) and not old_origin(header)
+    has_rms = is_set(rms) and (rms > 0 or (rms == 0 and low == high))
+    has_rms = has_rms and stored_origin(header) is None
     return StatedStatistics(
         low if ordered else None,
         high if ordered else None,

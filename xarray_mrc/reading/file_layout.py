@@ -15,7 +15,7 @@ from xarray_mrc.codec.extended import Extended, decode_extended, useful_nbytes
 from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.codec.kinds import NO_EVIDENCE, KindEvidence
 from xarray_mrc.codec.layout import Layout, may_lack_records
-from xarray_mrc.errors import MrcError
+from xarray_mrc.errors import MrcError, MrcTruncatedError
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.reading.sidecar import has_sidecar
 from xarray_mrc.storage import Source
@@ -163,7 +163,11 @@ def named(source: Source) -> Iterator[None]:
 
 def decode_header(source: Source, head: bytes) -> Header:
     """Read the first 1024 bytes of a source as a header, from `head` if it has them."""
-    return Header.decode(read_bytes(source, head, 0, HEADER_SIZE), source.size_if_known)
+    try:
+        raw = read_bytes(source, head, 0, HEADER_SIZE)
+    except MrcTruncatedError:  # of a compressed file; what it holds tells what it is
+        raw = read_bytes(source, head, 0, source.bounded_size(HEADER_SIZE))
+    return Header.decode(raw, source.size_if_known)
 
 
 def read_bytes(source: Source, head: bytes, offset: int, nbytes: int) -> bytes:
