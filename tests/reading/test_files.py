@@ -30,6 +30,7 @@ import xarray_mrc
 from xarray_mrc import MrcChangedError, MrcTruncatedError
 from xarray_mrc.reading import array
 from xarray_mrc.reading import open_file as reader
+from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage import local, maps
 
 MIB = 2**20
@@ -172,7 +173,7 @@ def test_a_dask_task_that_works_in_place(big, scheduler, memmap):
 
 @ON_LINUX
 def test_a_large_part_is_a_private_map_of_just_that(big):
-    part = reader.open_file(big, memmap=True).array[HALF]
+    part = reader.open_file(big, ReadingOptions(memmap=True)).array[HALF]
     assert part[3, 0, 0] == BIG.pixels[3, 0, 0]
     (found,) = mapped_parts(big)
     assert found[0] == "rw-p"
