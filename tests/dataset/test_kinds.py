@@ -200,14 +200,29 @@ def test_suffixes_that_are_no_stack(tmp_path: Path, suffix: str, container: str)
     assert kind_of(save(tmp_path / f"a{suffix}{container}", stack())) == "volume"
 
 
-@pytest.mark.parametrize("beside", ["a.mrc.mdoc", "a.mdoc", "a.tlt", "a.rawtlt"])
+# Of a stack of three sections.
+SIDECARS = {
+    ".mdoc": "[ZValue = 0]\n[ZValue = 1]\n[ZValue = 2]\n",
+    ".tlt": "-3.00\n 0.00\n 3.00\n",
+    ".rawtlt": "-3\n0\n3",
+}
+
+
+@pytest.mark.parametrize("beside", ["a.mrc.mdoc", "a.mdoc", "a.tlt", "a.rawtlt", "a.mrc.rawtlt"])
 def test_kind_by_sidecar(tmp_path: Path, beside: str) -> None:
     path = save(tmp_path / "a.mrc", stack())
     assert kind_of(path) == "volume"
-    (tmp_path / beside).touch()
+    text = SIDECARS[Path(beside).suffix]
+    (tmp_path / beside).write_text(text.partition("\n")[2])  # that of another stack
+    assert kind_of(path, sidecar=False) == "volume"
+    (tmp_path / beside).write_text(text)
     assert kind_of(path, sidecar=False) == "image_stack"  # it counts without being read, too
     save(path, stack(ispg=1))
-    assert kind_of(path) == "volume"
+    assert kind_of(path, sidecar=False) == "volume"
+    assert kind_of(path, kind="volume") == "volume"
+    _, message = open_warned(path)
+    assert f"{beside} describes as many sections as there are" in message
+    assert "pass kind='image_stack'" in message
 
 
 @pytest.mark.parametrize("beside", ["b.mdoc", "a.mrc.tlt", "a.xf", "a.mrc.mdoc.txt"])
@@ -217,18 +232,10 @@ def test_files_beside_that_are_no_sidecars(tmp_path: Path, beside: str) -> None:
     assert kind_of(path) == "volume"
 
 
-@pytest.mark.parametrize(
-    "beside",
-    [
-        "a.mrc.mdoc",
-        "a.mdoc",
-        "a.tlt",
-        "a.rawtlt",
-    ],
-)
+@pytest.mark.parametrize("beside", ["a.mrc.mdoc", "a.mrc.gz.mdoc", "a.mdoc", "a.tlt", "a.rawtlt"])
 def test_sidecar_of_a_compressed_file(tmp_path: Path, beside: str) -> None:
     path = save(tmp_path / "a.mrc.gz", stack())
-    (tmp_path / beside).touch()
+    (tmp_path / beside).write_text(SIDECARS[Path(beside).suffix])
     assert kind_of(path, sidecar=False) == "image_stack"
 
 

@@ -1,5 +1,9 @@
 """SerialEM's .mdoc beside an image stack."""
 
+import _strptime
+import contextlib
+import gzip
+import locale
 import sys
 
 import numpy as np
@@ -71,6 +75,179 @@ def test_junk_is_left_out(stack):
         open_mrc(stack)
 
 
+@pytest.mark.parametrize("order", [(0, 1), (0, 1, 2, 3), (0, 1, 1), (1, 2, 3)])
+@pytest.mark.parametrize("mz", [1, 3])
+def test_more_or_fewer_sections_are_left_out(stack, order, mz):
+    stack.write_bytes(header(nx=4, ny=3, nz=3, mx=4, my=3, mz=mz, mode=0, ispg=0) + bytes(36))
+    write_mdoc(stack.with_name("tilts.mrc.mdoc"), order=order)
+    message = rf"tilts.mrc.mdoc was left out: it describes {len(order)} sections, expected one .* 3"
+    with pytest.warns(MrcWarning, match=message) as warned:
+        data = open_mrc(stack)
+    assert len(warned) == 1
+    assert not {"tilt_angle", "section"} & {*data.coords}
+    with pytest.raises(ValueError, match=r"sidecar=True was passed, but tilts.mrc.mdoc was left"):
+        open_mrc(stack, sidecar=True, kind="image_stack")
+
+
+@pytest.mark.parametrize("sections", [1, 3])
+def test_a_set_of_frames_gives_scalars(stack, sections):
+    raw = header(nx=4, ny=3, nz=sections, mx=4, my=3, mz=1, mode=0, ispg=0) + bytes(12 * sections)
+    stack.write_bytes(raw)
+    text = SECTION.format(z=0, tilt=-3.0).replace("ZValue", "FrameSet")
+    stack.with_name("tilts.mrc.mdoc").write_text(TOP + text)
+    data = open_mrc(stack)
+    assert data.dims == (("image", "y", "x") if sections > 1 else ("y", "x"))
+    assert {name: data[name].item() for name in ("tilt_angle", "stage_x", "dose", "defocus")} == {
+        "tilt_angle": -3, "stage_x": 10.5, "dose": 2.5, "defocus": -4.25,
+    }  # fmt: skip
+    assert data.timestamp.values == np.datetime64("2019-10-04T18:22:00")
+    assert data.timestamp.dtype == "M8[ns]"
+    # They describe no section of a movie.
+    assert ("section" in data.coords) == (sections == 1)
+
+
+def test_sections_are_numbered_where_there_are_metadata(stack):
+    assert "section" not in open_mrc(stack, kind="image_stack").coords
+    write_mdoc(stack.with_name("tilts.mrc.mdoc"))
+    section = open_mrc(stack).section
+    assert section.dtype == np.int64
+    assert section.dims == ("image",)
+    assert open_mrc(stack).sortby("tilt_angle", ascending=False).section.values.tolist() == [
+        2,
+        1,
+        0,
+    ]
+    assert "section" not in open_mrc(stack, sidecar=False).coords
+
+
+def test_the_axis_of_tilts(stack):
+    mdoc = stack.with_name("tilts.mrc.mdoc")
+    for top in ("TiltAxisAngle = 85.25\n", "TiltAxisAngle = 85.25\n" + TOP):
+        mdoc.write_text(top + "\n".join(SECTION.format(z=z, tilt=z) for z in range(3)))
+        assert open_mrc(stack).tilt_axis_angle.values.tolist() == [85.25] * 3
+    mdoc.write_text("\n".join(SECTION.format(z=z, tilt=z) for z in range(3)))
+    assert "tilt_axis_angle" not in open_mrc(stack).coords
+
+
+def test_doses_of_zero(stack):
+    mdoc = stack.with_name("tilts.mrc.mdoc")
+    section = "[ZValue = {}]\nExposureDose = {}\nPriorRecordDose = {}\n"
+    mdoc.write_text("".join(section.format(*row) for row in ((0, 0, 0), (1, 2.5, 2.5), (2, 0, 5))))
+    data = open_mrc(stack)
+    np.testing.assert_array_equal(data.dose, [np.nan, 2.5, np.nan])
+    assert data.prior_dose.values.tolist() == [0, 2.5, 5]
+    assert data.prior_dose.attrs["units"] == "e-/angstrom^2"
+    mdoc.write_text("".join(section.format(z, 0, 0) for z in range(3)))
+    assert "dose" not in open_mrc(stack).coords
+    assert open_mrc(stack).prior_dose.values.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("04-Oct-19  18:22:01", "2019-10-04T18:22:01"),
+        ("04-Oct-2019  18:22:01", "2019-10-04T18:22:01"),
+        ("2019-Oct-04  18:22:01", "2019-10-04T18:22:01"),
+        ("31-dec-98 23:59:59", "1998-12-31T23:59:59"),
+        ("01-MAY-68 00:00:00", "2068-05-01T00:00:00"),
+        ("30-Feb-19 18:22:01", "NaT"),
+        ("04-Okt-19 18:22:01", "NaT"),
+        ("04-Oct-1066 18:22:01", "NaT"),
+        ("yesterday", "NaT"),
+    ],
+)
+def test_dates(stack, text, expected):
+    sections = ["[ZValue = 0]\nDateTime = 01-Jan-20 00:00:00\n"]
+    sections += [f"[ZValue = {z}]\nDateTime = {text}\n" for z in (1, 2)]
+    stack.with_name("tilts.mrc.mdoc").write_text("".join(sections))
+    times = open_mrc(stack).timestamp.values
+    np.testing.assert_array_equal(times[1:], np.array([expected] * 2, "M8[ns]"))
+
+
+def test_names_of_months_are_english_in_every_locale(stack, monkeypatch):
+    # What a French locale does to names of months.
+    monkeypatch.setattr(
+        "calendar.month_abbr", ["", *(["janv", "févr", "mars", "avr", "mai", "juin"] * 2)]
+    )
+    for name in ("fr_FR.UTF-8", "de_DE.UTF-8", "fr_FR.utf8"):
+        with contextlib.suppress(locale.Error):
+            locale.setlocale(locale.LC_TIME, name)
+            break
+    try:
+        _strptime._TimeRE_cache = _strptime.TimeRE()
+        write_mdoc(stack.with_name("tilts.mrc.mdoc"))
+        assert open_mrc(stack).timestamp.values[1] == np.datetime64("2019-10-04T18:22:01")
+    finally:
+        locale.setlocale(locale.LC_TIME, "C")
+        monkeypatch.undo()
+        _strptime._TimeRE_cache = _strptime.TimeRE()
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [
+        ("a.mrc", "a.tlt"), ("a.st", "a.rawtlt"), ("a.mrc", "a.mrc.rawtlt"), ("a.mrc.gz", "a.tlt"),
+        ("a_ali.mrc", "a.tlt"), ("a_ali.mrc", "a_ali.tlt"), ("a.ali", "a.rawtlt"),
+        ("a_preali.mrc", "a.rawtlt"), ("a.preali", "a.tlt"),
+    ],
+)  # fmt: skip
+def test_angles_of_text_files(tmp_path, name, beside):
+    raw = header(nx=4, ny=3, nz=3, mx=4, my=3, mz=1, mode=0, ispg=0) + bytes(36)
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    path.with_name(beside).write_text(" -3.00\n\n  0.01  2\n# the last\n3.00, 1\r\n\n")
+    data = open_mrc(path)
+    assert data.tilt_angle.values.tolist() == [-3, 0.01, 3]
+    assert data.tilt_angle.attrs == {"units": "degree", "long_name": f"tilt angle of {beside}"}
+    assert data.section.values.tolist() == [0, 1, 2]
+    for text, reason in (
+        ("1\n2\n", "it has 2 angles, expected one for each of 3"),
+        ("1\n2\n3\n4", "it has 4 angles"),
+        ("", "it has 0 angles"),
+        ("1\nx\n3", "it cannot be read .*'x'"),
+        ("1\nnan\n3", "it holds angles that are not finite"),
+    ):
+        path.with_name(beside).write_text(text)
+        with pytest.warns(MrcWarning, match=f"{beside} was left out: {reason}"):
+            assert "tilt_angle" not in open_mrc(path).coords
+
+
+def test_angles_of_several_files(stack):
+    # IMOD refines those of the .tlt; those of the .rawtlt are a copy of what the .mdoc has.
+    stack.with_name("tilts.rawtlt").write_text("1\n2\n3\n")
+    assert open_mrc(stack).tilt_angle.values.tolist() == [1, 2, 3]
+    write_mdoc(stack.with_name("tilts.mrc.mdoc"))
+    assert open_mrc(stack).tilt_angle.values.tolist() == [-3, 0, 3]
+    stack.with_name("tilts.tlt").write_text("-3.1\n-0.1\n2.9\n")
+    data = open_mrc(stack)
+    assert data.tilt_angle.values.tolist() == [-3.1, -0.1, 2.9]
+    assert data.stage_x.values.tolist() == [10.5] * 3
+    stack.with_name("tilts.tlt").write_text("-3.1\n-0.1\n")
+    with pytest.warns(MrcWarning, match=r"tilts.tlt was left out"):
+        assert open_mrc(stack).tilt_angle.values.tolist() == [-3, 0, 3]
+
+
+def test_a_sidecar_that_is_too_long(stack, monkeypatch):
+    monkeypatch.setattr("xarray_mrc.reading.sidecar.MAX_NBYTES", 2**20)
+    stack.with_name("tilts.tlt").write_text("1\n" * 2**20)
+    with pytest.warns(MrcWarning, match=r"tilts.tlt was left out: it is longer than 1 MiB"):
+        open_mrc(stack, kind="image_stack")
+    stack.with_name("tilts.tlt").unlink()
+    stack.with_name("tilts.tlt").mkdir()
+    with pytest.warns(MrcWarning, match=r"tilts.tlt was left out: it cannot be read"):
+        open_mrc(stack, kind="image_stack")
+
+
+def test_a_missing_package_is_named_once(stack, monkeypatch):
+    write_mdoc(stack.with_name("tilts.mrc.mdoc"))
+    stack.with_name("tilts.tlt").write_text("1\n2\n3\n")
+    monkeypatch.setitem(sys.modules, "mdocfile.data_models", None)
+    with pytest.warns(MrcWarning, match=r"tilts.mrc.mdoc .* pip install 'xarray-mrc\[mdoc\]'") as w:
+        data = open_mrc(stack)
+    assert len(w) == 1
+    assert {*data.coords} == {"tilt_angle", "section", "y", "x"}
+
+
 def test_choices(stack, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"there is no \.mdoc beside"):
         open_mrc(stack, sidecar=True, kind="image_stack")
@@ -78,8 +255,15 @@ def test_choices(stack, monkeypatch):
     assert "tilt_angle" not in open_mrc(stack, sidecar=False).coords
     assert "tilt_angle" not in open_mrc(stack, extended_header="none").coords
     assert "tilt_angle" not in open_mrc(stack, kind="volume").coords
+    with pytest.raises(ValueError, match=r"is read as a volume: pass kind='image_stack'"):
+        open_mrc(stack, sidecar=True, kind="volume")
+    with pytest.raises(ValueError, match=r"sidecar=True .* extended_header='none'"):
+        open_mrc(stack, sidecar=True, extended_header="none")
+    with pytest.raises(ValueError, match=r"sidecar=True .* only a file at a local path"):
+        open_mrc(stack.read_bytes(), sidecar=True)
     monkeypatch.setitem(sys.modules, "mdocfile.data_models", None)
-    assert "tilt_angle" not in open_mrc(stack).coords
+    with pytest.warns(MrcWarning, match=r"pip install 'xarray-mrc\[mdoc\]'"):
+        assert "tilt_angle" not in open_mrc(stack).coords
     with pytest.raises(ImportError, match=r"pip install 'xarray-mrc\[mdoc\]'"):
         open_mrc(stack, sidecar=True)
 

@@ -17,7 +17,7 @@ from xarray_mrc.codec.old_header import old_origin
 from xarray_mrc.dataset.conventions import AXES, RAW_DIM
 from xarray_mrc.dataset.lazy_variable import bare_dataset, lazy_variable
 from xarray_mrc.reading.open_file import OpenedFile
-from xarray_mrc.reading.options import ExtendedHeader, ReadingOptions
+from xarray_mrc.reading.options import Coords, ExtendedHeader, ReadingOptions
 
 __all__ = ["build_dataset", "path_of"]
 
@@ -66,15 +66,7 @@ def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
     if opened.is_local:  # what has no path can't be found again by a name
         encoding["source"] = opened.array.source.uri
     variable = lazy_variable(opened.array, attrs, encoding)
-    found: dict[str, xr.Variable] = {}
-    if options.coords != "none":
-        for dim in ("z", "y", "x"):
-            if dim in layout.dims:
-                length = layout.shape[layout.dims.index(dim)]
-                found[dim] = position(geometry, dim, length, physical=options.coords == "physical")
-        if any(math.isnan(geometry.voxel[AXES[dim]]) for dim in found):
-            for variable_along in found.values():  # to_file names an axis that lost its positions
-                variable_along.attrs.pop("axis")
+    found = positions_along(geometry, layout, options.coords)
     found |= section_coords(opened, options.extended_header)
     name = options.default_name
     if name in (*layout.dims, *found):
@@ -101,19 +93,40 @@ def path_of(obj: xr.Dataset | xr.DataArray) -> str:
     return str(source)
 
 
-def position(geometry: Geometry, dim: str, length: int, *, physical: bool) -> xr.Variable:
-    """Make the coordinate along x, y or z: angstrom where the voxel size is known, else indices."""
-    axis, letter = AXES[dim], dim.upper()
-    values = geometry.positions(axis, length) if physical else None
-    if values is None:
-        return xr.Variable(dim, np.arange(length), {"long_name": f"{dim} index", "axis": letter})
-    along = f"distance along the cell axis {CELL_AXES[axis]}"
-    name = along if geometry.is_skewed else f"{dim} position"
-    return xr.Variable(dim, values, {"units": "angstrom", "long_name": name, "axis": letter})
+def positions_along(geometry: Geometry, layout: Layout, coords: Coords) -> dict[str, xr.Variable]:
+    """Make the coordinates along z, y and x.
+
+    An axis without a voxel size gets none: xarray would join its pixel numbers with the angstroms
+    of other files. ``coords="index"`` asks for labels that count the pixels.
+    """
+    if coords == "none":
+        return {}
+    lengths = dict(zip(layout.dims, layout.shape, strict=True))
+    along = {dim: length for dim, length in lengths.items() if dim in AXES}
+    if coords == "index":
+        return {
+            dim: xr.Variable(
+                dim,
+                np.arange(length, dtype=np.int64),
+                {"long_name": f"{dim} index", "axis": dim.upper()},
+            )
+            for dim, length in along.items()
+        }
+    found = {}
+    for dim, length in along.items():
+        values = geometry.positions(AXES[dim], length)
+        if values is not None:
+            distance = f"distance along the cell axis {CELL_AXES[AXES[dim]]}"
+            name = distance if geometry.is_skewed else f"{dim} position"
+            found[dim] = xr.Variable(dim, values, {"units": "angstrom", "long_name": name})
+    if len(found) == len(along):  # to_file can then name an axis that lost its positions
+        for dim, variable in found.items():
+            variable.attrs["axis"] = dim.upper()
+    return found
 
 
 def section_coords(opened: OpenedFile, which: ExtendedHeader) -> dict[str, xr.Variable]:
-    """Make coordinates of the extended header: one value an image, scalars of a single one."""
+    """Make coordinates of records and sidecars: one value an image, scalars of a single image."""
     layout = opened.array.layout
     if which == "raw":
         raw = np.frombuffer(opened.extended_bytes, np.uint8)
@@ -126,17 +139,23 @@ def section_coords(opened: OpenedFile, which: ExtendedHeader) -> dict[str, xr.Va
     fields = opened.extended.common
     if which == "all":
         fields = (*opened.extended.all, *fields)
+    is_image, count = layout.kind == "image", layout.shape[0]
     coords: dict[str, xr.Variable] = {}
     for field in (*fields, *opened.sidecar.common):  # of one name the last wins
         attrs = {"long_name": field.long_name}
         if field.units:
             attrs["units"] = field.units
+        values = field.values
+        if values.ndim:  # not one value for all images, as of a movie
+            values = values[0] if is_image else values[:count]
         # zarr has no stable type for numpy's strings of a fixed length.
-        values = field.values.astype(object) if field.values.dtype.kind == "U" else field.values
-        if layout.kind == "image":
-            coords[field.name] = xr.Variable((), values[0], attrs)
-        else:
-            coords[field.name] = xr.Variable(layout.dims[0], values[: layout.shape[0]], attrs)
+        values = values.astype(object) if values.dtype.kind == "U" else values
+        coords[field.name] = xr.Variable(layout.dims[: values.ndim], values, attrs)
+    if (is_image and coords) or any(coord.ndim for coord in coords.values()):
+        # to_mrc(like=...) finds the record of an image by it, in whatever order the images are.
+        numbers = np.int64(0) if is_image else np.arange(count, dtype=np.int64)
+        attrs = {"long_name": "number of the section in the file"}
+        coords["section"] = xr.Variable(layout.dims[: np.ndim(numbers)], numbers, attrs)
     return coords
 
 

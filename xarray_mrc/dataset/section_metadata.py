@@ -35,6 +35,7 @@ MDOC_KEYS: dict[str, tuple[str, ...]] = {
     "Magnification": ("magnification",),
     "Defocus": ("defocus",),
     "ExposureDose": ("dose",),
+    "PriorRecordDose": ("prior_dose",),
     "ExposureTime": ("exposure_time",),
     "PixelSpacing": ("pixel_size",),
     "DateTime": ("timestamp",),

@@ -126,7 +126,7 @@ def find_layout(
         return decode_extended(header, raw, header.nz) if raw else Extended("none")
 
     evidence = KindEvidence(
-        name_of(source.uri), lambda: is_local and has_sidecar(source.uri), read_records
+        name_of(source.uri), lambda: is_local and has_sidecar(source.uri, header.nz), read_records
     )
 
     def arrange(evidence: KindEvidence) -> Layout:

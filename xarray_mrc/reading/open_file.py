@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from xarray_mrc.codec.checks import Facts, reading_notes
 from xarray_mrc.codec.extended import Extended, decode_extended
 from xarray_mrc.codec.header import HEADER_SIZE, Header
+from xarray_mrc.codec.kinds import ignores_sidecar
+from xarray_mrc.codec.layout import Layout
 from xarray_mrc.errors import warn
 from xarray_mrc.reading.array import MrcArray
 from xarray_mrc.reading.file_layout import (
     DEFAULTS,
     decode_header,
     find_layout,
+    name_of,
     named,
     read_bytes,
 )
 from xarray_mrc.reading.options import ReadingOptions
-from xarray_mrc.reading.sidecar import read_sidecar
+from xarray_mrc.reading.sidecar import ignored_sidecar, read_sidecars
 from xarray_mrc.storage import open_head
 from xarray_mrc.storage.source import Openable
 
@@ -43,7 +46,7 @@ class OpenedFile:
     extended_bytes : bytes
         The bytes of the extended header, if "raw" was asked for.
     sidecar : Extended
-        What the .mdoc beside the file says of its sections.
+        Metadata of the sections from files beside it (.mdoc, .tlt, .rawtlt).
     array : MrcArray
         The data, not read yet, with their source and layout.
     """
@@ -132,16 +135,30 @@ def open_file(path: Openable, options: ReadingOptions = DEFAULTS) -> OpenedFile:
             records = decode_extended(header, raw, header.nz)
         elif layout.offset > HEADER_SIZE and options.extended_header != "none":
             records = found.read_records()
-    mdoc = Extended("none")
-    if (
-        options.sidecar
-        and options.extended_header in ("common", "all")
-        and is_local
-        and layout.kind in ("image", "image_stack")
-    ):
-        mdoc = read_sidecar(source.uri, header.nz, required=options.sidecar is True)
+    sidecar = Extended("none")
+    if is_local:
+        sidecar = read_beside(source.uri, layout, header.nz, options)
+    elif options.sidecar is True:
+        raise ValueError("sidecar=True was passed, but only a file at a local path has sidecars")
     notes = reading_notes(Facts(header, layout, found.size, records, options.signed is not None))
-    notes += [mdoc.problem] if mdoc.problem else []
+    notes += [sidecar.problem] if sidecar.problem else []
     if notes:
         warn(f"{source.uri}: " + "; ".join(notes))
-    return OpenedFile(is_local, header, records, raw, mdoc, MrcArray(source, layout))
+    return OpenedFile(is_local, header, records, raw, sidecar, MrcArray(source, layout))
+
+
+def read_beside(path: str, layout: Layout, sections: int, options: ReadingOptions) -> Extended:
+    """Read the sidecars of images, or find one that belies a volume, as the options say."""
+    is_required = options.sidecar is True
+    if not options.sidecar or options.extended_header not in ("common", "all"):
+        return Extended("none")
+    if layout.kind in ("image", "image_stack"):
+        return read_sidecars(path, sections, required=is_required)
+    if is_required:
+        raise ValueError(
+            f"sidecar=True was passed, but {path} is read as a {layout.kind}: pass "
+            f"kind='image_stack', or sidecar=False"
+        )
+    if ignores_sidecar(layout.kind, layout.kind_source, name_of(path)):
+        return Extended("none", problem=ignored_sidecar(path, sections))
+    return Extended("none")

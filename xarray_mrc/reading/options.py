@@ -68,6 +68,11 @@ default_name
             if value not in choices:
                 allowed = ", ".join(map(repr, choices))
                 raise ValueError(f"{name}={value!r}, expected one of {allowed}")
+        if self.sidecar is True and self.extended_header not in ("common", "all"):
+            raise ValueError(
+                f"sidecar=True was passed with extended_header={self.extended_header!r}, which "
+                f"leaves out metadata of sections: pass 'common' or 'all'"
+            )
 
     @classmethod
     def from_names(cls, options: Mapping[str, Any]) -> ReadingOptions:

@@ -1,26 +1,35 @@
-"""Files that lie beside an image stack and describe its images: SerialEM's .mdoc, tilt angles."""
+"""Files that lie beside an image stack and describe its images: .mdoc, .tlt and .rawtlt."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xarray_mrc.codec.containers import plain_name
 from xarray_mrc.codec.extended.table import COMMON_UNITS, Extended, SectionField
 
-__all__ = ["has_sidecar", "read_sidecar"]
+__all__ = ["has_sidecar", "ignored_sidecar", "read_sidecars"]
 
+# IMOD keeps the sidecars of the stack from which an aligned stack, X_ali.mrc or X.ali, was made.
+ALIGNED = re.compile(r"_(pre)?ali$")
 SUFFIXES = (".mdoc", ".tlt", ".rawtlt")
-DATE_FORMATS = ("%d-%b-%y %H:%M:%S", "%d-%b-%Y %H:%M:%S", "%Y-%b-%d %H:%M:%S")
+# A .mdoc holds about 1 kB a section; a file longer than this is not read.
+MAX_NBYTES = 64 * 2**20
 
+SECTION = re.compile(r"^[ \t]*\[(ZValue|FrameSet) = *(\d+) *\]", re.MULTILINE)
+AXIS_TITLE = re.compile(r"Tilt axis angle *= *([^\s,\]]+)")
+DATE = re.compile(r"(\d+)-([a-z]{3})-(\d+) +(\d+):(\d+):(\d+)")
+# SerialEM's names of months, which do not depend on the locale.
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 FIRST_YEAR, LAST_YEAR = 1678, 2261  # what nanoseconds since 1970 can hold
+FIRST_SHORT_YEAR = 69  # 69 is 1969, and 68 is 2068
 
 # Common name, long name, and how it is had from a section of a .mdoc.
 # Source: the description of SerialEM's autodoc files; angles in degrees, stage and defocus in
@@ -32,7 +41,8 @@ COLUMNS: tuple[tuple[str, str, Get], ...] = (
     ("stage_y", "StagePosition y", lambda s: s.StagePosition and s.StagePosition[1]),
     ("stage_z", "StageZ", lambda s: s.StageZ),
     ("defocus", "Defocus", lambda s: s.Defocus),
-    ("dose", "ExposureDose", lambda s: s.ExposureDose),
+    ("dose", "ExposureDose", lambda s: s.ExposureDose or None),  # 0 where it was not calibrated
+    ("prior_dose", "PriorRecordDose", lambda s: s.PriorRecordDose),
     ("exposure_time", "ExposureTime", lambda s: s.ExposureTime),
     ("magnification", "Magnification", lambda s: s.Magnification),
     ("pixel_size", "PixelSpacing", lambda s: s.PixelSpacing),
@@ -40,20 +50,33 @@ COLUMNS: tuple[tuple[str, str, Get], ...] = (
 )
 
 
-def beside(path: str) -> Iterable[Path]:
-    """Give the names that a sidecar of a file can have: a.mrc.mdoc, a.mdoc, a.tlt, a.rawtlt."""
-    name = Path(plain_name(path))
-    yield from dict.fromkeys((Path(f"{path}.mdoc"), Path(f"{name}.mdoc")))
-    yield from (name.with_suffix(suffix) for suffix in SUFFIXES)
+class LeftOut(Exception):
+    """A sidecar cannot be used; the message says why."""
 
 
-def has_sidecar(path: str) -> bool:
-    """Whether a file of tilt angles lies beside a file.
+class Found(NamedTuple):
+    """A sidecar that exists: its path, its text and, of a .mdoc, the numbers of its sections."""
+
+    path: str
+    text: str
+    numbers: list[int]
+    is_frame_set: bool
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return os.path.basename(self.path)
+
+
+def has_sidecar(path: str, sections: int) -> bool:
+    """Return True if a sidecar beside a file describes as many sections as the file has.
 
     Parameters
     ----------
     path : str
         Path of the image file.
+    sections : int
+        Number of its sections.
 
     Returns
     -------
@@ -61,14 +84,56 @@ def has_sidecar(path: str) -> bool:
 
     Examples
     --------
-    >>> has_sidecar("/nowhere/tilts.mrc")
+    >>> has_sidecar("/nowhere/tilts.mrc", 41)
     False
     """
-    return any(os.path.exists(candidate) for candidate in beside(path))
+    for suffix in SUFFIXES:
+        try:
+            found = find_sidecar(path, suffix)
+            if found and check_count(found, sections):
+                return True
+        except LeftOut:
+            continue
+    return False
 
 
-def read_sidecar(path: str, sections: int, *, required: bool = False) -> Extended:
-    """Read the .mdoc beside a file as coordinates of its sections.
+def ignored_sidecar(path: str, sections: int) -> str:
+    """Return a sentence if a sidecar describes a file that was found to be a volume; "" if none.
+
+    Parameters
+    ----------
+    path : str
+        Path of the file.
+    sections : int
+        Number of its sections.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> ignored_sidecar("/nowhere/tomo.mrc", 41)
+    ''
+    """
+    advice = "the file is read as a volume: pass kind='image_stack' if its sections are images"
+    for suffix in SUFFIXES:
+        try:
+            found = find_sidecar(path, suffix)
+            if found and check_count(found, sections):
+                return f"{found.name} describes as many sections as there are, but {advice}"
+        except LeftOut as error:
+            # The sidecar of another file with this stem is no surprise, unlike tomo.mrc.mdoc.
+            if suffix == ".mdoc" and str(error).startswith(os.path.basename(path)):
+                return f"{error}; {advice}"
+    return ""
+
+
+def read_sidecars(path: str, sections: int, *, required: bool = False) -> Extended:
+    """Read the sidecars of a file as coordinates of its sections.
+
+    A .mdoc gives most of them. Its tilt angles give way to those of a .tlt, which IMOD refines for
+    the same sections; a .rawtlt is read if neither has any.
 
     Parameters
     ----------
@@ -77,94 +142,192 @@ def read_sidecar(path: str, sections: int, *, required: bool = False) -> Extende
     sections : int
         Number of its sections.
     required : bool
-        Whether it is an error that there is no .mdoc, or that the package mdocfile is missing.
+        Whether it is an error that there is no sidecar, or that one cannot be used.
 
     Returns
     -------
     Extended
-        Columns under the common names; its `problem` says why there are none.
+        Columns under the common names. Those of a set of frames (``[FrameSet = 0]``) are scalars.
+        Its `problem` says which sidecars were left out, and why.
 
     Raises
     ------
-    FileNotFoundError, ImportError
-        Only where it is required.
+    FileNotFoundError, ImportError, ValueError
+        Only if they are required.
 
     Examples
     --------
-    >>> read_sidecar("/nowhere/tilts.mrc", 3).common
+    >>> read_sidecars("/nowhere/tilts.mrc", 3).common
     ()
     """
-    found = next((p for p in beside(path) if p.suffix == ".mdoc" and os.path.exists(p)), None)
+    fields: dict[str, SectionField] = {}
+    problems = []
+    is_there = False
+    for suffix, read in ((".mdoc", read_mdoc), (".tlt", read_tilts), (".rawtlt", read_tilts)):
+        if suffix == ".rawtlt" and "tilt_angle" in fields:
+            break
+        try:
+            found = find_sidecar(path, suffix)
+            if found is not None:
+                is_there = True
+                fields |= {field.name: field for field in read(found, sections)}
+        except (LeftOut, ImportError) as error:
+            if required:
+                raise (ImportError if isinstance(error, ImportError) else ValueError)(
+                    f"sidecar=True was passed, but {error}"
+                ) from None
+            is_there = True
+            problems.append(str(error))
+    if required and not is_there:
+        raise FileNotFoundError(
+            f"sidecar=True was passed, but there is no .mdoc beside {path}, and no .tlt or "
+            f".rawtlt; expected {path}.mdoc"
+        )
+    return Extended("mdoc", common=tuple(fields.values()), problem="; ".join(problems))
+
+
+def names_beside(path: str, suffix: str) -> Iterator[str]:
+    """Yield the paths that a sidecar can have: a.mrc.mdoc, a.mdoc; of a_ali.mrc also a.st.mdoc."""
+    plain = plain_name(path)
+    stem, own = os.path.splitext(plain)
+    if suffix != ".tlt":  # IMOD writes a.tlt, never a.mrc.tlt
+        yield from dict.fromkeys((path + suffix, plain + suffix))
+    yield stem + suffix
+    base = ALIGNED.sub("", stem)
+    if base != stem or own.lower() in (".ali", ".preali"):
+        yield from (f"{base}{middle}{suffix}" for middle in (".st", ".mrc", ""))
+
+
+def find_sidecar(path: str, suffix: str) -> Found | None:
+    """Read the first sidecar of a suffix that exists; LeftOut if it cannot be read."""
+    found = next(
+        (n for n in names_beside(path, suffix) if n != path and os.access(n, os.F_OK)), None
+    )
     if found is None:
-        if required:
-            raise FileNotFoundError(f"there is no .mdoc beside {path}, expected {path}.mdoc")
-        return Extended("none")
+        return None
+    try:
+        with open(found, "rb") as file:
+            raw = file.read(MAX_NBYTES + 1)
+    except OSError as error:
+        raise left_out(found, f"it cannot be read ({error.strerror})") from None
+    if len(raw) > MAX_NBYTES:
+        raise left_out(found, f"it is longer than {MAX_NBYTES >> 20} MiB")
+    text = raw.decode("utf-8", errors="replace")
+    headings = SECTION.findall(text)
+    numbers = [int(number) for heading, number in headings if heading == "ZValue"]
+    return Found(found, text, numbers, [heading for heading, _ in headings] == ["FrameSet"])
+
+
+def check_count(found: Found, sections: int) -> bool:
+    """Return True if a sidecar describes as many sections as there are; LeftOut if it does not."""
+    if found.path.endswith(".mdoc"):
+        if not found.is_frame_set and sorted(found.numbers) != list(range(sections)):
+            raise left_out(
+                found.path,
+                f"it describes {len(found.numbers)} sections, expected one [ZValue = ...] for "
+                f"each of {sections}",
+            )
+    elif (count := len(parse_tilts(found))) != sections:
+        raise left_out(found.path, f"it has {count} angles, expected one for each of {sections}")
+    return True
+
+
+def left_out(path: str, reason: str) -> LeftOut:
+    """Make the exception for a sidecar that cannot be used."""
+    return LeftOut(f"{os.path.basename(path)} was left out: {reason}")
+
+
+def read_tilts(found: Found, sections: int) -> list[SectionField]:
+    """Read a .tlt or .rawtlt: an angle in degrees on each line."""
+    check_count(found, sections)
+    angles = np.array(parse_tilts(found))
+    return [SectionField("tilt_angle", angles, "degree", f"tilt angle of {found.name}")]
+
+
+def parse_tilts(found: Found) -> list[float]:
+    """Return the first number of each line; some programs write the order or dose after it."""
+    try:
+        words = [line.replace(",", " ").split() for line in found.text.splitlines()]
+        angles = [float(line[0]) for line in words if line and not line[0].startswith("#")]
+    except ValueError as error:
+        raise left_out(found.path, f"it cannot be read ({error})") from None
+    if not all(map(math.isfinite, angles)):
+        raise left_out(found.path, "it holds angles that are not finite")
+    return angles
+
+
+def read_mdoc(found: Found, sections: int) -> list[SectionField]:
+    """Read a .mdoc: scalars if it describes one set of frames, else a value for each section."""
+    check_count(found, sections)
     try:
         from mdocfile.data_models import Mdoc
     except ImportError:
-        if required:
-            raise ImportError(
-                "reading a .mdoc needs the package mdocfile: pip install 'xarray-mrc[mdoc]'"
-            ) from None
-        return Extended("none")
+        raise ImportError(
+            f"{found.name} was left out: it needs the package mdocfile, "
+            f"pip install 'xarray-mrc[mdoc]'"
+        ) from None
     try:
-        text = found.read_text("utf-8", errors="replace")
         with quiet("mdocfile"):
-            mdoc = Mdoc.from_string(text)
-    except (ValueError, TypeError, LookupError, OSError) as error:
+            mdoc = Mdoc.from_string(found.text)
+    except (ValueError, TypeError, LookupError) as error:
         reason = str(error).splitlines()[0]
-        return Extended("none", problem=f"{found.name} was left out: it can't be read ({reason})")
-    by_number = {section.ZValue: section for section in mdoc.section_data}
-    if any(number not in by_number for number in range(sections)):
-        return Extended(
-            "none",
-            problem=f"{found.name} was left out: it describes {len(by_number)} sections, expected "
-            f"one [ZValue = ...] for each of {sections}",
-        )
-    rows = [by_number[number] for number in range(sections)]
-    fields = [column(name, words, [get(row) for row in rows]) for name, words, get in COLUMNS]
-    axis = tilt_axis(mdoc.titles)
-    fields.append(column("tilt_axis_angle", "Tilt axis angle", [axis] * sections))
-    return Extended("mdoc", common=tuple(field for field in fields if field is not None))
+        raise left_out(found.path, f"it cannot be read ({reason})") from None
+    rows = mdoc.section_data
+    if not found.is_frame_set:
+        numbered = [row for row in rows if row.ZValue is not None]  # the others are of montages
+        rows = sorted(numbered, key=lambda row: row.ZValue)
+    columns = [(name, words, [get(row) for row in rows]) for name, words, get in COLUMNS]
+    axis = tilt_axis_angle(mdoc)
+    columns.append(("tilt_axis_angle", "Tilt axis angle", [axis] * len(rows)))
+    return [
+        make_field(name, words, values[0] if found.is_frame_set else values)
+        for name, words, values in columns
+        if any(value is not None for value in values)
+    ]
 
 
-def column(name: str, words: str, values: list[Any]) -> SectionField | None:
-    """Make a column of what the sections say; None if none of them says anything."""
-    if all(value is None for value in values):
-        return None
-    if name == "timestamp":
-        array = np.array([np.datetime64(v or "NaT", "ns") for v in values])
-    else:
-        array = np.array([math.nan if v is None else float(v) for v in values])
-    return SectionField(name, array, COMMON_UNITS[name], words)
+def make_field(name: str, words: str, values: Any) -> SectionField:
+    """Make a column of values, or a scalar of a single one; None stands for an unknown value."""
+    kind, unknown = ("M8[ns]", "NaT") if name == "timestamp" else ("f8", math.nan)
+    if isinstance(values, list):
+        values = [unknown if value is None else value for value in values]
+    return SectionField(name, np.array(values, kind), COMMON_UNITS[name], words)
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Read SerialEM's date and time, in any of the forms that it has had."""
-    for form in DATE_FORMATS:
-        try:
-            time = datetime.strptime(" ".join((text or "").split()), form)
-        except ValueError:
-            continue
-        return time if FIRST_YEAR <= time.year <= LAST_YEAR else None
-    return None
+    """Parse SerialEM's date and time: 04-Oct-19 18:22:01, 04-Oct-2019 ..., 2019-Oct-04 ..."""
+    match = DATE.fullmatch(" ".join((text or "").lower().split()))
+    if match is None or match[2] not in MONTHS:
+        return None
+    day, year = match[1], match[3]
+    if len(day) == 4:
+        day, year = year, day
+    number = int(year)
+    if len(year) == 2:
+        number += 1900 if number >= FIRST_SHORT_YEAR else 2000
+    if not FIRST_YEAR <= number <= LAST_YEAR:
+        return None
+    try:
+        hour, minute, second = map(int, match.groups()[3:])
+        return datetime(number, MONTHS.index(match[2]) + 1, int(day), hour, minute, second)
+    except ValueError:
+        return None
 
 
-def tilt_axis(titles: list[str]) -> float | None:
-    """Find the angle of the tilt axis, which SerialEM writes into a title."""
-    for title in titles:
-        _, _, rest = title.partition("Tilt axis angle =")
-        number = rest.split(",")[0].strip(" ]")
+def tilt_axis_angle(mdoc: Any) -> float | None:
+    """Find the angle of the tilt axis: a global key, or in a title."""
+    stated: list[Any] = [(mdoc.global_data.model_extra or {}).get("TiltAxisAngle")]
+    for text in stated + [m[1] for title in mdoc.titles if (m := AXIS_TITLE.search(title))]:
         try:
-            return float(number)
-        except ValueError:
+            return float(text)
+        except (TypeError, ValueError):
             continue
     return None
 
 
 @contextmanager
 def quiet(name: str) -> Iterator[None]:
-    """Keep a library from logging that it met fields which it does not know."""
+    """Stop a library from logging fields that it does not know."""
     import logging
 
     logger = logging.getLogger(name)

@@ -31,6 +31,7 @@ COMMON_UNITS: Mapping[str, str] = {
     "stage_z": "micrometer",
     "defocus": "micrometer",
     "dose": "e-/angstrom^2",
+    "prior_dose": "e-/angstrom^2",
     "exposure_time": "s",
     "magnification": "",
     "pixel_size": "angstrom",
