@@ -19,6 +19,7 @@ MIB = 2**20
 def fresh(monkeypatch):
     gc.collect()
     monkeypatch.setattr(buffers, "_free", type(buffers._free)())
+    monkeypatch.setattr(buffers, "MIN_NBYTES", MIB)
 
 
 def address(array):
@@ -63,6 +64,12 @@ def test_small_and_huge_ones_are_numpys(nbytes):
     assert array.flags.owndata
     del array
     assert not buffers._free
+
+
+def test_blocks_that_the_allocator_keeps_are_numpys(monkeypatch):
+    monkeypatch.undo()
+    assert buffers.empty((32 * MIB - 1,), np.dtype("u1")).flags.owndata
+    assert not buffers.empty((32 * MIB,), np.dtype("u1")).flags.owndata
 
 
 def test_no_more_is_kept_than_the_bound():
@@ -110,7 +117,7 @@ def test_a_block_comes_back_at_any_step_of_a_search():
 
         def trace(frame, event, _):
             nonlocal steps
-            if frame.f_code is buffers.take.__code__:
+            if frame.f_code is buffers.take_block.__code__:
                 frame.f_trace_opcodes = True
                 steps += event == "opcode"
                 if steps == last:
@@ -139,6 +146,8 @@ import os, signal, threading
 import numpy as np
 from xarray_mrc.reading import buffers
 
+buffers.MIN_NBYTES = 2**20
+
 def get():
     return buffers.empty((2**21,), np.dtype("u1"))
 """
@@ -151,7 +160,7 @@ def get_for_long():
             done.wait(20)
             return False
         __hash__ = int.__hash__
-    buffers.take(Size(2**21))
+    buffers.take_block(Size(2**21))
 first = get()
 del first
 threading.Thread(target=get_for_long).start()

@@ -1,7 +1,7 @@
-"""Memory for results, used again when the last array over it is gone.
+"""A pool of large result buffers, reused once no array refers to them.
 
-New memory is given by the system page by page, each of which is filled with zeros first. In a loop
-over the sections of a stack that takes longer than the reading.
+The system hands out new memory page by page, and fills each page with zeros first. In a loop over
+large blocks that takes longer than the reading.
 """
 
 from __future__ import annotations
@@ -15,19 +15,23 @@ from numpy.typing import NDArray
 
 __all__ = ["empty"]
 
-# Less is given quickly by any allocator; more is not worth holding back.
-MIN_NBYTES, MAX_NBYTES = 2**20, 64 * 2**20
+# glibc keeps freed blocks below 32 MiB, and returns larger ones to the system. Measured with glibc
+# 2.36 in a loop over sections of a cached file, processor time without this pool by that with it:
+# 0.9 for 1 and 4 MiB, 0.9 to 1.0 for 16 MiB, 1.4 to 1.7 for 32 MiB, 1.9 to 2.1 for 64 MiB; on two
+# threads 1.0 for 16 MiB and 2.2 for 32 MiB.
+MIN_NBYTES, MAX_NBYTES = 32 * 2**20, 64 * 2**20
 MAX_FREE_NBYTES = 128 * 2**20
 
-# By identity, in the order in which they came back. Without a lock: a block may come back in the
-# middle of anything, on the same thread too, so each change is one step of the dict.
+# By identity, in the order in which the blocks were returned. There is no lock: a block can be
+# returned in the middle of any statement, on the same thread too, so each change is one step of
+# the dict.
 _free: dict[int, NDArray[np.uint8]] = {}
 
 
 class Lease:
-    """What the arrays over a block hold on to: it dies with the last of them.
+    """Owner of a block for the arrays over it; it is deleted with the last of them.
 
-    It holds the block itself, because at the end of the process arrays may outlive all else.
+    It refers to the block itself, because arrays may outlive the pool at the end of the process.
     """
 
     __slots__ = ("__array_interface__", "__weakref__", "block")
@@ -38,7 +42,7 @@ class Lease:
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Give an array with any content, as `numpy.empty` does.
+    """Return an array with arbitrary content, as `numpy.empty` does.
 
     Parameters
     ----------
@@ -50,7 +54,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     Returns
     -------
     ndarray
-        C-contiguous and the caller's alone, for as long as it or any view of it lives.
+        C-contiguous. Nobody else gets its memory as long as it or any view of it exists.
 
     Examples
     --------
@@ -60,22 +64,22 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     nbytes = math.prod(shape) * dtype.itemsize
     if not MIN_NBYTES <= nbytes <= MAX_NBYTES:
         return np.empty(shape, dtype)
-    block = take(nbytes)
+    block = take_block(nbytes)
     lease = Lease(block)
-    weakref.finalize(lease, give_back, block).atexit = False
+    weakref.finalize(lease, return_block, block).atexit = False
     return np.asarray(lease).view(dtype).reshape(shape)
 
 
-def take(nbytes: int) -> NDArray[np.uint8]:
-    """Give a block of just this size, the one that was used last if there is one."""
+def take_block(nbytes: int) -> NDArray[np.uint8]:
+    """Return a block of exactly this size: the one returned last, or a new one."""
     for block in reversed(list(_free.values())):
         if block.nbytes == nbytes and _free.pop(id(block), None) is not None:
             return block
     return np.empty(nbytes, np.uint8)
 
 
-def give_back(block: NDArray[np.uint8]) -> None:
-    """Keep a block for the next one, and let go of those that were not used for longest."""
+def return_block(block: NDArray[np.uint8]) -> None:
+    """Keep a block for reuse, and free those that were unused for longest."""
     _free[id(block)] = block
     blocks = list(_free.values())
     surplus = sum(b.nbytes for b in blocks) - MAX_FREE_NBYTES
