@@ -10,6 +10,7 @@ import xarray as xr
 
 from xarray_mrc.backend import MrcBackendEntrypoint
 from xarray_mrc.codec.containers import named_container
+from xarray_mrc.reading.options import DIM_NAMES, is_chunk
 from xarray_mrc.storage.memory import MemorySource
 from xarray_mrc.storage.source import Openable
 
@@ -26,30 +27,34 @@ def open_mrc(
     Parameters
     ----------
     path : str, os.PathLike, file URL, bytes, memoryview or binary file object
-        The file. A file object is held open, and what was made of it can't be pickled.
+        The file. A file object is held open, and objects made from it cannot be pickled.
     chunks : dict, int, "auto" or None
         As in `xarray.open_dataset`. By default slabs of whole sections of about 64 MiB; None for
         lazy reading without dask.
     truncated : {"raise", "sections"}
-        What to do with a file that ends too early: MrcTruncatedError, or the whole sections that
-        are there.
+        How to read a file that ends too early: raise MrcTruncatedError, or read the whole sections
+        that are there.
     signed : bool, optional
         Whether the bytes of mode 0 are signed; by default found from IMOD's flags, the format
         version and the header's densities.
     kind : {"auto", "image", "image_stack", "volume", "volume_stack"}
-        What the data are, and so their dimensions.
+        Kind of the data, which decides their dimensions. "auto" finds it from the header, the name
+        and the files beside it; the attribute ``mrc_kind_source`` names the evidence.
     origin : {"auto", "origin", "nstart", "zero"}
-        Which field of the header the coordinates begin at: "auto" takes ORIGIN if it is set (with
+        Field of the header where the positions start: "auto" takes ORIGIN if it is set (with
         IMOD's sign in a file of IMOD's), else NSTART.
     coords : {"physical", "index", "none"}
-        Positions in angstrom, plain indices, or no coordinates along x, y and z.
+        Coordinates along x, y and z: positions in angstrom where the voxel size is known; labels
+        that count the pixels; none.
     extended_header : {"common", "all", "raw", "none"}
-        What of the extended header becomes coordinates of the images: fields under names common to
-        all producers (``tilt_angle``, ``defocus``, ...), all valid fields, its bytes, or nothing.
+        Coordinates of the images from the extended header: fields under names common to all
+        producers (``tilt_angle``, ``defocus``, ...), all valid fields, its bytes, or none. With
+        metadata of sections, ``section`` numbers them from 0.
     sidecar : {"auto", True, False}
-        Whether SerialEM's ``FILE.mdoc`` beside an image stack gives coordinates too, which win over
-        those of the extended header; needs the package mdocfile. "auto" reads it where that is
-        possible.
+        Whether to read coordinates of the images from SerialEM's ``FILE.mdoc`` (which needs the
+        package mdocfile), or tilt angles from IMOD's ``.tlt`` or ``.rawtlt``. They outweigh those
+        of the extended header. "auto" leaves out, with a warning, a file that does not describe
+        each section once; True raises an error for it, or if there is none.
     memmap : {"auto", True, False}
         How a local file is read. "auto": scattered reads go through a map, unless the file lies on
         a network file system; results are always memory of their own. True: results of 16 MiB or
@@ -57,11 +62,13 @@ def open_mrc(
         written into the file later, and end the process (SIGBUS) if the file is cut off while
         they are in use. False: no maps.
     preferred_chunks : dict, optional
-        What ``chunks={}`` means, by dimension.
+        Chunks for ``chunks={}``, by dimension. `xarray.open_dataset` warns that other chunks
+        "separate the stored chunks", which a plain file does not have: pass the same chunks here
+        to silence it. `open_mrc` does that by itself.
     default_name : str
         Name of the data variable.
     **options
-        The parameters from `truncated` on, and any of `xarray.open_dataset`.
+        The options from `truncated` on, and any of `xarray.open_dataset`.
 
     Returns
     -------
@@ -72,9 +79,16 @@ def open_mrc(
     Raises
     ------
     OSError
-        The file can't be read.
+        The file cannot be read.
     MrcError
-        It is no MRC file, or its data can't be read faithfully.
+        It is not an MRC file, or its data cannot be read faithfully.
+    TypeError, ValueError
+        There is no such option, or it cannot have such a value.
+
+    Warns
+    -----
+    MrcWarning
+        Once, if something in the file changed how it is read.
 
     Examples
     --------
@@ -96,14 +110,14 @@ def open_mrc(
     return array.assign_coords(coords) if coords else array
 
 
-def as_lengths(chunks: Mapping[str, Any] | int | str) -> dict[str, int] | None:
+def as_lengths(chunks: Mapping[str, Any] | int | str) -> dict[str, Any] | None:
     """Return the chunk lengths that were asked for, by dimension.
 
     A plain file has no stored chunks, so that those asked for are as good as others; xarray would
     warn that they separate the preferred ones.
     """
     if isinstance(chunks, int):
-        chunks = dict.fromkeys(("volume", "image", "z", "y", "x"), chunks)
+        chunks = dict.fromkeys(DIM_NAMES, chunks)
     if not isinstance(chunks, Mapping):
         return None
-    return {dim: n for dim, n in chunks.items() if isinstance(n, int) and n > 0}
+    return {dim: n for dim, n in chunks.items() if dim in DIM_NAMES and is_chunk(n)}

@@ -43,6 +43,12 @@ def test_preferred_chunks(tmp_path):
         open_file(file, chunks={"z": 7})
 
 
+@pytest.mark.parametrize("preferred", [{"w": 3}, {"z": 0}, {"z": "auto"}, {"z": ()}, {"z": True}])
+def test_preferred_chunks_that_cannot_be(path, preferred):
+    with pytest.raises(ValueError, match=r"preferred_chunks=\{'.': .*\}, expected"):
+        open_file(path, preferred_chunks=preferred)
+
+
 def test_blocks_of_the_stored_axes(tmp_path):
     # Sections lie along x here, so that is the axis that is cut.
     laid = lay(axes=(3, 2, 1), lengths=(4, 4, 4))

@@ -58,8 +58,9 @@ def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
     attrs = describe(header, layout, geometry, opened.extended)
     is_stream = opened.array.source.size_if_known is None
     chunks = layout.preferred_chunks(STREAM_NBYTES) if is_stream else layout.preferred_chunks()
+    preferred = options.preferred_chunks or {}
     encoding: dict[str, Any] = {
-        "preferred_chunks": chunks | dict(options.preferred_chunks or {}),
+        "preferred_chunks": {dim: preferred.get(dim, chunks[dim]) for dim in chunks},
         "mrc_mode": header.mode,
         "mrc_byteorder": header.byteorder,
     }

@@ -26,6 +26,7 @@ CHOICES: dict[str, tuple[str | bool | None, ...]] = {
     "sidecar": ("auto", True, False),
     "memmap": ("auto", True, False),
 }
+DIM_NAMES = ("image", "volume", "z", "y", "x", "rgb")
 # Options of `xarray.open_dataset` that a misspelled name may stand for.
 XARRAY_NAMES = ("chunks", "cache", "drop_variables", "engine")
 
@@ -59,7 +60,7 @@ default_name
     extended_header: ExtendedHeader = "common"
     sidecar: Sidecar = "auto"
     memmap: MemMap = "auto"
-    preferred_chunks: Mapping[str, int] | None = None
+    preferred_chunks: Mapping[str, int | tuple[int, ...]] | None = None
     default_name: str = "data"
 
     def __post_init__(self) -> None:
@@ -68,6 +69,12 @@ default_name
             if value not in choices:
                 allowed = ", ".join(map(repr, choices))
                 raise ValueError(f"{name}={value!r}, expected one of {allowed}")
+        for dim, size in (self.preferred_chunks or {}).items():
+            if dim not in DIM_NAMES or not is_chunk(size):
+                raise ValueError(
+                    f"preferred_chunks={{{dim!r}: {size!r}}}, expected a number of pixels for one "
+                    f"of {', '.join(DIM_NAMES)}"
+                )
         if self.sidecar is True and self.extended_header not in ("common", "all"):
             raise ValueError(
                 f"sidecar=True was passed with extended_header={self.extended_header!r}, which "
@@ -111,3 +118,10 @@ default_name
                     f"are {', '.join(names)}, and those of xarray.open_dataset"
                 )
         return cls(**options)
+
+
+def is_chunk(size: object) -> bool:
+    """Return True if a value is the length of chunks, or the lengths of all."""
+    if isinstance(size, tuple):
+        return bool(size) and all(map(is_chunk, size))
+    return isinstance(size, int) and not isinstance(size, bool) and size > 0
