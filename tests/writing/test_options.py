@@ -130,9 +130,13 @@ def test_like_of_images_in_another_order(tmp_path):
     to_mrc(array + 1, tmp_path / "a.mrc", like=path)
     assert open_mrc(tmp_path / "a.mrc").tilt_angle.equals(array.tilt_angle)
     for other in (array.sortby("tilt_angle"), array[::-1]):
+        to_mrc(other, tmp_path / "b.mrc", like=path, overwrite=True)  # by the coordinate section
+        assert open_mrc(tmp_path / "b.mrc").tilt_angle.variable.equals(other.tilt_angle.variable)
+        assert get((tmp_path / "b.mrc").read_bytes(), "<", "nreal") == 6
+        other = other.drop_vars("section")
         with pytest.warns(MrcWarning, match="tilt angles"):
             to_mrc(other, tmp_path / "b.mrc", like=path, overwrite=True)
-        assert open_mrc(tmp_path / "b.mrc").tilt_angle.equals(other.tilt_angle)
+        assert open_mrc(tmp_path / "b.mrc").tilt_angle.variable.equals(other.tilt_angle.variable)
     to_mrc(array[::-1].drop_vars("tilt_angle"), tmp_path / "c.mrc", like=path)
 
 
