@@ -1,4 +1,4 @@
-"""The suffixes by which a file name tells its container: the one table of them."""
+"""The suffixes of containers (gzip, bzip2, xz, zstd) in file names."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ CONTAINER_OF = {suffix: container for container, suffix in SUFFIX_OF.items()}
 
 
 def named_container(path: str) -> str | None:
-    """Tell the container that the suffix of a name promises; None for a plain file.
+    """Return the container that the suffix of a name stands for; None for a plain file.
 
     Parameters
     ----------
     path : str
-        Path or name of a file, which need not exist.
+        Path or name of a file, existing or not.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def named_container(path: str) -> str | None:
 
 
 def plain_name(path: str) -> str:
-    """Give the name of a file without the suffix of a container.
+    """Return the name of a file without the suffix of a container.
 
     Parameters
     ----------

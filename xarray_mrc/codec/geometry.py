@@ -1,4 +1,4 @@
-"""Where the voxels are: voxel size, first position and the positions along each cell axis.
+"""Positions of the voxels: voxel size, first position and positions along each cell axis.
 
 Formulas: CCP4 map format (fraction of the cell = (start + index) / M), MRC2014 (ORIGIN is the place
 of the first voxel), and for skewed cells the usual orthogonalisation with a along X and b in the
@@ -23,14 +23,14 @@ __all__ = ["Geometry", "Origin", "axis_order", "cell_angles", "cell_matrix"]
 Origin = Literal["auto", "origin", "nstart", "zero"]
 OriginSource = Literal["origin", "nstart", "none"]
 
-NSTART_LIMIT = 10  # times the grid: what lies farther off was never set
+NSTART_LIMIT = 10  # times the grid: NSTART beyond that was never set
 IMOD_ORIGIN_SIGN = 4
 FLATTEST = 1e-3
 RIGHT_ANGLES = (90.0, 90.0, 90.0)
 
 
 def axis_order(header: Header) -> tuple[int, int, int]:
-    """Axes (0, 1, 2 for X, Y, Z) of columns, rows and sections; X, Y, Z where they are not set.
+    """Return the axes (0, 1, 2 for X, Y, Z) of columns, rows and sections; X, Y, Z if not set.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def axis_order(header: Header) -> tuple[int, int, int]:
 
 
 def cell_angles(header: Header) -> Triple:
-    """Cell angles in degrees; right angles where the stored ones make no cell.
+    """Return the cell angles in degrees; right angles if the stored ones make no cell.
 
     Parameters
     ----------
@@ -73,12 +73,12 @@ def cell_angles(header: Header) -> Triple:
     angles = tuple(shortest(v) if math.isfinite(v) else math.nan for v in header.cellb)
     found = (angles[0], angles[1], angles[2])
     valid = all(0 < v < 180 for v in angles) and sum(angles) < 360 and 2 * max(angles) < sum(angles)
-    # Of what is left, a cell that is all but flat has no inverse that deserves the name.
+    # An almost flat cell passes these tests, but its matrix has no useful inverse.
     return found if valid and cell_matrix(found)[2, 2] > FLATTEST else RIGHT_ANGLES
 
 
 def cell_matrix(angles: Triple) -> NDArray[np.float64]:
-    """Give the unit vectors of the cell axes as the columns of a 3 x 3 matrix.
+    """Return the unit vectors of the cell axes as the columns of a 3 x 3 matrix.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def cell_matrix(angles: Triple) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64, shape (3, 3)
-        Times distances along a, b, c it gives X, Y, Z.
+        Its product with distances along a, b, c is X, Y, Z.
 
     Examples
     --------
@@ -109,9 +109,9 @@ def cell_matrix(angles: Triple) -> NDArray[np.float64]:
 
 
 def has_opposite_origin(header: Header) -> bool:
-    """Whether ORIGIN has IMOD's own sign, the opposite of the standard's.
+    """Return True if ORIGIN has IMOD's own sign, the opposite of the standard's.
 
-    It has where IMOD's stamp is there, its flag 4 is not, and NVERSION is not a standard one.
+    This holds for headers with IMOD's stamp, without its flag 4 and without a standard NVERSION.
     """
     return (
         header.has_imod_stamp
@@ -121,7 +121,7 @@ def has_opposite_origin(header: Header) -> bool:
 
 
 def has_top_origin(header: Header) -> bool:
-    """Whether the first row is the top one, as in images of EPU and other FEI software."""
+    """Return True if the first row is the top one, as in images of EPU and other FEI software."""
     return header.exttyp[:3] == b"FEI" and header.nversion == 20140 and not header.has_imod_stamp
 
 
@@ -140,7 +140,7 @@ def true_origin(header: Header) -> Triple | None:
 
 
 def true_nstart(header: Header) -> tuple[int, int, int] | None:
-    """NSTART along X, Y, Z, or None if it is zero or too far off to have been meant."""
+    """Return NSTART along X, Y, Z; None if it is zero or too far off to have been set."""
     start, length = [0, 0, 0], [0, 0, 0]
     for axis, first, n in zip(axis_order(header), header.nstart, header.n, strict=True):
         start[axis], length[axis] = first, n
@@ -152,18 +152,18 @@ def true_nstart(header: Header) -> tuple[int, int, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Where the voxels are, along X, Y, Z (the cell axes, where the cell is skewed).
+    """Voxel size and start along X, Y, Z, or along the cell axes of a skewed cell.
 
     Attributes
     ----------
     voxel : tuple of float
         Voxel size in angstrom, nan where unknown.
     origin : tuple of float
-        Place that the grid begins at, in angstrom; zero where it is given by `first`.
+        Start of the grid in angstrom; zero if `first` gives the start.
     first : tuple of int
-        First grid point, in voxels; zero where the place is given by `origin`.
+        First grid point in voxels; zero if `origin` gives the start.
     origin_source : {"origin", "nstart", "none"}
-        The header field that the place comes from.
+        The header field that the start comes from.
     angles : tuple of float
         Cell angles in degrees.
     """
@@ -176,7 +176,7 @@ class Geometry:
 
     @classmethod
     def from_header(cls, header: Header, origin: Origin = "auto") -> Geometry:
-        """Read the geometry out of a header.
+        """Read the geometry from a header.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ class Geometry:
 
     @property
     def is_skewed(self) -> bool:
-        """Whether the cell axes are not at right angles."""
+        """True if the cell axes are not at right angles."""
         return self.angles != RIGHT_ANGLES
 
     def positions(self, axis: int, count: int) -> NDArray[np.float64] | None:
@@ -247,7 +247,7 @@ class Geometry:
         """
         if math.isnan(self.voxel[axis]):
             return None
-        # In whole voxels first, so that a cut-out gets the very numbers of its parent.
+        # Whole voxels are multiplied first, so that a cut-out gets the same numbers as its parent.
         found = np.arange(self.first[axis], self.first[axis] + count, dtype=np.float64)
         found *= self.voxel[axis]
         found += self.origin[axis]

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar, overload
+from typing import Any
 
 from xarray_mrc.codec.decimals import Triple, voxel_size
 from xarray_mrc.codec.foreign import foreign_format
+from xarray_mrc.codec.header_field import Field
 from xarray_mrc.codec.labels import decode_labels
 from xarray_mrc.codec.modes import FOREIGN_MODES, MODES, ByteOrder
 from xarray_mrc.errors import MrcFormatError, MrcHeaderError, MrcTruncatedError
@@ -38,67 +39,12 @@ STANDARD_VERSIONS = range(20140, 20500)  # NVERSION is the year times ten plus a
 IMOD_FIELDS = ("imod_stamp", "imod_flags", "idtype", "tilt_angles")
 SKEW_FIELDS = ("skew_matrix", "skew_translation")
 
-T = TypeVar("T")
-
-
-class Field(Generic[T]):
-    """One field of the header, as a descriptor: where it lies, what it holds, what it means.
-
-    Parameters
-    ----------
-    offset : int
-        Bytes from the start of the header.
-    code : str
-        `struct` format without byte order, such as ``"i"``, ``"3f"`` or ``"4s"``.
-    doc : str
-        The meaning, in the specification's terms.
-    unit : str, optional
-        The physical unit, empty when there is none.
-    """
-
-    __slots__ = ("code", "count", "doc", "layouts", "name", "offset", "unit")
-
-    def __init__(self, offset: int, code: str, doc: str, unit: str = "") -> None:
-        self.offset = offset
-        self.code = code
-        self.doc = doc
-        self.unit = unit
-        self.name = ""
-        self.layouts = {order: struct.Struct(order + code) for order in ("<", ">")}
-        self.count = len(self.layouts["<"].unpack(bytes(self.nbytes)))
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the field takes."""
-        return self.layouts["<"].size
-
-    @overload
-    def __get__(self, header: None, owner: type) -> Field[T]: ...
-    @overload
-    def __get__(self, header: Header, owner: type) -> T: ...
-    def __get__(self, header: Header | None, owner: type) -> Field[T] | T:
-        if header is None:
-            return self
-        found: Any = self.layouts[header.byteorder].unpack_from(header.raw, self.offset)
-        value: T = found if self.count > 1 else found[0]
-        return value
-
-    def pack_into(self, buffer: bytearray, byteorder: ByteOrder, value: Any) -> None:
-        """Write a value at the field's place; `struct.error` or OverflowError if it can't fit."""
-        if isinstance(value, bytes) and len(value) > self.nbytes:
-            raise OverflowError(f"it has {len(value)} bytes")
-        values = value if self.count > 1 else (value,)
-        self.layouts[byteorder].pack_into(buffer, self.offset, *values)
-
 
 class Header:
     """The main header of an MRC file: 1024 bytes and the byte order to read them in.
 
-    An immutable, hashable, picklable value. The bytes are kept as they are, so that encoding gives
-    back every one of them, junk included; each field is decoded when it is asked for.
+    An immutable, hashable, picklable value. All bytes are kept, junk included, so that encoding
+    returns them unchanged. A field is decoded when it is read.
 
     Parameters
     ----------
@@ -170,19 +116,19 @@ class Header:
         if len(raw) != HEADER_SIZE:
             raise MrcTruncatedError(
                 f"the file has {len(raw)} bytes, expected a header of {HEADER_SIZE}: it is empty, "
-                f"cut off, or no MRC file"
+                f"cut off, or not an MRC file"
             )
         object.__setattr__(self, "raw", bytes(raw))
         object.__setattr__(self, "byteorder", byteorder)
 
     @classmethod
     def fields(cls) -> Iterator[Field[Any]]:
-        """Go through the table of fields, in the order of their offsets."""
+        """Return the table of fields, in the order of their offsets."""
         return (field for field in vars(cls).values() if isinstance(field, Field))
 
     @classmethod
     def blank(cls, byteorder: ByteOrder = "<") -> Header:
-        """Give a header with nothing but the format's marks, unit axes and unknown statistics."""
+        """Return a header with the format's marks, plain axes and unknown statistics."""
         stamp = b"\x44\x44\x00\x00" if byteorder == "<" else b"\x11\x11\x00\x00"
         return cls(bytes(HEADER_SIZE), byteorder).replace(
             map_id=b"MAP ", machst=stamp, nversion=20141, mapc=1, mapr=2, maps=3, ispg=1,
@@ -191,7 +137,7 @@ class Header:
 
     @classmethod
     def decode(cls, raw: bytes, size: int | None = None) -> Header:
-        """Make a header of the first bytes of a file, with the byte order found from the numbers.
+        """Decode the first bytes of a file as a header, with the byte order found from the numbers.
 
         Parameters
         ----------
@@ -219,11 +165,11 @@ class Header:
         return decode_header(bytes(raw[:HEADER_SIZE]), size)
 
     def encode(self) -> bytes:
-        """Give the 1024 bytes, each as it was read or set."""
+        """Return the 1024 bytes, each as it was read or set."""
         return self.raw
 
     def replace(self, **values: Any) -> Header:
-        """Give a header with some fields changed and every other byte kept.
+        """Return a header with some fields changed and every other byte kept.
 
         Parameters
         ----------
@@ -275,12 +221,12 @@ class Header:
 
     @property
     def has_imod_stamp(self) -> bool:
-        """Whether IMOD's fields (flags, tilt angles) are valid."""
+        """True if IMOD's fields (flags, tilt angles) are valid."""
         return self.imod_stamp == IMOD_STAMP
 
     @property
     def is_standard_version(self) -> bool:
-        """Whether NVERSION declares MRC2014 or a later revision."""
+        """True if NVERSION declares MRC2014 or a later revision."""
         return self.nversion in STANDARD_VERSIONS
 
     @property
@@ -324,17 +270,17 @@ class Header:
         return as_html(self)
 
 
-# Size and mode, axes, extended header, IMOD's flags: what turns the bytes of the file into numbers.
+# Size and mode, axes, extended header and IMOD's flags decide how bytes become numbers.
 LAYOUT_RANGES = ((0, 16), (64, 76), (92, 96), (152, 160))
 
 
 def layout_bytes(head: bytes) -> bytes:
-    """Give the bytes of a header that fix how the data lie; two that agree in them read alike.
+    """Return the bytes of a header that decide how the data lie.
 
     Parameters
     ----------
     head : bytes
-        The first 1024 bytes of a file, or what there is of them.
+        The first 1024 bytes of a file, or fewer.
 
     Returns
     -------

@@ -81,7 +81,7 @@ def old_origin(header: Header) -> Triple | None:
 
 
 def has_doubtful_origin(header: Header) -> bool:
-    """Return True if bytes 208 to 219 hold something in place of MAP that is no origin either.
+    """Return True if bytes 208 to 219 hold neither MAP nor an origin that is a place.
 
     Parameters
     ----------

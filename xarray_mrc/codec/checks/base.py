@@ -1,4 +1,4 @@
-"""What a check is, and the facts that it looks at."""
+"""The types of the table: a check, and the facts that it tests."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ EXTENDED_TYPES = (b"CCP4", b"MRCO", b"SERI", b"AGAR", b"FEI1", b"FEI2", b"HDF5")
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a file when it is checked.
+    """Facts about a file that the checks test.
 
     Attributes
     ----------
     header : Header
         The header, in the byte order that was found.
     layout : Layout or None
-        How the data are read; None if they can't be.
+        How the data are read; None if they cannot be read.
     size : int or None
         Bytes of the file, decompressed; None if not known.
     extended : Extended
         The extended header, decoded.
     sign_is_given : bool
-        Whether the user said if bytes are signed.
+        Whether the user passed the sign of bytes.
     data : Statistics or None
-        What the data are, where they were read.
+        Statistics of the data, if they were read.
     container : str
         Container by its first bytes ("gzip", ...), or "".
     suffix : str or None
         Last suffix of the file's name; None if it has none, as bytes in memory.
     not_mrc, cut_off, damage : str
-        Why it is no MRC file, why not even one section could be read, why it could not be
-        unpacked; or "".
+        Why the file is not an MRC file, why not even one section could be read, and why it could
+        not be decompressed; empty if there is no such problem.
     surplus : int
-        Stored bytes behind the end of compressed data.
+        Stored bytes after the end of the compressed data.
     has_header : bool
         Whether there is a header at all; if not, `header` is zeros.
     """
@@ -79,18 +79,18 @@ class Check:
     Attributes
     ----------
     id : str
-        Begins with H for the header, L labels, S size, D data, C container, P what only some
+        Starts with H for the header, L labels, S size, D data, C container, P what only some
         profiles ask for.
     severity : {"error", "warning", "info"} or None
-        None: only profiles that name the check run it.
+        None if only profiles that name the check run it.
     reading : bool
         Whether a finding changes how the file is read.
     title : str
         What should hold.
     test : callable
-        Gives a sentence on what was found and expected, or None.
+        Returns a sentence on what was found and expected, or None.
     fix : callable, optional
-        Gives the fields of the header that mend a finding; empty where no value is certain.
+        Returns the header fields that correct a finding; empty if no value is certain.
     refuses_edit : bool
         Whether `edit_header` refuses an edit that leads to a finding, as it does for every error.
     """
@@ -105,5 +105,5 @@ class Check:
 
 
 def when(broken: Callable[[Header], bool], text: Callable[[Header], str]) -> Test:
-    """Make the test of a rule that looks at the header alone."""
+    """Return the test of a rule about the header alone."""
     return lambda facts: text(facts.header) if broken(facts.header) else None

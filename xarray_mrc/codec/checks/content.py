@@ -17,7 +17,7 @@ from xarray_mrc.errors import MrcError
 __all__ = ["CONTENT_CHECKS", "rounding_of"]
 
 COMPLEX_MODES = (3, 4)
-# Measured: how far a mean computed in float32 is off, as a part of the largest density.
+# Measured: the error of a mean computed in float32, relative to the largest density.
 MEAN_ROUNDING = 2.5e-7
 
 
@@ -78,12 +78,12 @@ def label_text(facts: Facts) -> str | None:
 
 
 def rounding_of(rms: float, low: complex, high: complex) -> float:
-    """Tell how much larger an RMS gets where the mean is rounded to float32, as programs do."""
+    """Return by how much an RMS grows if its mean is rounded to float32, as some programs do."""
     return math.hypot(rms, MEAN_ROUNDING * max(abs(low), abs(high))) - rms
 
 
 def stated_against(which: Literal["minimum", "maximum", "mean", "rms"], rtol: float) -> Test:
-    """Make the test of one of the header's statistics against the data."""
+    """Return the test that compares one of the header's statistics with that of the data."""
 
     def test(facts: Facts) -> str | None:
         stated = getattr(stated_statistics(facts.header), which)
@@ -131,7 +131,7 @@ def no_records(facts: Facts) -> dict[str, Any]:
 
 
 def measured(facts: Facts) -> dict[str, Any]:
-    # The statistics of a scaled map are those of the map: readers undo the scaling by them.
+    # A scaled map keeps the statistics of the original map: readers undo the scaling with them.
     if facts.data is None or scaled_bytes(facts):
         return {}
     return dict(facts.data.fields())

@@ -16,7 +16,7 @@ __all__ = ["PROFILE_CHECKS"]
 
 MAP_MODES = (0, 1, 2, 6, 12)
 PORTAL_MODES = (0, 1, 2, 6)
-PORTAL_SLACK = 2**20  # bytes behind the data that the portal lets pass
+PORTAL_SLACK = 2**20  # bytes after the data that the portal accepts
 SAME_SPACING = 1e-3
 EMDB_CONTAINERS = ("", "gzip", "bzip2")
 

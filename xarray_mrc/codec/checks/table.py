@@ -27,12 +27,12 @@ CHECKS: tuple[Check, ...] = FIELD_CHECKS + CONTENT_CHECKS + PROFILE_CHECKS
 
 
 def reading_notes(facts: Facts) -> list[str]:
-    """Give the sentences of all checks that changed how the file is read.
+    """Return the sentences of all checks that changed how the file is read.
 
     Parameters
     ----------
     facts : Facts
-        What is known of the file.
+        Facts about the file.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def reading_notes(facts: Facts) -> list[str]:
 
 
 def fixes(facts: Facts) -> dict[str, Any]:
-    """Give the fields of the header that mend what was found, where the right value is certain.
+    """Return the header fields that correct findings, where the right value is certain.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def fixes(facts: Facts) -> dict[str, Any]:
 
 
 def reading_of(header: Header) -> tuple[object, ...]:
-    """Give all that a header says of how its data are read, apart from the size of a voxel."""
+    """Return everything in a header that decides how its data are read, but the voxel size."""
     sample: Sample | None
     try:
         sample = find_sample(header)

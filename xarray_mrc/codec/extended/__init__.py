@@ -1,8 +1,8 @@
-"""Extended headers: what the bytes between the main header and the data say of each section.
+"""Extended headers: the bytes between the main header and the data, decoded as section metadata.
 
-The type that a file names is a hint. Each reader tests the bytes before it believes them, and
-gives either the columns or the reason against them; a named type that its bytes do not bear out
-costs the coordinates and one sentence, never the data.
+The type that a file names is a hint. Each reader tests the bytes, and returns either columns or
+the reason against them. If the bytes do not fit their type, the file is read without these
+coordinates and with one sentence in the warning.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ __all__ = [
 _PER_SECTION = frozenset({b"SERI", b"AGAR", b"FEI1", b"FEI2"})
 _NAMED = _PER_SECTION | {b"CCP4", b"MRCO", b"HDF5", b"JSON"}
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-# A longer extended header is read only as far as there are records for sections. It is no list of
-# symmetry operators: no space group has more than 192.
+# A longer extended header is read only as far as there are records for sections. It has no symmetry
+# operators: no space group has more than 192.
 _SHORT_NBYTES = 2**20
 
 
 def per_section(exttyp: bytes) -> bool:
-    """Tell whether a type of extended header holds one record per section.
+    """Return True if a type of extended header has one record per section.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def per_section(exttyp: bytes) -> bool:
 
 
 def useful_nbytes(header: Header, sections: int) -> int:
-    """Say how many bytes of an extended header can be decoded: all, or a part of a long one.
+    """Return how many bytes of an extended header can be decoded: all, or a part of a long one.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def useful_nbytes(header: Header, sections: int) -> int:
     Returns
     -------
     int
-        A file may set aside gigabytes for the records of a few sections.
+        A file may reserve gigabytes for the records of a few sections.
     """
     if header.nsymbt <= _SHORT_NBYTES:
         return max(0, header.nsymbt)
@@ -87,7 +87,7 @@ def decode_extended(header: Header, raw: bytes, sections: int) -> Extended:
     Returns
     -------
     Extended
-        What could be believed. It never raises, whatever the bytes are: see its `problem`.
+        The credible content. No bytes raise an error: see its `problem`.
     """
     name = header.exttyp
     useful = useful_nbytes(header, sections)
@@ -113,7 +113,7 @@ def decode_extended(header: Header, raw: bytes, sections: int) -> Extended:
 
 
 def _read(header: Header, name: bytes, raw: bytes, sections: int) -> Extended | str:
-    """Send the bytes to the readers that the name and the numbers of the header point to."""
+    """Read the bytes as the type that the name and numbers of the header point to."""
     if name in (b"FEI1", b"FEI2"):
         found = fei.read(header, raw, sections)
         if isinstance(found, str) and name == b"FEI1":
@@ -147,7 +147,7 @@ def _read(header: Header, name: bytes, raw: bytes, sections: int) -> Extended | 
 
 
 def _read_unnamed(header: Header, raw: bytes, sections: int, reason: str) -> Extended | str:
-    """Read records of before the types had names, by their unmistakable forms alone."""
+    """Read records from before the types had names, if their form is unmistakable."""
     if header.lskflg == 1 or sections < 1:
         return reason  # NINT and NREAL would lie in the skew matrix
     if seri.is_declared(header):
@@ -158,7 +158,7 @@ def _read_unnamed(header: Header, raw: bytes, sections: int, reason: str) -> Ext
 
 
 def _is_json(raw: bytes) -> bool:
-    """Tell whether bytes can be JSON, without parsing them: UTF-8 that begins as JSON does."""
+    """Return True if bytes start as JSON does and are UTF-8; they are not parsed."""
     try:
         return raw.decode("utf-8").lstrip().startswith(("{", "["))
     except UnicodeDecodeError:
@@ -166,5 +166,5 @@ def _is_json(raw: bytes) -> bool:
 
 
 def _if_it_says_something(found: Extended | str, reason: str) -> Extended | str:
-    """Prefer a second reading only when it found columns."""
+    """Return a second reading if it found columns, else the reason against the first one."""
     return found if isinstance(found, Extended) and found.all else reason

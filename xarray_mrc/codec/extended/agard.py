@@ -1,7 +1,7 @@
 """Agard records, and the old FEI block of 1024 of them: integers, then floats, for a section.
 
-Nothing in these records says that they are what they seem to be, so the numbers themselves are
-held against what a microscope can do before any of them is believed.
+Nothing in these records identifies them, so their numbers are first compared with the limits of a
+microscope.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 OLD_FEI_REALS = 32
 OLD_FEI_BYTES = 1024 * 4 * OLD_FEI_REALS
 
-#: A float that is not zero and smaller than this is an integer or text taken for a float, or a
-#: float in the other byte order. No angle, length or count comes near it.
+#: A smaller float other than zero is an integer, a text, or a float in the other byte order. No
+#: angle, length or count comes near it.
 _SMALLEST = 1e-20
-#: More than this can't be a length in metres in a microscope: the stage itself moves a few mm.
+#: No greater length in metres occurs in a microscope: the stage moves a few mm.
 _GREATEST_METRES = 0.01
 #: Pixel sizes below this are in metres, and above it in angstrom.
 _GREATEST_PIXEL_METRES = 1e-6
@@ -77,7 +77,7 @@ COLUMNS = (
 
 
 def counts(header: Header) -> tuple[int, int]:
-    """Give the integers and floats per section, the known faults put right.
+    """Return the integers and floats per section, with the known faults corrected.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def counts(header: Header) -> tuple[int, int]:
 
 
 def is_old_fei(header: Header) -> bool:
-    """Tell whether a header of no named type has the form of the old FEI block."""
+    """Return True if a header without a named type has the form of the old FEI block."""
     return (
         header.nsymbt == OLD_FEI_BYTES
         and header.nreal == OLD_FEI_REALS
@@ -109,7 +109,7 @@ def is_old_fei(header: Header) -> bool:
 
 
 def read(header: Header, raw: bytes, sections: int) -> Extended | str:
-    """Read records as long as NINT and NREAL say, or say why they are not Agard's.
+    """Read records of the length in NINT and NREAL, or return why they are not Agard's.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def read(header: Header, raw: bytes, sections: int) -> Extended | str:
 
 
 def read_records(order: str, raw: bytes, sections: int, nint: int, nreal: int) -> Extended | str:
-    """Read records of `nint` integers and `nreal` floats, or say why they can't be believed.
+    """Read records of `nint` integers and `nreal` floats, or return why they are not credible.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def read_records(order: str, raw: bytes, sections: int, nint: int, nreal: int) -
 
 
 def _doubt(column: Column, values: NDArray[Any]) -> str:
-    """Say why a column can't be what its name says, or nothing."""
+    """Return why the values of a column are impossible; empty if they are possible."""
     least, greatest = column.limits
     good = (values >= least) & (values <= greatest)
     good &= (values == 0) | (np.abs(values) >= _SMALLEST)
@@ -191,7 +191,7 @@ def _doubt(column: Column, values: NDArray[Any]) -> str:
 
 
 def _fields(columns: list[Column], records: NDArray[np.void]) -> Extended | str:
-    """Decode columns whose numbers were believed, after settling their units."""
+    """Decode columns with credible numbers, after settling their units."""
     said = {column.name for column in columns if np.any(records[column.name] != 0)}
     if said:
         said.add(_ALPHA)
@@ -220,7 +220,7 @@ def _fields(columns: list[Column], records: NDArray[np.void]) -> Extended | str:
 
 
 def _settle(column: Column, stored: NDArray[Any], in_metres: bool) -> Column | str:
-    """Give the column the unit that its numbers are in."""
+    """Return the column with the unit that its numbers have."""
     if column.name in _STAGES and not in_metres:
         return replace(column, units="micrometer", shift=0)
     if column.name in _METRES and bool(np.any(np.abs(stored) > _GREATEST_METRES)):

@@ -1,8 +1,8 @@
 """The records of FEI and Thermo Fisher: 768 bytes (FEI1) or 888 (FEI2), valid field by field.
 
 Four bitmasks in each record say which of its fields are valid; they are little endian in every
-file. The first integer of a record is its size, which is also the way to the next record. Room
-for 1024 records is common, and what lies in those of sections that do not exist is arbitrary.
+file. The first integer of a record is its size and leads to the next record. Room for 1024 records
+is common, and the bytes after the last section are arbitrary.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ COLUMNS = (
 
 
 def read(header: Header, raw: bytes, sections: int) -> Extended | str:
-    """Read the records, or say why the bytes are not FEI's.
+    """Read the records, or return why the bytes are not FEI's.
 
     Parameters
     ----------
@@ -197,8 +197,8 @@ def read(header: Header, raw: bytes, sections: int) -> Extended | str:
         row[:size] = np.frombuffer(raw, np.uint8, size, start)
     records = block.view(dtype)[:, 0]
     longest = np.array([size == widest for _, size in walked])
-    # The bytes of the version are looked at whether its bit is set or not: a tilt that is wrong
-    # by a factor of 57 is worse than trust in eleven characters that can't be there by chance.
+    # The version counts whether its bit is set or not: a tilt that is wrong by a factor of 57 is
+    # worse than trust in eleven characters, which do not occur by chance.
     faulty = np.array(
         [bytes(text).split(b"\0", 1)[0] == FAULTY_VERSION for text in records[_VERSION]]
     )
@@ -247,14 +247,14 @@ def starts_record(raw: bytes) -> bool:
 
 @cache
 def _layout(size: int, order: str) -> tuple[tuple[Column, ...], np.dtype[np.void]]:
-    """Give the fields of a record of this size, and its dtype."""
+    """Return the fields of a record of this size, and its dtype."""
     columns = tuple(column for column in COLUMNS if column.offset + column.nbytes <= size)
     masks = {f"Bitmask {number}": ("<u4", offset) for number, offset in MASKS.items()}
     return columns, record_dtype(columns, size, order, masks)
 
 
 def _walk(raw: bytes, sections: int, order: str) -> list[tuple[int, int]] | str:
-    """Step from record to record by their sizes.
+    """Return where the records lie, by stepping from one to the next by their sizes.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Bytes that each bit of NREAL adds to a record, lowest bit first. The bits from 64 on are
-#: reserved: they take room, and what is in it is not known.
+#: reserved: their bytes are there, with an unknown meaning.
 SIZES = (2, 6, 4, 2, 2, 4, 2, 4, 2, 4, 2)
 
 #: The dose is one number in two shorts. SerialEM leaves 0 for a dose that it does not know and
@@ -46,12 +46,12 @@ COLUMNS = (
 
 
 def bytes_per_section(bits: int) -> int:
-    """Add up the sizes of the bits that are set."""
+    """Return the sum of the sizes of the bits that are set."""
     return sum(size for number, size in enumerate(SIZES) if bits >> number & 1)
 
 
 def is_declared(header: Header) -> bool:
-    """Tell whether NINT is the number of bytes that the bits in NREAL ask for."""
+    """Return True if NINT is the number of bytes that the bits in NREAL need."""
     bits = header.nreal
     return 0 < bits < 1 << len(SIZES) and header.nint == bytes_per_section(bits)
 
@@ -79,7 +79,7 @@ def two_shorts(pairs: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _layout(bits: int) -> list[Column]:
-    """Lay the fields of the bits that are set end to end."""
+    """Return the fields of the bits that are set, end to end."""
     laid: list[Column] = []
     start = 0
     for number, size in enumerate(SIZES):
@@ -95,7 +95,7 @@ def _layout(bits: int) -> list[Column]:
 
 
 def read(header: Header, raw: bytes, sections: int) -> Extended | str:
-    """Read the records, or say why the bytes are not SerialEM's.
+    """Read the records, or return why the bytes are not SerialEM's.
 
     Parameters
     ----------

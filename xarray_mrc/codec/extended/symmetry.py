@@ -24,7 +24,7 @@ _OPERATOR = re.compile(rf"{_AXIS},{_AXIS},{_AXIS}")
 
 
 def is_operator(text: str) -> bool:
-    """Tell whether a text without blanks, in capitals, is a symmetry operator.
+    """Return True if a text without blanks, in capitals, is a symmetry operator.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def is_operator(text: str) -> bool:
 
 
 def operator_counts(space_group: int) -> tuple[int, ...]:
-    """Say how many operators a space group can have, by the ways in which its cell is centred.
+    """Return how many operators a space group can have, for each way to centre its cell.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def operator_counts(space_group: int) -> tuple[int, ...]:
 
 
 def read(raw: bytes) -> Extended | str:
-    """Read the operators, or say why the bytes are not symmetry records.
+    """Read the operators, or return why the bytes are not symmetry records.
 
     Parameters
     ----------

@@ -72,12 +72,12 @@ class SectionField:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Extended:
-    """What an extended header says.
+    """The content of an extended header.
 
     Parameters
     ----------
     kind : str
-        What the bytes were believed to be, after the tests: "FEI1", "FEI2", "SERI", "AGAR",
+        The type of the bytes by the tests: "FEI1", "FEI2", "SERI", "AGAR",
         "CCP4" (symmetry records), "MRCO", "HDF5", "JSON", "none" (no bytes) or "unknown".
     common : tuple of SectionField
         Columns under the names and in the units of `COMMON_UNITS`.
@@ -86,7 +86,7 @@ class Extended:
     symmetry : tuple of str
         Symmetry operators such as "X,Y,Z", without blanks and in capitals.
     problem : str
-        Empty, or one sentence that says what was found, what was expected and what was done.
+        Empty, or one sentence with what was found, expected and done.
     """
 
     kind: str
@@ -98,7 +98,7 @@ class Extended:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One row of a reader's table: where a field is, what it is, and when it is valid.
+    """One row of a reader's table: the offset, type and validity of a field.
 
     Parameters
     ----------
@@ -122,9 +122,9 @@ class Column:
     time : str
         "days" for days since 1899-12-30, "microseconds" for microseconds since 1970.
     limits : tuple of float
-        The least and the greatest value that can be believed.
+        The least and the greatest credible value.
     zero_is_unknown : bool
-        The value can't be zero, so that a zero means that the producer did not know.
+        Zero means that the producer did not know the value.
     """
 
     offset: int
@@ -151,11 +151,11 @@ class Column:
         return np.dtype(self.stored("<")).itemsize
 
     def known(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
-        """Tell in which sections a field without a bitmask says something."""
+        """Return in which sections a field without a bitmask has a value."""
         return stored != 0 if self.zero_is_unknown else np.ones(len(stored), dtype=np.bool_)
 
     def stored(self, order: str) -> str:
-        """Give the numpy type string of the field as it lies in the file."""
+        """Return the numpy type string of the field in the file."""
         if self.code == "?":
             return "u1"
         return self.code if self.code[0] == "S" else order + self.code
@@ -265,7 +265,7 @@ def decode(column: Column, stored: NDArray[Any], valid: NDArray[np.bool_]) -> ND
 
 
 def _times(unit: str, stored: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.datetime64]:
-    """Turn day or microsecond counts into datetime64[ns]; a count of zero is no time."""
+    """Return day or microsecond counts as datetime64[ns]; a count of zero is not a time."""
     if unit == "days":
         known = valid & (stored > 0) & (stored < _LAST_DAY)
         count = np.rint(np.where(known, stored, 0.0) * 86_400_000).astype(np.int64)
@@ -278,12 +278,12 @@ def _times(unit: str, stored: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray
 
 
 def own(column: Column, values: NDArray[Any]) -> SectionField:
-    """Give a column under the producer's name and unit."""
+    """Return a column under the producer's name and unit."""
     return SectionField(column.identifier, values, column.units, column.name)
 
 
 def shared(column: Column, values: NDArray[Any]) -> Iterator[SectionField]:
-    """Give a column under its common name and unit, if it has one."""
+    """Yield a column under its common name and unit, if it has one."""
     if column.common:
         exact = shift_point(values, column.shift) if column.shift else values.copy()
         yield SectionField(column.common, exact, COMMON_UNITS[column.common], column.name)
