@@ -47,7 +47,7 @@ NEIGHBOURS = 8
 
 def shortest(value: float) -> float:
     """Return the float64 of the shortest decimal with this float32: 0.1 for float32(0.1)."""
-    stored = np.float32(value)
+    stored = float(np.float32(value))
     for digits in range(CLEAN_DIGITS if abs(stored) >= SMALLEST_NORMAL else 1, 9):
         decimal = float(f"{stored:.{digits}g}")
         if np.float32(decimal) == stored:
@@ -163,6 +163,7 @@ def likely_steps(fitted: float, intervals: int) -> Iterator[float]:
         yield (length - away * ulp(length)) / intervals
 
 
+@lru_cache(maxsize=256)
 def first_position(stored: float, voxel: float) -> float:
     """Return the position of the first voxel that a stored start means.
 
