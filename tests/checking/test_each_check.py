@@ -38,7 +38,9 @@ def test_sound_files_of_all_modes(dtype, order):
         assert not ids(pack(sound(numbers, order=order)))
 
 
-@pytest.mark.parametrize(("check", "raw", "also"), FILES, ids=lambda value: str(value)[:3])
+@pytest.mark.parametrize(
+    ("check", "raw", "also"), FILES, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_one_file_for_each(check, raw, also):
     assert ids(raw) == {check} | also
 

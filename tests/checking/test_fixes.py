@@ -131,7 +131,9 @@ def test_statistics_of_numbers_that_are_not_finite_become_unknown():
 PLAIN = [row for row in FILES if container_of(row[1][:1024]) is None]
 
 
-@pytest.mark.parametrize(("check", "raw", "also"), PLAIN, ids=lambda value: str(value)[:3])
+@pytest.mark.parametrize(
+    ("check", "raw", "also"), PLAIN, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_once_is_enough(check, raw, also):
     first = mended(raw)
     assert first[1024:] == raw[1024:]

@@ -67,7 +67,9 @@ def assert_true(path) -> None:
         path.write_bytes(raw)
 
 
-@pytest.mark.parametrize(("check", "raw", "also"), FILES, ids=lambda value: str(value)[:3])
+@pytest.mark.parametrize(
+    ("check", "raw", "also"), FILES, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_each_broken_file(tmp_path, check, raw, also):
     path = tmp_path / "a.mrc"
     path.write_bytes(raw)

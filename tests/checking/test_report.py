@@ -28,7 +28,7 @@ def test_text():
     assert stamp.startswith("E H04 the machine stamp 11 11 00 00 says big endian, but the numbers")
     assert others == [
         "W H06 nversion is 0, expected 20140 or 20141",
-        "W L02 nlabl is 2, expected 1, the labels that hold text, and these to be the first",
+        "W L02 nlabl is 2, but 1 label contains text",
         "I D05 the header does not state rms",
         "<bytes>: invalid (mrc2014): 1 error, 2 warnings, 1 note",
     ]

@@ -56,7 +56,7 @@ def validate(path: Openable, profile: str = "mrc2014", data: bool = True) -> Rep
     >>> header = Header.blank().replace(nx=2, ny=1, nz=1, mx=2, my=1, mz=1, ispg=0)
     >>> report = validate(header.replace(cella=(2.0, 1.0, 1.0), nlabl=3).raw + bytes(2))
     >>> print(report)
-    W L02 nlabl is 3, expected 0, the labels that hold text, and these to be the first
+    W L02 nlabl is 3, but no label contains text
     I D05 the header does not state minimum, maximum, mean, rms
     <bytes>: valid (mrc2014): 1 warning, 1 note
     """

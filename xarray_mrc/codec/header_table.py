@@ -57,8 +57,8 @@ def as_text(header: Header) -> str:
 
     Examples
     --------
-    >>> print(as_text(Header.blank())[:40])
-    byte order        little endian
+    >>> print(as_text(Header.blank())[:25])
+    byte order  little endian
     """
     lines = list(rows(header))
     names, values = (max(len(row[i]) for row in lines if row[2]) for i in (0, 1))

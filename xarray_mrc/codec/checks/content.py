@@ -63,10 +63,10 @@ def label_count(facts: Facts) -> str | None:
     count = sum(filled)
     if facts.header.nlabl == count and all(filled[:count]):
         return None
-    return (
-        f"nlabl is {facts.header.nlabl}, expected {count}, the labels that hold text, and these to "
-        f"be the first"
-    )
+    if facts.header.nlabl == count:
+        return f"{count} labels contain text, but an empty label precedes one of them"
+    number = {0: "no label contains", 1: "1 label contains"}.get(count, f"{count} labels contain")
+    return f"nlabl is {facts.header.nlabl}, but {number} text"
 
 
 def label_text(facts: Facts) -> str | None:
@@ -151,35 +151,37 @@ def container_suffix(facts: Facts) -> str | None:
 
 # fmt: off
 CONTENT_CHECKS: tuple[Check, ...] = (
-    Check("L01", ERROR, False, "the number of labels is 0 to 10", when(
+    Check("L01", ERROR, False, "NLABL is 0 to 10", when(
         lambda h: not 0 <= h.nlabl <= LABEL_COUNT,
         lambda h: f"nlabl is {h.nlabl}, expected 0 to {LABEL_COUNT}"), first_labels),
-    Check("L02", WARNING, False, "the number of labels is right", label_count, first_labels),
+    Check("L02", WARNING, False, "NLABL is the number of labels with text",
+        label_count, first_labels),
     Check("L03", WARNING, False, "labels are printable ASCII", label_text),
-    Check("H01", ERROR, False, "there is a whole header", lambda facts: (
+    Check("H01", ERROR, False, "the header is complete", lambda facts: (
         f"the file has {facts.size} bytes, expected a header of {HEADER_SIZE}"
         if facts.size is not None and facts.size < HEADER_SIZE else None)),
     Check("H24", ERROR, False, "the extended header is inside the file", extended_size, no_records),
-    Check("S01", ERROR, True, "all sections are there", missing_sections),
-    Check("S02", WARNING, True, "the extended header that NSYMBT counts is there", missing_records,
+    Check("S01", ERROR, True, "all sections are present", missing_sections),
+    Check("S02", WARNING, True, "the extended header that NSYMBT states is present",
+        missing_records,
         no_records, refuses_edit=True),
     Check("S03", WARNING, True, "the file ends with the data", trailing_bytes,
         refuses_edit=True),
-    Check("D01", WARNING, False, "DMIN is that of the data", stated_against("minimum", 0),
+    Check("D01", WARNING, False, "DMIN agrees with the data", stated_against("minimum", 0),
         measured),
-    Check("D07", WARNING, False, "DMAX is that of the data", stated_against("maximum", 0),
+    Check("D07", WARNING, False, "DMAX agrees with the data", stated_against("maximum", 0),
         measured),
-    Check("D02", WARNING, False, "DMEAN is that of the data", stated_against("mean", 0.01),
+    Check("D02", WARNING, False, "DMEAN agrees with the data", stated_against("mean", 0.01),
         measured),
-    Check("D03", WARNING, False, "RMS is that of the data", stated_against("rms", 0.01), measured),
+    Check("D03", WARNING, False, "RMS agrees with the data", stated_against("rms", 0.01), measured),
     Check("D04", WARNING, False, "the data are finite", nonfinite_data),
-    Check("D05", INFO, False, "the statistics are stated", unknown_statistics, measured),
-    Check("D06", INFO, False, "a transform has half the columns", when(
+    Check("D05", INFO, False, "the header states the statistics", unknown_statistics, measured),
+    Check("D06", INFO, False, "NX of a transform is MX // 2 + 1", when(
         lambda h: h.mode in COMPLEX_MODES and h.nx != h.mx // 2 + 1,
         lambda h: f"nx is {h.nx}, expected mx // 2 + 1 = {h.mx // 2 + 1} of a transform")),
-    Check("C01", WARNING, False, "the name says the container", container_suffix),
-    Check("C02", ERROR, False, "the file can be unpacked", lambda facts: facts.damage or None),
-    Check("C03", WARNING, False, "nothing follows the compressed data", lambda facts: (
+    Check("C01", WARNING, False, "the suffix names the container", container_suffix),
+    Check("C02", ERROR, False, "the file can be decompressed", lambda facts: facts.damage or None),
+    Check("C03", WARNING, False, "no bytes follow the compressed data", lambda facts: (
         f"the last {facts.surplus} stored bytes are no {facts.container} data; they were left out"
         if facts.surplus else None)),
 )

@@ -282,10 +282,10 @@ def symmetry_type(facts: Facts) -> dict[str, Any]:
 
 # fmt: off
 FIELD_CHECKS: tuple[Check, ...] = (
-    Check("H43", ERROR, False, "it is an MRC file", lambda facts: facts.not_mrc or None),
+    Check("H43", ERROR, False, "the file is an MRC file", lambda facts: facts.not_mrc or None),
     Check("H02", ERROR, False, "MAP is at byte 208", when(
         lambda h: not has_map_id(h), missing_map_id), map_id),
-    Check("H49", WARNING, True, "the origin of a header from before 2000 is a place", when(
+    Check("H49", WARNING, True, "the origin of a header from before 2000 is plausible", when(
         has_doubtful_origin,
         lambda h: f"bytes 208 to 219 are {h.raw[208:220].hex(' ')}, expected 'MAP ', or the origin "
                   f"of a header from before 2000; they were left out")),
@@ -316,16 +316,16 @@ FIELD_CHECKS: tuple[Check, ...] = (
         lambda h: min(h.m) < 0,
         lambda h: f"the grid intervals mx, my, mz are {h.m}, expected none to be negative; along a "
                   f"negative one the voxel size is unknown")),
-    Check("H35", WARNING, False, "grid intervals are set", when(
+    Check("H35", WARNING, False, "grid intervals are not 0", when(
         lambda h: min(h.m) == 0,
         lambda h: f"the grid intervals mx, my, mz are {h.m}, expected 1 or more"), image_sampling),
     Check("H09", ERROR, True, "cell lengths are finite and not negative", impossible_cell),
-    Check("H40", WARNING, False, "cell lengths are set", lambda facts: (
+    Check("H40", WARNING, False, "cell lengths are not 0", lambda facts: (
         f"the cell lengths are {facts.header.cella}, expected above 0"
         if 0 in cell_lengths(facts) else None)),
-    Check("H10", WARNING, True, "cell angles make a cell", cell_corners,
+    Check("H10", WARNING, True, "cell angles form a cell", cell_corners,
         refuses_edit=True),
-    Check("H41", WARNING, False, "angles are set, and right ones but in crystals", when(
+    Check("H41", WARNING, False, "cell angles are set, and are 90 degrees except in crystals", when(
         lambda h: (h.ispg in (0, 1) or not any(h.cellb)) and h.cellb != RIGHT_ANGLES,
         lambda h: f"the cell angles are {h.cellb}, expected 90, 90, 90 in space group {h.ispg}"),
         right_angles),
@@ -333,29 +333,30 @@ FIELD_CHECKS: tuple[Check, ...] = (
         lambda h: sorted(h.mapcrs) != [1, 2, 3],
         lambda h: f"the axes of columns, rows and sections are {h.mapcrs}, expected a permutation "
                   f"of 1, 2, 3; they were taken as 1, 2, 3"), plain_axes),
-    Check("H12", INFO, False, "images and volume stacks have plain axes", when(
+    Check("H12", INFO, False, "the axes of images and volume stacks are X, Y, Z", when(
         lambda h: (h.ispg == 0 or h.ispg in STACK_SPACE_GROUPS) and h.mapcrs != (1, 2, 3),
         lambda h: f"the axes are {h.mapcrs}, expected (1, 2, 3) in space group {h.ispg}")),
     Check("H13", WARNING, False, "the space group exists", when(
         lambda h: not (0 <= h.ispg <= 230 or h.ispg in STACK_SPACE_GROUPS),
         lambda h: f"the space group is {h.ispg}, expected 0 to 230 or 401 to 630"),
         refuses_edit=True),
-    Check("H14", ERROR, True, "a volume stack has whole volumes", stack_divides),
-    Check("H15", INFO, False, "an image stack has mz 1", when(
+    Check("H14", ERROR, True, "the sections of a volume stack make whole volumes", stack_divides),
+    Check("H15", INFO, False, "MZ of an image stack is 1", when(
         lambda h: h.ispg == 0 and h.nz > 1 and h.mz != 1,
         lambda h: f"{sampling(h)}, expected mz 1 of an image stack (space group 0)")),
     Check("H16", INFO, False, "a volume fills its cell", when(
         lambda h: h.ispg == 1 and h.mapcrs == (1, 2, 3) and h.mz != h.nz,
         lambda h: f"{sampling(h)}, which is a part of a cell, or an image stack")),
-    Check("H17", INFO, False, "a volume has a space group", when(
+    Check("H17", INFO, False, "the space group of a volume is not 0", when(
         lambda h: h.ispg == 0 and h.mz == h.nz > 1,
         lambda h: f"{sampling(h)}, which looks like a volume, but the space group is 0")),
-    Check("H50", INFO, False, "the header of an image stack says so", volume_header),
-    Check("H18", WARNING, True, "the first grid point is plausible", far_nstart,
+    Check("H50", INFO, False, "the header of an image stack is not that of a volume",
+        volume_header),
+    Check("H18", WARNING, True, "NSTART is plausible", far_nstart,
         refuses_edit=True),
-    Check("H19", ERROR, True, "ORIGIN is a place", when(
+    Check("H19", ERROR, True, "ORIGIN is a position", when(
         lambda h: not all(math.isfinite(v) and abs(v) <= FARTHEST for v in h.origin),
-        lambda h: f"ORIGIN is {h.origin}, which is no place in angstrom; it was left out"),
+        lambda h: f"ORIGIN is {h.origin}, which is not a position in angstrom; it was ignored"),
         no_origin),
     Check("H36", WARNING, False, "ORIGIN and NSTART are not both set", when(
         lambda h: any(h.origin) and any(h.nstart),
@@ -366,7 +367,7 @@ FIELD_CHECKS: tuple[Check, ...] = (
     Check("H21", INFO, False, "ORIGIN has the sign of the standard", when(
         lambda h: any(h.origin) and has_opposite_origin(h),
         lambda h: f"ORIGIN is {h.origin} in IMOD's sign, the opposite of the standard's")),
-    Check("H22", WARNING, True, "the sign of bytes fits the densities", byte_sign),
+    Check("H22", WARNING, True, "the sign of bytes agrees with the header's range", byte_sign),
     Check("H37", WARNING, False, "bytes are signed", unsigned_bytes),
     Check("H31", WARNING, True, "bytes are not a scaled map", scaled_bytes),
     Check("H32", WARNING, True, "4-bit pixels are flagged, not just labelled", packed_by_label),
@@ -378,18 +379,18 @@ FIELD_CHECKS: tuple[Check, ...] = (
     Check("H25", WARNING, False, "the extended header has a known type", when(
         lambda h: h.nsymbt > 0 and h.exttyp not in EXTENDED_TYPES,
         lambda h: f"exttyp is {h.exttyp!r}, expected one of {EXTENDED_TYPES}"), symmetry_type),
-    Check("H26", WARNING, True, "symmetry records are such", extended_header(b"CCP4")),
+    Check("H26", WARNING, True, "symmetry records can be decoded", extended_header(b"CCP4")),
     Check("H45", WARNING, False, "there are as many symmetry operators as the space group has",
         operators),
-    Check("H27", ERROR, True, "FEI records are such", extended_header(b"FEI1", b"FEI2")),
-    Check("H46", ERROR, False, "FEI records have the size of their type",
+    Check("H27", ERROR, True, "FEI records can be decoded", extended_header(b"FEI1", b"FEI2")),
+    Check("H46", ERROR, False, "records of type FEI1 or FEI2 have its size",
         other_records(b"FEI1", b"FEI2")),
-    Check("H28", WARNING, True, "SerialEM records are such", extended_header(b"SERI")),
-    Check("H47", WARNING, False, "SerialEM records are not Agard's", other_records(b"SERI")),
-    Check("H29", WARNING, True, "Agard records are such", extended_header(b"AGAR")),
-    Check("H48", WARNING, False, "Agard records are counted", uncounted_records),
-    Check("H38", WARNING, True, "other extended headers are of their type", extended_header()),
-    Check("H30", WARNING, False, "no skew matrix lies over EXTTYP", when(
+    Check("H28", WARNING, True, "SerialEM records can be decoded", extended_header(b"SERI")),
+    Check("H47", WARNING, False, "records of type SERI are SerialEM's", other_records(b"SERI")),
+    Check("H29", WARNING, True, "Agard records can be decoded", extended_header(b"AGAR")),
+    Check("H48", WARNING, False, "Agard records state NINT and NREAL", uncounted_records),
+    Check("H38", WARNING, True, "other extended headers match their type", extended_header()),
+    Check("H30", WARNING, False, "no skew matrix overlaps EXTTYP", when(
         lambda h: h.lskflg == 1 and h.exttyp.isalnum(),
         lambda h: f"lskflg is 1, so that words 26 to 34 are a matrix, but exttyp is {h.exttyp!r}")),
     Check("H42", WARNING, True, "there is no skew transformation", when(

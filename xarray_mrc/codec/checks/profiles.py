@@ -56,24 +56,24 @@ PROFILE_CHECKS: tuple[Check, ...] = (
     Check("P02", None, False, "the file is plain, gzip or bzip2", lambda facts: (
         f"the file is packed with {facts.container}, expected gzip, bzip2 or neither"
         if facts.container not in EMDB_CONTAINERS else None)),
-    Check("P03", None, False, "the mode is one of maps", when(
+    Check("P03", None, False, "EMDB accepts the mode", when(
         lambda h: h.mode not in MAP_MODES,
         lambda h: f"mode is {h.mode}, expected one of {MAP_MODES}")),
-    Check("P04", None, False, "NSTART gives the place", when(
+    Check("P04", None, False, "NSTART states the position", when(
         lambda h: any(h.origin),
         lambda h: f"ORIGIN is {h.origin}, which is left out of account; expected the place in "
                   f"NSTART, which is {h.nstart}")),
     Check("P05", None, False, "the data are not constant", constant_data),
-    Check("P06", None, False, "the mode is one of the portal's", when(
+    Check("P06", None, False, "the portal accepts the mode", when(
         lambda h: h.mode not in PORTAL_MODES,
         lambda h: f"mode is {h.mode}, expected one of {PORTAL_MODES}")),
     Check("P07", None, False, "the axes are X, Y, Z", when(
         lambda h: h.mapcrs != (1, 2, 3), lambda h: f"the axes are {h.mapcrs}, expected (1, 2, 3)")),
-    Check("P08", None, False, "the grid is the size of the data", when(
+    Check("P08", None, False, "MX, MY, MZ equal NX, NY, NZ", when(
         differs_from_grid,
         lambda h: f"mx, my, mz are {h.m} with nx, ny, nz {h.n}, expected these, but mz 1 for "
                   f"images")),
-    Check("P09", None, False, "the angles are right ones", when(
+    Check("P09", None, False, "the cell angles are 90 degrees", when(
         lambda h: h.cellb != RIGHT_ANGLES,
         lambda h: f"the cell angles are {h.cellb}, expected 90, 90, 90")),
     Check("P10", None, False, "ORIGIN is zero", when(
@@ -83,7 +83,7 @@ PROFILE_CHECKS: tuple[Check, ...] = (
     Check("P12", None, False, "the space group is 0 or 1", when(
         lambda h: h.ispg not in (0, 1),
         lambda h: f"the space group is {h.ispg}, expected 1, or 0 for images")),
-    Check("P13", None, False, "little follows the data", much_trailing),
+    Check("P13", None, False, "at most 1 MiB follows the data", much_trailing),
     Check("P14", None, False, "the voxel size is the same along all axes", when(
         is_uneven, lambda h: f"the voxel size is {h.voxel_size}, expected equal numbers")),
 )
