@@ -303,3 +303,42 @@ def test_a_sidecar_that_is_there(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.st.mdoc"]
     to_mrc(stack(), tmp_path / "a.st", sidecar="mdoc", overwrite=True)
     assert "TiltAngle" in (tmp_path / "a.st.mdoc").read_text()
+
+
+def test_sidecars_of_other_images_are_named(tmp_path):
+    """They would win over the records, with the angles of what lay there before."""
+    pytest.importorskip("mdocfile")
+    path = tmp_path / "a.st"
+    other = stack({"tilt_angle": np.array(TILTS)[::-1]})
+    to_mrc(other, path, sidecar="mdoc")
+    _, said = written(stack(), path)
+    assert "tilt_angle will be read from a sidecar that lies beside the file" in said
+    found, said = written(stack(), path, sidecar="mdoc")
+    assert not said
+    assert found.tilt_angle.values.tolist() == TILTS
+    _, said = written(stack(), path)  # it is the right one
+    assert not said
+    _, said = written(other, path, sidecar="rawtlt")  # the .mdoc wins
+    assert "tilt_angle" in said
+    (tmp_path / "a.st.mdoc").unlink()
+    (tmp_path / "a.tlt").write_text("1\n" * COUNT)
+    _, said = written(stack(), path, sidecar="mdoc")  # a .tlt wins over the .mdoc
+    assert "tilt_angle will be read from a sidecar" in said
+    (tmp_path / "a.tlt").write_text("1\n" * 99)
+    with pytest.warns(MrcWarning, match="a.tlt was left out"):
+        written_without_a_word = open_mrc(path)
+    assert written_without_a_word.tilt_angle.values.tolist() == TILTS
+
+
+def test_sections_are_numbered_where_something_is_known(tmp_path):
+    to_mrc(stack(), tmp_path / "a.st")
+    array = open_mrc(tmp_path / "a.st", chunks=None).load()
+    assert array.section.values.tolist() == [0, 1, 2, 3, 4]
+    assert array.section.dtype == np.int64
+    part = array.sortby("tilt_angle", ascending=False)[1:3]
+    found, said = written(part, tmp_path / "b.st", like=tmp_path / "a.st")
+    assert not said
+    assert found.tilt_angle.values.tolist() == [30.0, 0.0]
+    assert found.section.values.tolist() == [0, 1]
+    to_mrc(stack({}), tmp_path / "c.st")
+    assert "section" not in open_mrc(tmp_path / "c.st").coords

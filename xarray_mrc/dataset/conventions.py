@@ -13,7 +13,7 @@ __all__ = ["AXES", "RAW_DIM", "data_variable", "kind_of", "match_dims"]
 
 AXES = {"x": 0, "y": 1, "z": 2}
 RAW_DIM = "extended_header_byte"
-# Names that xarray gives to dimensions that have none, and what groupby_bins adds to a name.
+# Names that xarray gives to unnamed dimensions, and the suffix that groupby_bins adds.
 UNNAMED = ("dim_0", "dim_1", "dim_2", "dim_3", "dim_4")
 BINS = "_bins"
 KIND_BY_NDIM: dict[int, Kind] = {2: "image", 3: "volume", 4: "volume_stack"}

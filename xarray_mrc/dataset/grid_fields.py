@@ -1,4 +1,4 @@
-"""Positions to the header fields of the grid (cell, ORIGIN, NSTART), and what these cannot hold."""
+"""Header fields of the grid (cell, ORIGIN, NSTART) for positions, read back to find differences."""
 
 from __future__ import annotations
 
@@ -301,8 +301,8 @@ def missing_axes(
     """Return the axes, besides those that are known to be lost, that had positions and have none.
 
     The file tells this, if the array still knows it; so does a start in the attributes. Else the
-    other axes do: of a file of which one axis has no voxel size, reading gives coordinates with a
-    ``long_name`` and no ``axis``. Where an operation dropped all attributes of coordinates, it may
+    other axes do: if a file has no voxel size along one axis, reading gives the others a
+    ``long_name`` but no ``axis``. Where an operation dropped all attributes of coordinates, it may
     have dropped a coordinate too.
     """
     origin = noted_triple(array, "mrc_origin", (0, 0, 0))

@@ -1,4 +1,4 @@
-"""Data type of an array, and what the user asked for, to the data mode of a file."""
+"""Choice of the data mode from the data type of an array and the options of the user."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def choose_sample(
     if number == 0 and code in ("u1", "b1"):
         sample = UNSIGNED_BYTE
     if rgb != (number == 16):
-        what = "the data have no dimension rgb" if number == 16 else "the data are RGB pixels"
-        raise ValueError(f"mode={number} was passed, but {what}")
+        problem = "the data have no dimension rgb" if number == 16 else "the data are RGB pixels"
+        raise ValueError(f"mode={number} was passed, but {problem}")
     if dtype is not None and mode is not None and code != sample.dtype:
         raise ValueError(
             f"mode={mode} holds {np.dtype(sample.dtype)}, but dtype={found} was passed"
@@ -93,7 +93,7 @@ def mode_of(code: str, dtype: np.dtype[Any], rgb: bool) -> int:
         cast = DEFAULT_CASTS.get(code, "f4")
         advice = f"use .astype('{np.dtype(cast)}'), or pass dtype='{np.dtype(cast)}'"
     raise ValueError(
-        f"the data type is {dtype}, for which MRC has no mode, expected one of int8, int16, "
+        f"the data type is {dtype}, but MRC has no mode for it, expected one of int8, int16, "
         f"uint16, float16, float32, complex64: {advice}"
     )
 

@@ -1,4 +1,4 @@
-"""Coordinates of the images of a stack to section records and sidecars, and what these lose."""
+"""Section records and sidecars for the coordinates of the images of a stack, and their losses."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import Kind
 from xarray_mrc.dataset.conventions import AXES
 from xarray_mrc.reading.open_file import OpenedFile
+from xarray_mrc.reading.sidecar import read_sidecars
 
 __all__ = ["SectionPlan", "WrittenSidecar", "plan_sections", "records_like", "section_values"]
 
@@ -56,7 +57,7 @@ class SectionPlan:
     sidecar : str
         Text of the sidecar; empty if none is written.
     notes : list of str
-        Sentences on what will be rounded or lost.
+        Sentences that name coordinates that will be rounded or lost.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
@@ -183,6 +184,7 @@ def plan_sections(
     header: Header,
     records: bytes = b"",
     sidecar: WrittenSidecar | None = None,
+    target: str = "",
 ) -> SectionPlan:
     """Plan how the metadata of the sections are stored.
 
@@ -196,6 +198,8 @@ def plan_sections(
         The extended header of another file, if it is copied.
     sidecar : {"mdoc", "rawtlt"}, optional
         The file that takes them exactly.
+    target : str
+        Path of the file, beside which other sidecars may lie already.
 
     Returns
     -------
@@ -234,11 +238,43 @@ def plan_sections(
         away = distance(np.asarray(read[name].values[: wanted.size]), wanted)
         if away:
             rounded.append(f"{name} (by up to {away:.2g} {read[name].units})".replace(" )", ")"))
-    return SectionPlan(fields, records, text, list(loss_notes(lost, rounded, sidecar)))
+    notes = loss_notes(lost, rounded, sidecar)
+    if target and kind in ("image", "image_stack"):
+        notes += stale_notes(target, values, header.nz, sidecar)
+    return SectionPlan(fields, records, text, notes)
+
+
+def stale_notes(
+    target: str, values: Values, sections: int, sidecar: WrittenSidecar | None
+) -> list[str]:
+    """Return a sentence if a sidecar that lies beside the file already gives it other metadata.
+
+    Readers prefer a sidecar to the records. Its angles would silently be those of other images.
+    """
+    differing = []
+    for found in read_sidecars(target, sections).common:
+        # A .tlt wins over the .mdoc that is written, a .mdoc over the .rawtlt.
+        is_replaced = {
+            "mdoc": not found.long_name.endswith(".tlt"),
+            "rawtlt": found.long_name.endswith(".rawtlt"),
+        }
+        if sidecar is not None and is_replaced[sidecar]:
+            continue
+        ours = values.get(found.name)
+        theirs = np.broadcast_to(found.values, sections)
+        if ours is None or distance(theirs, ours):
+            differing.append(found.name)
+    if not differing:
+        return []
+    note = (
+        f"{', '.join(differing)} will be read from a sidecar that lies beside the file, and not as "
+        f"in the data: remove the sidecar, or write it anew with sidecar='mdoc', overwrite=True"
+    )
+    return [note]
 
 
 def has_fractions(values: NDArray[Any]) -> bool:
-    """Return True if values are times of which one is not a whole second."""
+    """Return True if values are times, and one of them is not a whole second."""
     if values.dtype.kind != "M":
         return False
     known = values[~np.isnat(values)]
@@ -246,7 +282,7 @@ def has_fractions(values: NDArray[Any]) -> bool:
 
 
 def distance(read: NDArray[Any], wanted: NDArray[Any]) -> float:
-    """Return how far values are from what will be read; inf if one of them will be unknown."""
+    """Return the largest difference of values; inf if only one of two is unknown."""
     if read.dtype.kind not in "biuf" or wanted.dtype.kind not in "biuf":
         return 0.0 if np.array_equal(read, wanted) else math.inf
     read, wanted = read.astype(np.float64), wanted.astype(np.float64)

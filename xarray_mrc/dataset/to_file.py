@@ -1,7 +1,7 @@
-"""Dataset or DataArray to header, layout and data: the file that holds it. No file is touched.
+"""Plan of the file of a Dataset or DataArray: header, layout and data. No file is touched.
 
-The inverse of `from_file`: a file that is planned here reads back there as it was, or `notes` says
-what will not.
+The inverse of `from_file`: it reads the planned file back as the same object, or `notes` names the
+differences.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class FilePlan:
     sidecar : str
         Text of the sidecar; empty if none is written.
     notes : tuple of str
-        Sentences for the one warning: what the file will not hold.
+        Sentences for the one warning: positions and metadata that the file will not hold.
     """
 
     header: Header
@@ -150,7 +150,7 @@ def plan_file(
         except LookupError as reason:
             record_notes = [f"the extended header of {like.array.source.uri} is left out: {reason}"]
     header = header.replace(**records)
-    sections = plan_sections(array, kind, dims, header, extended, sidecar)
+    sections = plan_sections(array, kind, dims, header, extended, sidecar, target)
     header = header.replace(**sections.fields)
     offset = HEADER_SIZE + len(sections.extended)
     layout = Layout.arrange(header, kind, sample, (volumes * depth, rows, columns), offset)
