@@ -137,7 +137,7 @@ def test_tilt_series():
     names = {"density": xarray_mrc.open_mrc("map.mrc"), "xr": xr, "xarray_mrc": xarray_mrc}
     for snippet in re.findall(r"```python\n(.*?)```", SECTIONS["Tilt series"], re.DOTALL):
         exec(compile(snippet, "docs/recipes.md, Tilt series", "exec"), names)
-    for name in ("sorted.mrc",):
+    for name in ("sorted.mrc", "sorted_too.mrc"):
         written = xarray_mrc.open_mrc(name)
         assert written.tilt_angle.values.tolist() == [-3, 0, 3, 33.33]
         np.testing.assert_array_equal(written, images[[2, 0, 1, 5]])

@@ -199,6 +199,19 @@ def test_sidecar_of_the_target(tmp_path, sidecar, src):
     assert open_file(tmp_path / "b.mrc")["tilt_angle"].values.tolist() == [-3.25, 0, 3.5]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_voxel_size(tmp_path, kind):
+    laid = lay("int16", kind, voxel=None)
+    (tmp_path / "a.mrc").write_bytes(laid.raw)
+    convert(tmp_path / "a.mrc", tmp_path / "a.zarr")
+    convert(tmp_path / "a.zarr", tmp_path / "b.mrc")
+    found = open_file(tmp_path / "b.mrc")
+    assert found["data"].dims == laid.dims
+    assert not found.coords.keys() & {"x", "y", "z"}
+    assert read_header(tmp_path / "b.mrc").cella == (0, 0, 0)
+    assert found["data"].attrs["mrc_kind"] == kind
+
+
 def test_what_is_cut_off(tmp_path):
     laid = lay("int16", "image_stack", lengths=(5, 4, 3), extended=b" " * 80, exttyp=b"MRCO")
     (tmp_path / "a.mrc").write_bytes(laid.raw[:-2])
