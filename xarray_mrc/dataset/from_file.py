@@ -163,7 +163,7 @@ def section_coords(opened: OpenedFile, which: ExtendedHeader) -> dict[str, xr.Va
 def describe(
     header: Header, layout: Layout, geometry: Geometry, extended: Extended
 ) -> dict[str, Any]:
-    """Give the attributes: facts that can't be derived, each only where it says something.
+    """Return the attributes: facts that cannot be derived, without those that are not set.
 
     Only str, int, float and lists of them, so that zarr, netCDF4 and h5netcdf take them as they
     are; nothing that arithmetic on the data would make stale.

@@ -1,4 +1,4 @@
-"""The one room that touches parts of xarray which are not public; a test of its own guards it."""
+"""The only module that uses private parts of xarray, guarded by a test of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUPPORT = indexing.IndexingSupport.OUTER
 
 
 class MrcBackendArray(BackendArray):
-    """A `MrcArray` as xarray wants it: indexed by xarray's indexer objects."""
+    """A `MrcArray` that is indexed by xarray's indexer objects."""
 
     __slots__ = ("_array", "dtype", "shape")
 
@@ -32,7 +32,7 @@ class MrcBackendArray(BackendArray):
         self.shape = array.shape
         self.dtype = array.dtype
 
-    # Outer keys go past xarray's adapter: it fails on empty slices with a negative step.
+    # Outer keys bypass xarray's adapter, which fails on empty slices with a negative step.
     def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
         if not isinstance(key, indexing.VectorizedIndexer):
             return self._array[key.tuple]
@@ -44,7 +44,7 @@ class MrcBackendArray(BackendArray):
         return found
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
-        """Read without holding up the event loop."""
+        """Read without blocking the event loop."""
         if not isinstance(key, indexing.VectorizedIndexer):
             return await self._array.read_async(key.tuple)
         if is_scattered(key):
@@ -55,7 +55,7 @@ class MrcBackendArray(BackendArray):
         return found
 
     def transpose(self, order: Sequence[int]) -> MrcBackendArray:
-        """Give the same array with its axes in another order."""
+        """Return the same array with its axes in another order."""
         return MrcBackendArray(self._array.transpose(order))
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
@@ -63,9 +63,9 @@ class MrcBackendArray(BackendArray):
 
 
 def is_scattered(key: indexing.VectorizedIndexer) -> bool:
-    """Whether pointwise indexing wants few of all combinations of its positions.
+    """Return True if pointwise indexing needs few of all combinations of its positions.
 
-    xarray would read all of these.
+    xarray would read all combinations.
     """
     if any(isinstance(entry, slice) for entry in key.tuple):
         return False
@@ -75,21 +75,21 @@ def is_scattered(key: indexing.VectorizedIndexer) -> bool:
 
 
 class LazyArray(indexing.LazilyIndexedArray):
-    """xarray's lazy indexing, put right for negative slices and transposes.
+    """xarray's lazy indexing, corrected for negative slices and transposes.
 
-    xarray takes an empty slice with a negative step for one that isn't, and turns a transpose into
-    pointwise indexing of every voxel, from which it then can't pick a single one.
+    xarray reads data for an empty slice with a negative step. It turns a transpose into pointwise
+    indexing of every voxel, and can then not select a single one.
     """
 
     __slots__ = ()
 
     def _updated_key(self, new_key: indexing.ExplicitIndexer) -> Any:
         lengths = iter(self.shape)
-        entries = [sound(entry, next(lengths)) for entry in new_key.tuple]
+        entries = [normalized_slice(entry, next(lengths)) for entry in new_key.tuple]
         return super()._updated_key(type(new_key)(tuple(entries)))
 
     def transpose(self, order: Sequence[int]) -> LazyArray:
-        """Give the same selection with its axes in another order; nothing is read."""
+        """Return the same selection with its axes in another order; nothing is read."""
         key = self.key.tuple
         shown = [axis for axis, entry in enumerate(key) if not isinstance(entry, int | np.integer)]
         hidden = [axis for axis in range(len(key)) if axis not in shown]
@@ -98,8 +98,8 @@ class LazyArray(indexing.LazilyIndexedArray):
         return LazyArray(self.array.transpose(axes), turned)
 
 
-def sound(entry: Any, length: int) -> Any:
-    """Give an equal slice that xarray's arithmetic gets right; anything else as it is."""
+def normalized_slice(entry: Any, length: int) -> Any:
+    """Return an equal slice that xarray handles correctly; return other keys unchanged."""
     if not isinstance(entry, slice):
         return entry
     steps = range(*entry.indices(length))
@@ -110,7 +110,7 @@ def sound(entry: Any, length: int) -> Any:
 
 
 def lazy_variable(array: MrcArray, attrs: dict[str, Any], encoding: dict[str, Any]) -> xr.Variable:
-    """Give a variable whose data are read when they are needed."""
+    """Return a variable whose data are read when they are needed."""
     data = LazyArray(MrcBackendArray(array))
     return xr.Variable(array.layout.dims, data, attrs, encoding)
 
@@ -135,9 +135,9 @@ def find_source(data: Any) -> Source | None:
 
 
 def bare_dataset(data: Mapping[str, xr.Variable], coords: Mapping[str, xr.Variable]) -> xr.Dataset:
-    """Give a dataset without indexes: xarray makes the default ones, unless the user wants none.
+    """Return a dataset without indexes; xarray makes the default ones unless the user wants none.
 
-    Its own constructor would hold variables against each other that are known to fit, and to have
-    names of their own; that is an eighth of the time that opening a file takes.
+    The public constructor would check that the variables fit each other, which is known here. The
+    checks take an eighth of the time of opening a file.
     """
     return xr.Dataset._construct_direct({**data, **coords}, set(coords), indexes={})

@@ -71,7 +71,7 @@ class AliasFinder(MetaPathFinder):
 
 
 class AliasLoader(SourceFileLoader):
-    """Gives a module of this package the name under which it is imported."""
+    """Loader that names a module of this package as it was imported."""
 
     is_imported = False
 
