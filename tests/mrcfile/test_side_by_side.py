@@ -295,6 +295,18 @@ def test_refusals(name, tmp_path, monkeypatch):
     assert mine == peers
 
 
+@pytest.mark.parametrize("orders", ["<>", "><", "><>", ">>", "<><"])
+def test_byte_orders_one_after_the_other(orders):
+    found = []
+    for module in MODULES.values():
+        mrc = module.mrcobject.MrcObject()
+        mrc._create_default_attributes()
+        for order in orders:
+            mrc.set_data(np.arange(6, dtype=f"{order}i2").reshape(2, 3))
+            found.append((mrc.header.mode.dtype.byteorder, repr(mrc.header.nx), mrc.data.dtype))
+    assert found[: len(orders)] == found[len(orders) :]
+
+
 RECORD = np.rec.array((4.0, 5.0, 6.0), dtype=[("x", "f4"), ("y", "f4"), ("z", "f4")])
 
 

@@ -284,7 +284,7 @@ class MrcObject:
         header.mode = utils.mode_from_dtype(data.dtype)
         order = header.mode.dtype.byteorder
         if data.dtype.byteorder != "|" and not utils.byte_orders_equal(data.dtype.byteorder, order):
-            swap_in_place(header)
+            swap_in_place(header, data.dtype.byteorder)
         header.machst = list(utils.machine_stamp_from_byte_order(header.mode.dtype.byteorder))
         header.nx = header.mx = data.shape[-1]
         header.ny = header.my = data.shape[-2]
@@ -408,13 +408,13 @@ def header_array(raw: bytes, byte_order: str = "=") -> Any:
     return np.frombuffer(bytearray(raw), dtype).reshape(()).view(np.recarray)
 
 
-def swap_in_place(header: Any) -> None:
-    """Swap the byte order of a header, whose values stay the same, in place."""
+def swap_in_place(header: Any, byte_order: str) -> None:
+    """Swap the bytes of a header in place, so that its values stay the same in a byte order."""
     header.byteswap(inplace=True)
     with warnings.catch_warnings():
         # Callers that hold the header have to see the new byte order, which needs this in place.
         warnings.filterwarnings("ignore", "Setting the dtype", DeprecationWarning)
-        header.dtype = header.dtype.newbyteorder()
+        header.dtype = header.dtype.newbyteorder(byte_order)
 
 
 def check_lengths(shape: tuple[int, ...], name: str) -> None:
