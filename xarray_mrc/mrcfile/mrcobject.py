@@ -28,8 +28,7 @@ from xarray_mrc.mrcfile.dtypes import (
     get_ext_header_dtype,
 )
 
-if TYPE_CHECKING:
-    from xarray_mrc.checking.measurement import NumpyStatistics
+if TYPE_CHECKING:  # what reading does not need is imported where it is used
     from xarray_mrc.checking.mrcfile_rules import MrcfileView
 
 __all__ = [
@@ -47,10 +46,6 @@ __all__ = [
 T = TypeVar("T", int, float)
 
 MAX_INT32 = 2**31 - 1  # the header's fields are int32
-
-# Up to this number of values, mean and RMS are numpy's float32 sums if these are right to RTOL.
-MAX_SUMMED_VALUES = 2**15
-RTOL = 1e-6
 
 
 class MrcObject:
@@ -313,7 +308,9 @@ class MrcObject:
         if self._data.size == 0:
             self.reset_header_stats()
         else:
-            self._set_fields(stats_of(self._data))
+            from xarray_mrc.mrcfile.header_statistics import statistics_fields
+
+            self._set_fields(statistics_fields(self._data))
 
     def reset_header_stats(self) -> None:
         """Mark the statistics in the header as unknown."""
@@ -350,7 +347,7 @@ class MrcObject:
         bool
             True if there are none.
         """
-        from xarray_mrc.checking.mrcfile_rules import mrcfile_problems  # not needed to read files
+        from xarray_mrc.checking.mrcfile_rules import mrcfile_problems
 
         problems = mrcfile_problems(self._mrcfile_view())
         for problem in problems:
@@ -359,16 +356,15 @@ class MrcObject:
 
     def _mrcfile_view(self) -> MrcfileView:
         """Return the facts that `validate` checks: header and statistics."""
+        from xarray_mrc.checking.measurement import NumpyStatistics
         from xarray_mrc.checking.mrcfile_rules import MrcfileView
 
         header, data = self._header, self._data
         order = utils.normalise_byte_order(header.mode.dtype.byteorder)
         has_data = data is not None and len(data) > 0
-        return MrcfileView(Header(header.tobytes(), order), self._measured() if has_data else None)
-
-    def _measured(self) -> NumpyStatistics:
-        """Return the statistics of the data."""
-        return measure(self._data)
+        return MrcfileView(
+            Header(header.tobytes(), order), NumpyStatistics.of(data) if has_data else None
+        )
 
     def get_labels(self) -> list[str]:
         """Return the first ``nlabl`` labels as printable ASCII."""
@@ -441,44 +437,3 @@ def three_of(value: Any, kind: type[T]) -> tuple[T, ...]:
         value = value.item() if value.size == 1 else value.ravel().tolist()
     three = value if isinstance(value, Iterable) and not isinstance(value, str) else [value] * 3
     return tuple(map(kind, three))
-
-
-def measure(data: NDArray[Any]) -> NumpyStatistics:
-    """Return the statistics of data as numpy's functions compute them."""
-    from xarray_mrc.checking.measurement import NumpyStatistics  # not needed to read files
-
-    return NumpyStatistics.of(data)
-
-
-def stats_of(data: NDArray[Any]) -> dict[str, float]:
-    """Return the statistics fields of the header for data, as mrcfile sets them."""
-    found = measure(data)
-    if data.dtype.kind == "c":
-        exact = {"rms": found.rms}
-        return exact | sums_of_numpy(data, exact)
-    low, high = float(found.low.real), float(found.high.real)
-    fields = {"dmin": low, "dmax": high, "dmean": found.mean, "rms": found.rms}
-    if math.isnan(low):
-        warnings.warn("Data array contains NaN values", RuntimeWarning, stacklevel=2)
-    elif math.isinf(low) or math.isinf(high):
-        warnings.warn("Data array contains infinite values", RuntimeWarning, stacklevel=2)
-    else:
-        fields |= sums_of_numpy(data, fields)
-    return fields
-
-
-def sums_of_numpy(data: NDArray[Any], exact: dict[str, float]) -> dict[str, float]:
-    """Return mean and RMS of small data as numpy computes them in float32, if they are accurate.
-
-    Programs compare the header with these numbers for equality.
-    """
-    if data.size > MAX_SUMMED_VALUES:
-        return {}
-    with np.errstate(all="ignore"):
-        if data.dtype.kind == "c":
-            sums = {"rms": float(data.std())}
-        else:
-            sums = {"dmean": float(data.mean(dtype="f4")), "rms": float(data.std(dtype="f4"))}
-    return {
-        name: sums[name] for name in sums if math.isclose(sums[name], exact[name], rel_tol=RTOL)
-    }
