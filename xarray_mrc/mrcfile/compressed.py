@@ -131,6 +131,12 @@ class CompressedMrcFile(MrcFile):
             raise self._not_compressed(head)
         source = CompressedSource(replace(stored, layout_bytes_at_open=b""), self._container)
         self._iostream = self._own_stream = DecompressedStream(source, name)
+        if self._mode != "r":
+            # Reading does not need it, and it cannot be imported once Python is ending, when files
+            # that are still open are written: thread pools can no longer be set up.
+            from xarray_mrc.storage.compressed.encoders import encoder_for
+
+            self._encoder_for = encoder_for
 
     @property
     def _source(self) -> CompressedSource | None:
@@ -244,9 +250,7 @@ class CompressedMrcFile(MrcFile):
 
     def _new_blocks(self) -> Iterator[Bytes | bytes]:
         """Yield the compressed bytes of a new file in order."""
-        from xarray_mrc.storage.compressed.encoders import encoder_for  # not needed to read files
-
-        encoder = encoder_for(self._container)
+        encoder = self._encoder_for(self._container)
         for part in self._parts():
             yield from encoder.encode_parallel(part, max(1, self._section_nbytes(part)))
         for block in self._tail_blocks():
