@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mrcbytes import FIELDS, get
+from mrcbytes import FIELDS, get, put
 
 from xarray_mrc import open_mrc, to_mrc
 
@@ -295,3 +295,28 @@ def test_bytes_that_were_unsigned_are_named(tmp_path):
     with pytest.warns(RuntimeWarning, match="mode=0"):
         to_mrc(open_mrc(tmp_path / "a.mrc"), tmp_path / "b.mrc")
     assert open_mrc(tmp_path / "b.mrc").dtype == "u2"
+
+
+@given(
+    st.lists(st.decimals("0.2", "30", places=4), min_size=3, max_size=3),
+    st.lists(st.integers(2, 30), min_size=3, max_size=3),
+    st.lists(st.floats(-900, 900, width=32), min_size=3, max_size=3),
+    st.booleans(),
+)
+@UNTIMED
+def test_what_was_read_and_is_written_again(tmp_path_factory, sizes, lengths, starts, foreign):
+    first, second = (tmp_path_factory.mktemp("a") / name for name in ("1.mrc", "2.mrc"))
+    coords = {
+        dim: (dim, np.round(float(size) * np.arange(n), 6), {"units": "angstrom"})
+        for dim, size, n in zip("zyx", sizes, lengths, strict=True)
+    }
+    to_mrc(xr.DataArray(np.zeros(lengths, "i1"), coords), first)
+    if foreign:  # a program of single precision, with any origin
+        cella = [np.float32(size) * np.float32(n) for size, n in zip(sizes, lengths, strict=True)]
+        fields = {"cella": tuple(map(float, cella[::-1])), "origin": tuple(starts[::-1])}
+        first.write_bytes(put(first.read_bytes(), "<", **fields))
+    found = open_mrc(first).load()
+    to_mrc(found, second)
+    assert foreign or first.read_bytes()[:1024] == second.read_bytes()[:1024]
+    for dim in "zyx":
+        np.testing.assert_array_equal(open_mrc(second)[dim], found[dim])
