@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw this PNG file, too")
     options = parser.parse_args()
     write_files(options.folder)
+    print(f"wrote {options.folder / 'tomo.mrc'} and {options.folder / 'tilts.mrc'}")
     if options.picture:
         draw(options.folder, options.picture)
 
