@@ -24,7 +24,11 @@ SUFFIXES = (".mdoc", ".tlt", ".rawtlt")
 MAX_NBYTES = 64 * 2**20
 
 SECTION = re.compile(r"^[ \t]*\[(ZValue|FrameSet) = *(\d+) *\]", re.MULTILINE)
-AXIS_TITLE = re.compile(r"Tilt axis angle *= *([^\s,\]]+)")
+# A global key of newer programs, and a part of a title of SerialEM's.
+AXIS_ANGLES = (
+    re.compile(r"^TiltAxisAngle *= *(\S+)", re.MULTILINE),
+    re.compile(r"Tilt axis angle *= *([^\s,\]]+)"),
+)
 DATE = re.compile(r"(\d+)-([a-z]{3})-(\d+) +(\d+):(\d+):(\d+)")
 # SerialEM's names of months, which do not depend on the locale.
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -87,10 +91,9 @@ def has_sidecar(path: str, sections: int) -> bool:
     >>> has_sidecar("/nowhere/tilts.mrc", 41)
     False
     """
-    for suffix in SUFFIXES:
+    for beside in paths_beside(path):
         try:
-            found = find_sidecar(path, suffix)
-            if found and check_count(found, sections):
+            if check_count(load(beside), sections):
                 return True
         except LeftOut:
             continue
@@ -117,14 +120,14 @@ def ignored_sidecar(path: str, sections: int) -> str:
     ''
     """
     advice = "the file is read as a volume: pass kind='image_stack' if its sections are images"
-    for suffix in SUFFIXES:
+    for beside in paths_beside(path):
         try:
-            found = find_sidecar(path, suffix)
-            if found and check_count(found, sections):
-                return f"{found.name} describes as many sections as there are, but {advice}"
+            if check_count(load(beside), sections):
+                name = os.path.basename(beside)
+                return f"{name} describes as many sections as there are, but {advice}"
         except LeftOut as error:
             # The sidecar of another file with this stem is no surprise, unlike tomo.mrc.mdoc.
-            if suffix == ".mdoc" and str(error).startswith(os.path.basename(path)):
+            if beside.endswith(".mdoc") and str(error).startswith(os.path.basename(path)):
                 return f"{error}; {advice}"
     return ""
 
@@ -162,23 +165,20 @@ def read_sidecars(path: str, sections: int, *, required: bool = False) -> Extend
     """
     fields: dict[str, SectionField] = {}
     problems = []
-    is_there = False
-    for suffix, read in ((".mdoc", read_mdoc), (".tlt", read_tilts), (".rawtlt", read_tilts)):
-        if suffix == ".rawtlt" and "tilt_angle" in fields:
+    found = list(paths_beside(path))
+    for beside in found:
+        if beside.endswith(".rawtlt") and "tilt_angle" in fields:
             break
+        read = read_mdoc if beside.endswith(".mdoc") else read_tilts
         try:
-            found = find_sidecar(path, suffix)
-            if found is not None:
-                is_there = True
-                fields |= {field.name: field for field in read(found, sections)}
+            fields |= {field.name: field for field in read(load(beside), sections)}
         except (LeftOut, ImportError) as error:
             if required:
                 raise (ImportError if isinstance(error, ImportError) else ValueError)(
                     f"sidecar=True was passed, but {error}"
                 ) from None
-            is_there = True
             problems.append(str(error))
-    if required and not is_there:
+    if required and not found:
         raise FileNotFoundError(
             f"sidecar=True was passed, but there is no .mdoc beside {path}, and no .tlt or "
             f".rawtlt; expected {path}.mdoc"
@@ -186,36 +186,40 @@ def read_sidecars(path: str, sections: int, *, required: bool = False) -> Extend
     return Extended("mdoc", common=tuple(fields.values()), problem="; ".join(problems))
 
 
-def names_beside(path: str, suffix: str) -> Iterator[str]:
-    """Yield the paths that a sidecar can have: a.mrc.mdoc, a.mdoc; of a_ali.mrc also a.st.mdoc."""
+def paths_beside(path: str) -> Iterator[str]:
+    """Yield the first sidecar of each suffix: a.mrc.mdoc or a.mdoc; of a_ali.mrc also a.st.mdoc.
+
+    Each look costs a call of the system, and is done whenever a local volume is opened.
+    """
     plain = plain_name(path)
     stem, own = os.path.splitext(plain)
-    if suffix != ".tlt":  # IMOD writes a.tlt, never a.mrc.tlt
-        yield from dict.fromkeys((path + suffix, plain + suffix))
-    yield stem + suffix
-    base = ALIGNED.sub("", stem)
-    if base != stem or own.lower() in (".ali", ".preali"):
-        yield from (f"{base}{middle}{suffix}" for middle in (".st", ".mrc", ""))
+    others = [stem]
+    if stem.endswith("ali") or own.lower() in (".ali", ".preali"):
+        base = ALIGNED.sub("", stem)
+        others += [f"{base}.st", f"{base}.mrc", base]
+    for suffix in SUFFIXES:
+        # IMOD writes a.tlt, never a.mrc.tlt.
+        bases = others if suffix == ".tlt" else [*dict.fromkeys((path, plain)), *others]
+        for base in bases:
+            name = base + suffix
+            if os.access(name, os.F_OK) and name != path:
+                yield name
+                break
 
 
-def find_sidecar(path: str, suffix: str) -> Found | None:
-    """Read the first sidecar of a suffix that exists; LeftOut if it cannot be read."""
-    found = next(
-        (n for n in names_beside(path, suffix) if n != path and os.access(n, os.F_OK)), None
-    )
-    if found is None:
-        return None
+def load(path: str) -> Found:
+    """Read a sidecar; LeftOut if it cannot be read."""
     try:
-        with open(found, "rb") as file:
+        with open(path, "rb") as file:
             raw = file.read(MAX_NBYTES + 1)
     except OSError as error:
-        raise left_out(found, f"it cannot be read ({error.strerror})") from None
+        raise left_out(path, f"it cannot be read ({error.strerror})") from None
     if len(raw) > MAX_NBYTES:
-        raise left_out(found, f"it is longer than {MAX_NBYTES >> 20} MiB")
+        raise left_out(path, f"it is longer than {MAX_NBYTES >> 20} MiB")
     text = raw.decode("utf-8", errors="replace")
     headings = SECTION.findall(text)
     numbers = [int(number) for heading, number in headings if heading == "ZValue"]
-    return Found(found, text, numbers, [heading for heading, _ in headings] == ["FrameSet"])
+    return Found(path, text, numbers, [heading for heading, _ in headings] == ["FrameSet"])
 
 
 def check_count(found: Found, sections: int) -> bool:
@@ -277,7 +281,7 @@ def read_mdoc(found: Found, sections: int) -> list[SectionField]:
         numbered = [row for row in rows if row.ZValue is not None]  # the others are of montages
         rows = sorted(numbered, key=lambda row: row.ZValue)
     columns = [(name, words, [get(row) for row in rows]) for name, words, get in COLUMNS]
-    axis = tilt_axis_angle(mdoc)
+    axis = tilt_axis_angle(found.text)
     columns.append(("tilt_axis_angle", "Tilt axis angle", [axis] * len(rows)))
     return [
         make_field(name, words, values[0] if found.is_frame_set else values)
@@ -314,14 +318,16 @@ def parse_time(text: str | None) -> datetime | None:
         return None
 
 
-def tilt_axis_angle(mdoc: Any) -> float | None:
-    """Find the angle of the tilt axis: a global key, or in a title."""
-    stated: list[Any] = [(mdoc.global_data.model_extra or {}).get("TiltAxisAngle")]
-    for text in stated + [m[1] for title in mdoc.titles if (m := AXIS_TITLE.search(title))]:
-        try:
-            return float(text)
-        except (TypeError, ValueError):
-            continue
+def tilt_axis_angle(text: str) -> float | None:
+    """Find the angle of the tilt axis before the first section of a .mdoc."""
+    heading = SECTION.search(text)
+    top = text[: heading.start()] if heading else text
+    for pattern in AXIS_ANGLES:
+        for angle in pattern.findall(top):
+            try:
+                return float(angle)
+            except ValueError:
+                continue
     return None
 
 
