@@ -329,7 +329,7 @@ def positions_of(array: xr.DataArray, axis: str, dim: str):
     return None
 
 
-WAYS_ON = ("obj.", "rename", "voxel_size=", ".astype", "kind=")
+WAYS_ON = ("obj.", "rename", "voxel_size=", ".astype", "kind=", ".clip")
 
 
 def write(array: xr.DataArray, path: Path) -> str | None:
