@@ -86,6 +86,8 @@ def die_once(block, marker=None):
 def forks(path):
     """Fork a child for each function named on standard input, and print its process id."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # dead children are reaped at once
+    # A public name loads on first use, which in each child would take longer than it has to live.
+    _ = xarray_mrc.to_mrc
     for line in sys.stdin:
         child = os.fork()
         if not child:
