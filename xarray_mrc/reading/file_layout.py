@@ -110,7 +110,7 @@ def find_layout(
     """
     size = source.size_if_known if size is None else size
     nbytes = max(0, min(RECORD_NBYTES, header.nsymbt))
-    if size is None and len(head) < HEADER_SIZE + nbytes:  # data of a few bytes may be all there is
+    if size is None and nbytes:  # a few bytes of data may be all that follows
         nbytes = min(nbytes, source.bounded_size(HEADER_SIZE + nbytes) - HEADER_SIZE)
     first_record = read_bytes(source, head, HEADER_SIZE, nbytes)
 
@@ -140,14 +140,18 @@ def find_layout(
             extended_head=first_record,
         )
 
-    if size is None:
-        claimed = arrange(NO_EVIDENCE)
-        may_lack = may_lack_records(header, first_record)
-        if (may_lack and not states_size(source, claimed.end)) or (
-            check_size and (options.truncated == "sections" or is_suspect(source, claimed))
-        ):
-            size = min(source.bounded_size(claimed.end), claimed.end)
-    return FileLayout(arrange(evidence), size, read_records)
+    if size is not None:
+        return FileLayout(arrange(evidence), size, read_records)
+    # Records are not read before it is known that they are there.
+    layout = arrange(NO_EVIDENCE if nbytes else evidence)
+    may_lack = may_lack_records(header, first_record)
+    if (may_lack and not states_size(source, layout.end)) or (
+        check_size and (options.truncated == "sections" or is_suspect(source, layout))
+    ):
+        size = min(source.bounded_size(layout.end), layout.end)
+    if nbytes or size is not None:
+        layout = arrange(evidence)
+    return FileLayout(layout, size, read_records)
 
 
 @contextmanager
