@@ -1,4 +1,4 @@
-"""The xarray engine ``"mrc"``: thin, over `reader` and `dataset`."""
+"""The xarray engine ``"mrc"``: options in, a dataset out."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class MrcBackendEntrypoint(BackendEntrypoint):
     open_dataset_parameters = tuple(inspect.signature(open_dataset).parameters)[1:]
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Whether the name is that of an MRC file, and the first bytes, where at hand, too."""
+        """Return True if the name and, if they are at hand, the first bytes are of an MRC file."""
         if isinstance(filename_or_obj, str | os.PathLike):
             path = os.fspath(filename_or_obj)
             if (

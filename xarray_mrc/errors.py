@@ -1,7 +1,7 @@
-"""The exceptions and the warning that this package gives for a file.
+"""The exceptions and the warning of this package.
 
-Every message says what was found, what was expected and what to do. All errors about the
-content of a file are `MrcError`; what the operating system refuses stays an `OSError`.
+A message names the culprit, the expected value and the remedy. Errors in the content of a file are
+`MrcError`; errors of the operating system remain `OSError`.
 """
 
 import sys
@@ -20,15 +20,15 @@ __all__ = [
 
 
 class MrcError(ValueError):
-    """The content of a file can't be read faithfully; the base of all errors here."""
+    """The content of a file cannot be read faithfully; the base of all errors here."""
 
 
 class MrcFormatError(MrcError):
-    """The file is not an MRC file, or is a relative of it that is not read (DeltaVision, ...)."""
+    """The file is not an MRC file, or has a related format that is not read (DeltaVision, ...)."""
 
 
 class MrcHeaderError(MrcError):
-    """A field of the header has a value with which the data can't be read."""
+    """A field of the header has a value that makes the data unreadable."""
 
 
 class MrcModeError(MrcHeaderError):
@@ -52,7 +52,7 @@ SKIPPED_PACKAGES = ("xarray_mrc", "xarray")
 
 
 def warn(message: str) -> None:
-    """Issue an `MrcWarning` that points at the line of the user that led here."""
+    """Issue an `MrcWarning` that points at the line of the caller outside this package."""
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in SKIPPED_PACKAGES:
         frame, level = frame.f_back, level + 1

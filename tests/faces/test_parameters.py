@@ -82,7 +82,9 @@ def test_default_name(path):
     ("name", "options"), [("x", {}), ("z", {"coords": "none"}), ("image", {"kind": "image_stack"})]
 )
 def test_default_name_of_a_coordinate_or_dimension(path, name, options):
-    with pytest.raises(ValueError, match=f"named '{name}'.*give another default_name"):
+    with pytest.raises(
+        ValueError, match=f"default_name='{name}' is the name .*pass another default_name"
+    ):
         open_file(path, default_name=name, **options)
 
 

@@ -27,7 +27,7 @@ STREAM_NBYTES = 256 * 2**20
 
 
 def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
-    """Make the dataset of an opened file.
+    """Build the dataset of an opened file.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
         "mrc_mode": header.mode,
         "mrc_byteorder": header.byteorder,
     }
-    if opened.is_local:  # what has no path can't be found again by a name
+    if opened.is_local:  # only a path finds the file again
         encoding["source"] = opened.array.source.uri
     variable = lazy_variable(opened.array, attrs, encoding)
     found = positions_along(geometry, layout, options.coords)
@@ -72,7 +72,7 @@ def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
     name = options.default_name
     if name in (*layout.dims, *found):
         raise ValueError(
-            f"the data can't be named {name!r}, as a dimension or coordinate of theirs is: give "
+            f"default_name={name!r} is the name of a dimension or coordinate of the data: pass "
             f"another default_name"
         )
     dataset = bare_dataset({name: variable}, found)

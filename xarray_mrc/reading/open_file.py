@@ -1,7 +1,4 @@
-"""Opening a file: source, header, layout and extended header, with one warning for what was odd.
-
-The one way in for everything that reads: the xarray engine, the validator, the drop-in.
-"""
+"""`open_file`: source, header, layout, extended header and sidecars, with one warning at most."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ __all__ = ["OpenedFile", "open_file", "read_header"]
 
 @dataclass(frozen=True, slots=True)
 class OpenedFile:
-    """All that opening a file has found out; nothing is held open.
+    """The facts of an opened file; nothing is held open.
 
     Attributes
     ----------
@@ -48,7 +45,7 @@ class OpenedFile:
     sidecar : Extended
         Metadata of the sections from files beside it (.mdoc, .tlt, .rawtlt).
     array : MrcArray
-        The data, not read yet, with their source and layout.
+        The data, which are read when they are indexed.
     """
 
     is_local: bool
@@ -60,7 +57,7 @@ class OpenedFile:
 
 
 def read_header(path: Openable) -> Header:
-    """Read the header of a file, and nothing else.
+    """Read the header of a file; its data are not read.
 
     Parameters
     ----------
@@ -75,7 +72,7 @@ def read_header(path: Openable) -> Header:
     Raises
     ------
     OSError
-        The file can't be read.
+        The file cannot be read.
     MrcError
         It is not an MRC file.
 
@@ -107,9 +104,9 @@ def open_file(path: Openable, options: ReadingOptions = DEFAULTS) -> OpenedFile:
     Raises
     ------
     OSError
-        The file can't be read.
+        The file cannot be read.
     MrcError
-        It is no MRC file, or its data can't be read faithfully.
+        It is not an MRC file, or its data cannot be read faithfully.
 
     Warns
     -----
@@ -148,7 +145,7 @@ def open_file(path: Openable, options: ReadingOptions = DEFAULTS) -> OpenedFile:
 
 
 def read_beside(path: str, layout: Layout, sections: int, options: ReadingOptions) -> Extended:
-    """Read the sidecars of images, or find one that belies a volume, as the options say."""
+    """Read the sidecars of images, or warn of a sidecar beside a volume."""
     is_required = options.sidecar is True
     if not options.sidecar or options.extended_header not in ("common", "all"):
         return Extended("none")

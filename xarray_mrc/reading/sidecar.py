@@ -32,7 +32,7 @@ AXIS_ANGLES = (
 DATE = re.compile(r"(\d+)-([a-z]{3})-(\d+) +(\d+):(\d+):(\d+)")
 # SerialEM's names of months, which do not depend on the locale.
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-FIRST_YEAR, LAST_YEAR = 1678, 2261  # what nanoseconds since 1970 can hold
+FIRST_YEAR, LAST_YEAR = 1678, 2261  # the range of datetime64[ns]
 FIRST_SHORT_YEAR = 69  # 69 is 1969, and 68 is 2068
 
 # Common name, long name, and how it is had from a section of a .mdoc.
