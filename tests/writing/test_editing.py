@@ -105,7 +105,7 @@ def test_mrcfile_would_have_destroyed_it(path):
         ({"origin": 5}, ValueError, "origin"),
         ({"origin": (1, 2)}, ValueError, "origin"),
         ({"origin": "abc"}, ValueError, "origin"),
-        ({"origin": (float("inf"), 0, 0)}, ValueError, "no place"),
+        ({"origin": (float("inf"), 0, 0)}, ValueError, "not a position"),
         ({"labels": [b"bytes"]}, TypeError, "expected a str"),
     ],
 )
