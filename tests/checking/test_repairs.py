@@ -88,6 +88,17 @@ def test_compressed_files(tmp_path, suffix, raw):
     assert calls == {None} if suffix == ".xz" else None not in calls
 
 
+@pytest.mark.parametrize("data", [False, True])
+@pytest.mark.parametrize("changes", [{}, {"nversion": 0}, {"dmin": -9.0}])
+def test_negative_nsymbt_of_a_compressed_file(tmp_path, changes, data):
+    path = tmp_path / "a.mrc.gz"
+    path.write_bytes(gzip.compress(sound(nsymbt=-80, **changes)))
+    assert named_calls(path, data)["H24"] == "fix=True, rewrite=True"
+    assert_true(path)
+    edit_header(path, fix=True, rewrite=True)
+    assert "H24" not in named_calls(path)
+
+
 @pytest.mark.parametrize("name", ["a.mrcs", "a.st.gz", "a.ALI"])
 def test_a_stack_with_the_header_of_a_volume(tmp_path, name):
     path = tmp_path / name

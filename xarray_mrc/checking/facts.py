@@ -133,7 +133,8 @@ def lay_out(facts: Facts, source: Source, is_local: bool) -> Facts:
         in_file = 0 <= header.nsymbt <= size - HEADER_SIZE
         return replace(facts, size=size, cut_off=str(error) if in_file else "")
     except MrcHeaderError:  # of a mode, a length or a flag, each of which has a check of its own
-        return facts
+        # Only the size tells whether a negative NSYMBT stands for no extended header.
+        return replace(facts, size=source.size) if header.nsymbt < 0 else facts
     facts = replace(facts, layout=found.layout, size=found.size)
     if found.layout.offset == HEADER_SIZE:
         return facts

@@ -68,10 +68,9 @@ def repair_calls(source: Source, facts: Facts) -> dict[str, str]:
 
 def attempts(source: Source, facts: Facts) -> Iterator[tuple[str, Facts]]:
     """Yield the arguments of each possible call, and the facts of the file after it."""
-    # Without data less may be known, as the size of a compressed file.
-    tries = {"fix=True": examine(source, False, True) if facts.data else facts}
-    if facts.data:
-        tries["fix=True, data=True"] = facts
+    # Without data less may be known, as the size of a compressed file. Facts that were gathered
+    # without data make both attempts the same.
+    tries = {"fix=True": examine(source, False, True), "fix=True, data=True": facts}
     for call, before in tries.items():
         header = before.header.replace(**fixes(before))
         try:
