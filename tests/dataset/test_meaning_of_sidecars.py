@@ -70,6 +70,12 @@ def test_a_sidecar_of_a_volume_gives_one_warning(tmp_path):
     assert "tilt_angle" not in found.coords
 
 
+def test_the_frames_of_a_movie_that_is_read_as_a_volume(tmp_path):
+    path = write(tmp_path, "movie.mrc", lay_down((4, 3, 3), ispg=1)[0])
+    (tmp_path / "movie.mrc.mdoc").write_text("[FrameSet = 0]\nTiltAngle = 3\n")
+    open_with_warning(path, "movie.mrc.mdoc describes a set of frames, but .* read as a volume")
+
+
 @pytest.mark.parametrize("sidecar", ["TS.mrc.mdoc", "TS.tlt"])
 def test_a_sidecar_is_evidence_of_a_stack(tmp_path, sidecar):
     path = write(tmp_path, "TS.mrc", stack(mz=3, cella=(6.0, 4.5, 4.5)))

@@ -71,6 +71,11 @@ def test_drop_variables(path):
     assert not open_file(path, drop_variables={"data"}).data_vars
 
 
+def test_preferred_chunks_are_a_mapping(path):
+    with pytest.raises(TypeError, match=r"preferred_chunks=16, expected a dict"):
+        xarray_mrc.open_mrc(path, preferred_chunks=16)
+
+
 def test_default_name(path):
     dataset = open_file(path, default_name="density", chunks={})
     assert list(dataset.data_vars) == ["density"]

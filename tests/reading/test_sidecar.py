@@ -4,6 +4,7 @@ import _strptime
 import contextlib
 import gzip
 import locale
+import os
 import sys
 
 import numpy as np
@@ -206,6 +207,10 @@ def test_angles_of_text_files(tmp_path, name, beside):
         ("", "it has 0 angles"),
         ("1\nx\n3", "it cannot be read .*'x'"),
         ("1\nnan\n3", "it holds angles that are not finite"),
+        ("1\n-inf\n3", "it holds angles that are not finite"),
+        ("1\n360.5\n3", "it holds angles that are not finite"),
+        ("-3,5\n0,5\n3,5", "the comma in -3,5 may be that of a decimal"),
+        ("-3,5 1\n0,5 2\n3,5 3", "the comma in -3,5 may be that of a decimal"),
     ):
         path.with_name(beside).write_text(text)
         with pytest.warns(MrcWarning, match=f"{beside} was left out: {reason}"):
@@ -236,6 +241,73 @@ def test_a_sidecar_that_is_too_long(stack, monkeypatch):
     stack.with_name("tilts.tlt").mkdir()
     with pytest.warns(MrcWarning, match=r"tilts.tlt was left out: it cannot be read"):
         open_mrc(stack, kind="image_stack")
+
+
+@pytest.mark.parametrize("text", ["-3\n0\n3\n", "-3.0,1\n0.0,2\n3.0,3\n", "-3, 1\n0, 2\n3, 3"])
+def test_columns_and_byte_order_marks(stack, text):
+    stack.with_name("tilts.tlt").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert open_mrc(stack, kind="image_stack").tilt_angle.values.tolist() == [-3, 0, 3]
+
+
+@pytest.mark.parametrize("name", ["tilts.tlt", "tilts.mrc.mdoc"])
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_pipe_is_not_opened(stack, name):
+    os.mkfifo(stack.with_name(name))
+    with pytest.warns(MrcWarning, match=f"{name} was left out: .*not a regular file"):
+        open_mrc(stack, kind="image_stack")
+
+
+def test_numbers_of_thousands_of_digits(stack):
+    path = stack.with_name("tilts.mrc.mdoc")
+    write_mdoc(path)
+    text = path.read_text()
+    path.write_text(text.replace("[ZValue = 2]", f"[ZValue = {'1' * 5000}]"))
+    with pytest.warns(MrcWarning, match="was left out: it describes 2 sections"):
+        open_mrc(stack, kind="image_stack")
+    path.write_text(text + f"DateTime = 04-Oct-{'2' * 5000} 18:22:01\n")
+    assert np.isnat(open_mrc(stack, kind="image_stack").timestamp.values[-1])
+
+
+def test_the_reason_against_an_mdoc_is_clear(stack):
+    path = stack.with_name("tilts.mrc.mdoc")
+    write_mdoc(path, (1, 2, 3))
+    with pytest.warns(
+        MrcWarning, match=r"3 sections, expected .* from 0 \(they are numbered 1 to 3"
+    ):
+        open_mrc(stack, kind="image_stack")
+    write_mdoc(path)
+    path.write_text(path.read_text() + "TiltAngle = steep\n")
+    with pytest.warns(MrcWarning, match="cannot be read .*TiltAngle .*'steep'") as caught:
+        open_mrc(stack, kind="image_stack")
+    assert "http" not in str(caught[0].message)
+    write_mdoc(path)
+    path.write_text(path.read_text() + "TiltAngle = inf\n")
+    assert np.isnan(open_mrc(stack, kind="image_stack").tilt_angle.values[-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "beside", "is_own"),
+    [
+        ("a_ali.mrc", "a.st.mdoc", False), ("a_ali.mrc", "a.mdoc", False),
+        ("a.ali", "a.mrc.mdoc", False), ("a.preali", "a.mdoc", False),
+        ("a.ali", "a.ali.mdoc", True), ("a_ali.mrc", "a_ali.mrc.mdoc", True),
+        ("a_ali.mrc", "a_ali.mdoc", True),
+        ("a.st", "a.mdoc", True), ("a.st.gz", "a.st.mdoc", True),
+    ],
+)  # fmt: skip
+def test_aligned_images_have_another_axis_and_pixel_size(tmp_path, name, beside, is_own):
+    raw = header(nx=4, ny=3, nz=3, mx=4, my=3, mz=1, mode=0, ispg=0) + bytes(36)
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    sections = "".join(
+        f"[ZValue = {i}]\nTiltAngle = {i}\nPixelSpacing = 1.35\n\n" for i in range(3)
+    )
+    path.with_name(beside).write_text(f"TiltAxisAngle = 85.3\n\n{sections}")
+    found = open_mrc(path)
+    assert found.tilt_angle.values.tolist() == [0, 1, 2]
+    assert {"pixel_size", "tilt_axis_angle"} & {*found.coords} == (
+        {"pixel_size", "tilt_axis_angle"} if is_own else set()
+    )
 
 
 def test_a_missing_package_is_named_once(stack, monkeypatch):

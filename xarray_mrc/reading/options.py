@@ -43,7 +43,7 @@ default_name
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         An option has a value that it cannot have.
 
     Examples
@@ -69,6 +69,11 @@ default_name
             if value not in choices:
                 allowed = ", ".join(map(repr, choices))
                 raise ValueError(f"{name}={value!r}, expected one of {allowed}")
+        if not isinstance(self.preferred_chunks, Mapping | None):
+            raise TypeError(
+                f"preferred_chunks={self.preferred_chunks!r}, expected a dict of numbers of pixels "
+                f"by dimension, such as {{'z': 16}}"
+            )
         for dim, size in (self.preferred_chunks or {}).items():
             if dim not in DIM_NAMES or not is_chunk(size):
                 raise ValueError(

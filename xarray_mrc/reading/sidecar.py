@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,17 +20,23 @@ __all__ = ["has_sidecar", "ignored_sidecar", "read_sidecars"]
 
 # IMOD keeps the sidecars of the stack from which an aligned stack, X_ali.mrc or X.ali, was made.
 ALIGNED = re.compile(r"_(pre)?ali$")
+ALIGNED_SUFFIXES = (".ali", ".preali")
+# Aligned images were rotated, and often binned, so that these values of the first stack are wrong.
+CHANGED_BY_ALIGNMENT = ("tilt_axis_angle", "pixel_size")
 SUFFIXES = (".mdoc", ".tlt", ".rawtlt")
 # A .mdoc holds about 1 kB a section; a file longer than this is not read.
 MAX_NBYTES = 64 * 2**20
 
-SECTION = re.compile(r"^[ \t]*\[(ZValue|FrameSet) = *(\d+) *\]", re.MULTILINE)
+SECTION = re.compile(r"^[ \t]*\[(ZValue|FrameSet) = *(\d{1,9}) *\]", re.MULTILINE)
 # A global key of newer programs, and a part of a title of SerialEM's.
 AXIS_ANGLES = (
     re.compile(r"^TiltAxisAngle *= *(\S+)", re.MULTILINE),
     re.compile(r"Tilt axis angle *= *([^\s,\]]+)"),
 )
-DATE = re.compile(r"(\d+)-([a-z]{3})-(\d+) +(\d+):(\d+):(\d+)")
+DATE = re.compile(r"(\d{1,4})-([a-z]{3})-(\d{1,4}) +(\d+):(\d+):(\d+)")
+# 3 and a half, or the columns 3 and 5.
+COMMA = re.compile(r"[+-]?\d+,\d+")
+MAX_ANGLE = 360.0  # in degrees
 # SerialEM's names of months, which do not depend on the locale.
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 FIRST_YEAR, LAST_YEAR = 1678, 2261  # the range of datetime64[ns]
@@ -122,9 +129,10 @@ def ignored_sidecar(path: str, sections: int) -> str:
     advice = "the file is read as a volume: pass kind='image_stack' if its sections are images"
     for beside in paths_beside(path):
         try:
-            if check_count(load(beside), sections):
-                name = os.path.basename(beside)
-                return f"{name} describes as many sections as there are, but {advice}"
+            found = load(beside)
+            if check_count(found, sections):
+                what = "a set of frames" if found.is_frame_set else "as many sections as there are"
+                return f"{found.name} describes {what}, but {advice}"
         except LeftOut as error:
             # The sidecar of another file with this stem is no surprise, unlike tomo.mrc.mdoc.
             if beside.endswith(".mdoc") and str(error).startswith(os.path.basename(path)):
@@ -171,13 +179,16 @@ def read_sidecars(path: str, sections: int, *, required: bool = False) -> Extend
             break
         read = read_mdoc if beside.endswith(".mdoc") else read_tilts
         try:
-            fields |= {field.name: field for field in read(load(beside), sections)}
+            columns = read(load(beside), sections)
         except (LeftOut, ImportError) as error:
             if required:
                 raise (ImportError if isinstance(error, ImportError) else ValueError)(
                     f"sidecar=True was passed, but {error}"
                 ) from None
             problems.append(str(error))
+            continue
+        left = () if is_own(beside, path) else CHANGED_BY_ALIGNMENT
+        fields |= {field.name: field for field in columns if field.name not in left}
     if required and not found:
         raise FileNotFoundError(
             f"sidecar=True was passed, but there is no .mdoc beside {path}, and no .tlt or "
@@ -194,7 +205,7 @@ def paths_beside(path: str) -> Iterator[str]:
     plain = plain_name(path)
     stem, own = os.path.splitext(plain)
     others = [stem]
-    if stem.endswith("ali") or own.lower() in (".ali", ".preali"):
+    if stem.endswith("ali") or own.lower() in ALIGNED_SUFFIXES:
         base = ALIGNED.sub("", stem)
         others += [f"{base}.st", f"{base}.mrc", base]
     for suffix in SUFFIXES:
@@ -207,16 +218,26 @@ def paths_beside(path: str) -> Iterator[str]:
                 break
 
 
+def is_own(beside: str, path: str) -> bool:
+    """Return False if a sidecar describes the stack from which an aligned stack was made."""
+    plain = plain_name(path)
+    stem, suffix = os.path.splitext(plain)
+    is_aligned = suffix.lower() in ALIGNED_SUFFIXES  # X.mdoc is that of X.st, not of X.ali
+    return os.path.splitext(beside)[0] in (path, plain, *(() if is_aligned else (stem,)))
+
+
 def load(path: str) -> Found:
     """Read a sidecar; LeftOut if it cannot be read."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for a writer
+            raise left_out(path, "it cannot be read (it is not a regular file)")
         with open(path, "rb") as file:
             raw = file.read(MAX_NBYTES + 1)
     except OSError as error:
         raise left_out(path, f"it cannot be read ({error.strerror})") from None
     if len(raw) > MAX_NBYTES:
         raise left_out(path, f"it is longer than {MAX_NBYTES >> 20} MiB")
-    text = raw.decode("utf-8", errors="replace")
+    text = raw.decode("utf-8-sig", errors="replace")  # Windows editors write a byte order mark
     headings = SECTION.findall(text)
     numbers = [int(number) for heading, number in headings if heading == "ZValue"]
     return Found(path, text, numbers, [heading for heading, _ in headings] == ["FrameSet"])
@@ -225,11 +246,13 @@ def load(path: str) -> Found:
 def check_count(found: Found, sections: int) -> bool:
     """Return True if a sidecar describes as many sections as there are; LeftOut if it does not."""
     if found.path.endswith(".mdoc"):
-        if not found.is_frame_set and sorted(found.numbers) != list(range(sections)):
+        numbers = sorted(found.numbers)
+        if not found.is_frame_set and numbers != list(range(sections)):
+            ends = f" (they are numbered {numbers[0]} to {numbers[-1]})" if numbers else ""
             raise left_out(
                 found.path,
-                f"it describes {len(found.numbers)} sections, expected one [ZValue = ...] for "
-                f"each of {sections}",
+                f"it describes {len(numbers)} sections, expected one [ZValue = ...] for "
+                f"each of {sections}, from 0{ends}",
             )
     elif (count := len(parse_tilts(found))) != sections:
         raise left_out(found.path, f"it has {count} angles, expected one for each of {sections}")
@@ -250,13 +273,20 @@ def read_tilts(found: Found, sections: int) -> list[SectionField]:
 
 def parse_tilts(found: Found) -> list[float]:
     """Return the first number of each line; some programs write the order or dose after it."""
+    lines = (line.split() for line in found.text.splitlines())
+    words = [line[0] for line in lines if line and not line[0].startswith("#")]
+    if comma := next(filter(COMMA.fullmatch, words), ""):
+        raise left_out(
+            found.path,
+            f"the comma in {comma} may be that of a decimal or that between columns, expected "
+            f"angles with a point",
+        )
     try:
-        words = [line.replace(",", " ").split() for line in found.text.splitlines()]
-        angles = [float(line[0]) for line in words if line and not line[0].startswith("#")]
+        angles = [float(word.split(",")[0]) for word in words]
     except ValueError as error:
         raise left_out(found.path, f"it cannot be read ({error})") from None
-    if not all(map(math.isfinite, angles)):
-        raise left_out(found.path, "it holds angles that are not finite")
+    if not all(abs(angle) <= MAX_ANGLE for angle in angles):  # of nan, too
+        raise left_out(found.path, "it holds angles that are not finite, or beyond 360 degrees")
     return angles
 
 
@@ -274,7 +304,8 @@ def read_mdoc(found: Found, sections: int) -> list[SectionField]:
         with quiet("mdocfile"):
             mdoc = Mdoc.from_string(found.text)
     except (ValueError, TypeError, LookupError) as error:
-        reason = str(error).splitlines()[0]
+        # After the name of the field and what is wrong with it, pydantic links to its pages.
+        reason = " ".join(str(error).split("\n    For further")[0].split())
         raise left_out(found.path, f"it cannot be read ({reason})") from None
     rows = mdoc.section_data
     if not found.is_frame_set:
@@ -295,7 +326,10 @@ def make_field(name: str, words: str, values: Any) -> SectionField:
     kind, unknown = ("M8[ns]", "NaT") if name == "timestamp" else ("f8", math.nan)
     if isinstance(values, list):
         values = [unknown if value is None else value for value in values]
-    return SectionField(name, np.array(values, kind), COMMON_UNITS[name], words)
+    stored = np.array(values, kind)
+    if kind == "f8":
+        stored = np.where(np.isfinite(stored), stored, math.nan)
+    return SectionField(name, stored, COMMON_UNITS[name], words)
 
 
 def parse_time(text: str | None) -> datetime | None:
