@@ -285,6 +285,19 @@ def test_the_reason_against_an_mdoc_is_clear(stack):
     assert np.isnan(open_mrc(stack, kind="image_stack").tilt_angle.values[-1])
 
 
+def test_lines_that_are_not_used_do_no_harm(stack, caplog):
+    path = stack.with_name("tilts.mrc.mdoc")
+    write_mdoc(path)
+    odd = "# a comment\nBinning = 1 x 1\nPieceCoordinates = 0\nSubFramePath = D:\\a=b.tif\n"
+    text = path.read_text().replace("StageZ", f"{odd}StageZ")
+    path.write_text(f"ImageFile = a=b.mrc\nImageSize = 4\n# a comment\n{text}\n[T = the end]\n")
+    data = open_mrc(stack)
+    assert data.tilt_angle.values.tolist() == [-3, 0, 3]
+    assert data.stage_z.values.tolist() == [3.5] * 3
+    assert data.tilt_axis_angle.values.tolist() == [84.1] * 3
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
     ("name", "beside", "is_own"),
     [

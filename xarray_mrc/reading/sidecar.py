@@ -7,7 +7,6 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -59,6 +58,8 @@ COLUMNS: tuple[tuple[str, str, Get], ...] = (
     ("pixel_size", "PixelSpacing", lambda s: s.PixelSpacing),
     ("timestamp", "DateTime", lambda s: parse_time(s.DateTime)),
 )
+# Lines of a .mdoc that are parsed.
+KEYS = {words.split()[0] for _, words, _ in COLUMNS} | {"[ZValue", "[FrameSet", "[MontSection"}
 
 
 class LeftOut(Exception):
@@ -301,8 +302,7 @@ def read_mdoc(found: Found, sections: int) -> list[SectionField]:
             f"pip install 'xarray-mrc[mdoc]'"
         ) from None
     try:
-        with quiet("mdocfile"):
-            mdoc = Mdoc.from_string(found.text)
+        mdoc = Mdoc.from_string(used_lines(found.text))
     except (ValueError, TypeError, LookupError) as error:
         # After the name of the field and what is wrong with it, pydantic links to its pages.
         reason = " ".join(str(error).split("\n    For further")[0].split())
@@ -319,6 +319,15 @@ def read_mdoc(found: Found, sections: int) -> list[SectionField]:
         for name, words, values in columns
         if any(value is not None for value in values)
     ]
+
+
+def used_lines(text: str) -> str:
+    """Return the lines of a .mdoc that are used.
+
+    mdocfile refuses a whole file for one value of another type in any line, and logs each key that
+    it does not know.
+    """
+    return "\n".join(line for line in text.split("\n") if line.split("=")[0].strip() in KEYS)
 
 
 def make_field(name: str, words: str, values: Any) -> SectionField:
@@ -363,17 +372,3 @@ def tilt_axis_angle(text: str) -> float | None:
             except ValueError:
                 continue
     return None
-
-
-@contextmanager
-def quiet(name: str) -> Iterator[None]:
-    """Stop a library from logging fields that it does not know."""
-    import logging
-
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
