@@ -108,7 +108,7 @@ class MrcAccessor:
         >>> xr.DataArray([0.0, 1.0], {"x": x}, "x").mrc.voxel_size
         {'x': 1.5}
         """
-        from xarray_mrc.dataset.positions import voxel_size_of
+        from xarray_mrc.dataset.axis_positions import voxel_size_of
 
         return voxel_size_of(self._obj)
 

@@ -23,10 +23,10 @@ from xarray_mrc.codec.labels import LABEL_COUNT, encode_labels, split_labels
 from xarray_mrc.codec.layout import DIMS, Kind, Layout
 from xarray_mrc.codec.modes import UNSIGNED_BYTE, Sample
 from xarray_mrc.codec.samples import IMOD_FOUR_BITS, IMOD_SIGNED_BYTES
+from xarray_mrc.dataset.axis_positions import VoxelSize
 from xarray_mrc.dataset.conventions import data_variable, match_dims
-from xarray_mrc.dataset.grid_fields import header_geometry
 from xarray_mrc.dataset.mode_choice import choose_sample, widening_notes
-from xarray_mrc.dataset.positions import VoxelSize
+from xarray_mrc.dataset.positions_to_header import header_geometry
 from xarray_mrc.dataset.section_metadata import (
     WrittenSidecar,
     plan_sections,

@@ -23,7 +23,7 @@ from xarray_mrc.codec.header import (
 from xarray_mrc.codec.kinds import CRYSTAL_SPACE_GROUPS, STACK_SPACE_GROUPS
 from xarray_mrc.codec.labels import encode_labels, split_labels
 from xarray_mrc.codec.layout import Kind, Layout
-from xarray_mrc.dataset.positions import VoxelSize, parse_voxel_size
+from xarray_mrc.dataset.axis_positions import VoxelSize, parse_voxel_size
 from xarray_mrc.errors import MrcChangedError, MrcError
 from xarray_mrc.reading.file_layout import decode_header, find_layout, named
 from xarray_mrc.storage.compressed.encoders import encoder_for

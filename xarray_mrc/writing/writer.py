@@ -13,8 +13,8 @@ from numpy.typing import DTypeLike
 
 from xarray_mrc.codec.layout import Kind
 from xarray_mrc.codec.statistics import Statistics
+from xarray_mrc.dataset.axis_positions import VoxelSize
 from xarray_mrc.dataset.conventions import data_variable
-from xarray_mrc.dataset.positions import VoxelSize
 from xarray_mrc.dataset.section_metadata import WrittenSidecar
 from xarray_mrc.dataset.to_file import FilePlan, plan_file
 from xarray_mrc.errors import warn

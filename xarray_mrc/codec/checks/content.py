@@ -1,4 +1,4 @@
-"""The checks of labels, sizes, data and containers."""
+"""The checks of sizes, data and containers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from xarray_mrc.codec.checks.base import ERROR, INFO, WARNING, Check, Facts, Tes
 from xarray_mrc.codec.checks.fields import scaled_bytes
 from xarray_mrc.codec.containers import SUFFIX_OF
 from xarray_mrc.codec.header import HEADER_SIZE
-from xarray_mrc.codec.labels import LABEL_COUNT, label_slots
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.codec.statistics import stated_statistics
 from xarray_mrc.errors import MrcError
@@ -58,25 +57,6 @@ def trailing_bytes(facts: Facts) -> str | None:
     return f"the file has {rest} bytes more than the header describes; they were left out"
 
 
-def label_count(facts: Facts) -> str | None:
-    filled = [bool(slot.strip(b" \0")) for slot in label_slots(facts.header.label_bytes)]
-    count = sum(filled)
-    if facts.header.nlabl == count and all(filled[:count]):
-        return None
-    if facts.header.nlabl == count:
-        return f"{count} labels contain text, but an empty label precedes one of them"
-    number = {0: "no label contains", 1: "1 label contains"}.get(count, f"{count} labels contain")
-    return f"nlabl is {facts.header.nlabl}, but {number} text"
-
-
-def label_text(facts: Facts) -> str | None:
-    for number, slot in enumerate(label_slots(facts.header.label_bytes), 1):
-        text = slot.rstrip(b" \0")
-        if text and not (text.isascii() and text.decode("ascii").isprintable()):
-            return f"label {number} is {text!r}, expected printable ASCII"
-    return None
-
-
 def rounding_of(rms: float, low: complex, high: complex) -> float:
     """Return by how much an RMS grows if its mean is rounded to float32, as some programs do."""
     return math.hypot(rms, MEAN_ROUNDING * max(abs(low), abs(high))) - rms
@@ -114,13 +94,6 @@ def nonfinite_data(facts: Facts) -> str | None:
     return f"{facts.data.nonfinite} values are nan or infinite"
 
 
-def first_labels(facts: Facts) -> dict[str, Any]:
-    slots = label_slots(facts.header.label_bytes)
-    texts = [slot for slot in slots if slot.strip(b" \0")]
-    blanks = [slot for slot in slots if not slot.strip(b" \0")]
-    return {"nlabl": len(texts), "label_bytes": b"".join(texts + blanks)}
-
-
 def no_records(facts: Facts) -> dict[str, Any]:
     header = facts.header
     try:
@@ -151,12 +124,6 @@ def container_suffix(facts: Facts) -> str | None:
 
 # fmt: off
 CONTENT_CHECKS: tuple[Check, ...] = (
-    Check("L01", ERROR, False, "NLABL is 0 to 10", when(
-        lambda h: not 0 <= h.nlabl <= LABEL_COUNT,
-        lambda h: f"nlabl is {h.nlabl}, expected 0 to {LABEL_COUNT}"), first_labels),
-    Check("L02", WARNING, False, "NLABL is the number of labels with text",
-        label_count, first_labels),
-    Check("L03", WARNING, False, "labels are printable ASCII", label_text),
     Check("H01", ERROR, False, "the header is complete", lambda facts: (
         f"the file has {facts.size} bytes, expected a header of {HEADER_SIZE}"
         if facts.size is not None and facts.size < HEADER_SIZE else None)),

@@ -7,6 +7,7 @@ from typing import Any
 from xarray_mrc.codec.checks.base import Check, Facts
 from xarray_mrc.codec.checks.content import CONTENT_CHECKS
 from xarray_mrc.codec.checks.fields import FIELD_CHECKS
+from xarray_mrc.codec.checks.labels import LABEL_CHECKS
 from xarray_mrc.codec.checks.profiles import PROFILE_CHECKS
 from xarray_mrc.codec.geometry import (
     axis_order,
@@ -23,7 +24,7 @@ from xarray_mrc.errors import MrcError
 
 __all__ = ["CHECKS", "fixes", "reading_notes"]
 
-CHECKS: tuple[Check, ...] = FIELD_CHECKS + CONTENT_CHECKS + PROFILE_CHECKS
+CHECKS: tuple[Check, ...] = FIELD_CHECKS + LABEL_CHECKS + CONTENT_CHECKS + PROFILE_CHECKS
 
 
 def reading_notes(facts: Facts) -> list[str]:

@@ -23,8 +23,7 @@ from xarray_mrc.codec.geometry import (
     true_origin,
 )
 from xarray_mrc.codec.header import Header
-from xarray_mrc.dataset.conventions import AXES
-from xarray_mrc.dataset.positions import (
+from xarray_mrc.dataset.axis_positions import (
     TINY,
     AxisPositions,
     VoxelSize,
@@ -32,6 +31,7 @@ from xarray_mrc.dataset.positions import (
     parse_voxel_size,
     read_positions,
 )
+from xarray_mrc.dataset.conventions import AXES
 from xarray_mrc.errors import MrcError
 from xarray_mrc.reading.open_file import read_header
 
