@@ -268,7 +268,8 @@ def test_other_variables_are_left_alone(tmp_path):
     encoding = {"data": {"chunks": (2, 3, 2)}, "mask": {"chunks": (1, 1, 1), "_FillValue": 3}}
     dataset.to_zarr(tmp_path / "a.zarr", encoding=encoding, consolidated=False)
     assert groups.open_group(str(tmp_path / "a.zarr")).chunks == ((2,), (3,), (4,))
-    convert(tmp_path / "a.zarr", tmp_path / "a.mrc.gz")
+    with pytest.warns(MrcWarning, match="the coordinates name will not be written"):
+        convert(tmp_path / "a.zarr", tmp_path / "a.mrc.gz")
     assert open_file(tmp_path / "a.mrc.gz")["data"].values.tobytes() == values.tobytes()
 
 

@@ -312,7 +312,7 @@ def test_sidecars_of_other_images_are_named(tmp_path):
     other = stack({"tilt_angle": np.array(TILTS)[::-1]})
     to_mrc(other, path, sidecar="mdoc")
     _, said = written(stack(), path)
-    assert "tilt_angle will be read from a sidecar that lies beside the file" in said
+    assert "tilt_angle will be read from a sidecar beside the file" in said
     found, said = written(stack(), path, sidecar="mdoc")
     assert not said
     assert found.tilt_angle.values.tolist() == TILTS

@@ -154,6 +154,8 @@ def kind_by_dims(array: xr.DataArray, found: list[Hashable]) -> Kind:
         if {"x", "y", "z"} < names and len(names) == 4:
             return "volume_stack"
     noted = str(array.attrs.get("mrc_kind"))
+    if any(array.coords[axis].ndim > 1 for axis in AXES if axis in array.coords):
+        noted = ""  # indexing by points made other axes of the old ones
     guesses = (noted, KIND_BY_NDIM.get(len(found)) if unnamed else None)
     named = names & {"x", "y", "z", "volume", "image"}
     for kind, dims in DIMS.items():

@@ -387,8 +387,8 @@ def rounding_notes(lines: Lines, header: Header, given: Mapping[str, float]) -> 
     notes = []
     if unread:
         notes.append(
-            f"the positions along {', '.join(unread)} will not be read back, because one position "
-            f"along each axis gives no voxel size: pass voxel_size="
+            f"the positions along {', '.join(unread)} will not be read back, because their voxel "
+            f"size is unknown: pass voxel_size="
         )
     if moved:
         notes.append(

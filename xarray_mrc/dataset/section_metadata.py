@@ -68,8 +68,8 @@ class SectionPlan:
 
 def section_values(
     array: xr.DataArray, kind: Kind, dims: Mapping[str, Hashable], sections: int
-) -> tuple[dict[str, NDArray[Any]], list[str]]:
-    """Collect the coordinates that describe the sections of a stack.
+) -> tuple[dict[str, NDArray[Any]], list[str], list[str]]:
+    """Collect the coordinates that describe the sections of a stack, and those of other axes.
 
     Parameters
     ----------
@@ -87,16 +87,24 @@ def section_values(
     values : dict of str to ndarray
         One value per section, by the name of the coordinate; scalars are repeated.
     lost : list of str
-        Names of coordinates along the slow dimension that no record holds, with the reason.
+        Names of coordinates of the sections that no record holds, with the reason.
+    others : list of str
+        Names of coordinates that describe neither the sections nor positions. Scalars are left out,
+        because indexing and quantiles leave many of them.
     """
     slow = None if kind == "image" else next(iter(dims.values()))
     values: dict[str, NDArray[Any]] = {}
     lost: list[str] = []
+    others: list[str] = []
     for key, coord in array.coords.items():
         name = str(key)
         is_common = name in COMMON_UNITS
         along = slow is not None and slow in coord.dims and (is_common or kind != "volume")
-        if name == "section" or not (along or (is_common and not coord.ndim)):
+        if name == "section":
+            continue
+        if not (along or (is_common and not coord.ndim)):
+            if coord.ndim and key not in array.dims and name not in AXES:
+                others.append(name)
             continue
         if name in AXES and name in dims:
             continue
@@ -110,7 +118,7 @@ def section_values(
             lost.append(name)
         else:
             values[name] = np.broadcast_to(np.asarray(coord.values), (sections,))
-    return values, lost
+    return values, lost, others
 
 
 def is_count(coord: xr.DataArray) -> bool:
@@ -210,7 +218,7 @@ def plan_sections(
     ValueError
         There is nothing to write into the sidecar, or it cannot hold it.
     """
-    values, lost = section_values(array, kind, dims, header.nz)
+    values, lost, others = section_values(array, kind, dims, header.nz)
     if sidecar is not None and sidecar not in get_args(WrittenSidecar):
         raise ValueError(f"sidecar={sidecar!r}, expected 'mdoc', 'rawtlt' or None")
     if sidecar is not None and kind not in ("image", "image_stack"):
@@ -239,6 +247,8 @@ def plan_sections(
         if away:
             rounded.append(f"{name} (by up to {away:.2g} {read[name].units})".replace(" )", ")"))
     notes = loss_notes(lost, rounded, sidecar)
+    if others:
+        notes.append(f"the coordinates {', '.join(others)} will not be written")
     if target and kind in ("image", "image_stack"):
         notes += stale_notes(target, values, header.nz, sidecar)
     return SectionPlan(fields, records, text, notes)
@@ -267,8 +277,9 @@ def stale_notes(
     if not differing:
         return []
     note = (
-        f"{', '.join(differing)} will be read from a sidecar that lies beside the file, and not as "
-        f"in the data: remove the sidecar, or write it anew with sidecar='mdoc', overwrite=True"
+        f"{', '.join(differing)} will be read from a sidecar beside the file, which has other "
+        f"values than the data: remove the sidecar, or write it anew with sidecar='mdoc', "
+        f"overwrite=True"
     )
     return [note]
 
@@ -285,6 +296,8 @@ def distance(read: NDArray[Any], wanted: NDArray[Any]) -> float:
     """Return the largest difference of values; inf if only one of two is unknown."""
     if read.dtype.kind not in "biuf" or wanted.dtype.kind not in "biuf":
         return 0.0 if np.array_equal(read, wanted) else math.inf
+    # The nearest float32 of the number that is read is no other value than a float32.
+    read = read.astype(wanted.dtype if wanted.dtype == np.float32 else np.float64)
     read, wanted = read.astype(np.float64), wanted.astype(np.float64)
     if not np.array_equal(np.isnan(read), np.isnan(wanted)):
         return math.inf
@@ -295,7 +308,8 @@ def loss_notes(lost: list[str], rounded: list[str], sidecar: WrittenSidecar | No
     """Return sentences that name the coordinates that will be lost or rounded."""
     in_mdoc = {name for names in MDOC_KEYS.values() for name in names} | {"tilt_axis_angle"}
     hint = ""
-    names = {text.split(" ")[0] for text in (*lost, *rounded)}
+    # A field in other units, named with its reason, is not written into a sidecar either.
+    names = {*lost, *(text.split(" ")[0] for text in rounded)}
     if sidecar is None and names & in_mdoc:
         hint = ": pass sidecar='mdoc' to write the exact values beside the file"
     notes = []

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from xarray_mrc.codec.extended import decode_extended, per_section
 from xarray_mrc.codec.geometry import IMOD_ORIGIN_SIGN
@@ -35,7 +35,6 @@ from xarray_mrc.dataset.section_metadata import (
 )
 from xarray_mrc.reading.file_layout import name_of
 from xarray_mrc.reading.open_file import OpenedFile
-from xarray_mrc.reading.sidecar import read_sidecars
 
 __all__ = ["FilePlan", "plan_file"]
 
@@ -157,8 +156,6 @@ def plan_file(
     layout = Layout.arrange(header, kind, sample, (volumes * depth, rows, columns), offset)
     notes = [*widening_notes(array, number), *grid.notes, *group_notes, *record_notes]
     notes += [*sections.notes, *kind_notes(header, kind, target)]
-    if sidecar is None and target and kind in ("image", "image_stack"):
-        notes += other_sidecar_notes(array, header.nz, target)
     cast = UNSIGNED_BYTE if dtype is not None and np.dtype(dtype) == np.uint8 else None
     return FilePlan(header, sections.extended, layout, data, cast, sections.sidecar, tuple(notes))
 
@@ -195,8 +192,10 @@ def space_group(
         return (group if group in CRYSTAL_SPACE_GROUPS else usual), []
     note = (
         f"the space group {group} of the crystal is written as 1, because the cell is as large as "
-        f"the data: pass like= with a file of the crystal to keep it"
+        f"the data"
     )
+    if like is None:
+        note += ": pass like= with a file of the crystal to keep it"
     return usual, [note]
 
 
@@ -258,29 +257,6 @@ def kind_notes(header: Header, kind: Kind, target: str) -> list[str]:
         f"another name"
     )
     return [note]
-
-
-def other_sidecar_notes(array: xr.DataArray, sections: int, target: str) -> list[str]:
-    """Return a sentence if a sidecar that is there already will give the file other metadata."""
-    other = []
-    for field in read_sidecars(target, sections).common:
-        ours = array.coords.get(field.name)
-        if ours is None or not is_equal(np.atleast_1d(ours.values), np.atleast_1d(field.values)):
-            other.append(field.name)
-    if not other:
-        return []
-    note = (
-        f"{', '.join(other)} will be read from a sidecar beside the file, which has other values "
-        f"than the data: remove it, or replace it with sidecar='mdoc'"
-    )
-    return [note]
-
-
-def is_equal(values: NDArray[Any], others: NDArray[Any]) -> bool:
-    """Return True if two columns of metadata are the same; unknown values are equal."""
-    if values.dtype.kind in "biuf" and others.dtype.kind in "biuf":
-        return np.array_equal(values.astype(float), others.astype(float), equal_nan=True)
-    return np.array_equal(values, others)
 
 
 def imod_fields_like(other: Header) -> dict[str, Any]:

@@ -86,7 +86,9 @@ def read_header(path: Openable) -> Header:
         return decode_header(source, head)
 
 
-def open_file(path: Openable, options: ReadingOptions = DEFAULTS) -> OpenedFile:
+def open_file(
+    path: Openable, options: ReadingOptions = DEFAULTS, *, notes: list[str] | None = None
+) -> OpenedFile:
     """Open a file for reading; only its headers are read.
 
     Parameters
@@ -96,6 +98,8 @@ def open_file(path: Openable, options: ReadingOptions = DEFAULTS) -> OpenedFile:
     options : ReadingOptions
         How to read it. Its `extended_header` says whether the extended header and the sidecar are
         read, too; "raw" reads an extended header of any size and type.
+    notes : list of str, optional
+        Takes the sentence of the warning, which the caller issues with its own.
 
     Returns
     -------
@@ -137,10 +141,12 @@ def open_file(path: Openable, options: ReadingOptions = DEFAULTS) -> OpenedFile:
         sidecar = read_beside(source.uri, layout, header.nz, options)
     elif options.sidecar is True:
         raise ValueError("sidecar=True was passed, but only a file at a local path has sidecars")
-    notes = reading_notes(Facts(header, layout, found.size, records, options.signed is not None))
-    notes += [sidecar.problem] if sidecar.problem else []
-    if notes:
-        warn(f"{source.uri}: " + "; ".join(notes))
+    odd = reading_notes(Facts(header, layout, found.size, records, options.signed is not None))
+    odd += [sidecar.problem] if sidecar.problem else []
+    if odd and notes is None:
+        warn(f"{source.uri}: " + "; ".join(odd))
+    elif odd and notes is not None:
+        notes.append(f"{source.uri}: " + "; ".join(odd))
     return OpenedFile(is_local, header, records, raw, sidecar, MrcArray(source, layout))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -159,17 +160,19 @@ def to_mrc(
     encoder = choose_encoder(compression, target)
     if not compute:
         check_delayed(target, encoder)
+    like_notes: list[str] = []
     planned = plan_file(
         obj,
         target=target,
         dtype=dtype,
         mode=mode,
         voxel_size=voxel_size,
-        like=open_like(like),
+        like=open_like(like, like_notes),
         kind=kind,
         labels=labels,
         sidecar=sidecar,
     )
+    planned = replace(planned, notes=(*planned.notes, *like_notes))
     if not compute:
         with (
             sidecar_of(planned, beside, overwrite=overwrite),
@@ -297,8 +300,8 @@ def warn_of_losses(target: str, notes: Sequence[str]) -> None:
         warn(f"{target}: " + "; ".join(notes))
 
 
-def open_like(like: Like | None) -> OpenedFile | None:
-    """Open the file to copy from, if it is not open yet."""
+def open_like(like: Like | None, notes: list[str]) -> OpenedFile | None:
+    """Open the file to copy from, if it is not open yet; `notes` takes what is odd in it."""
     if like is None or isinstance(like, OpenedFile):
         return like
     path: Any = like
@@ -309,4 +312,4 @@ def open_like(like: Like | None) -> OpenedFile | None:
                 "like= is an object that does not know its file, expected one opened from a local "
                 "path and not computed with: pass the path"
             )
-    return open_file(path, ReadingOptions(extended_header="raw"))
+    return open_file(path, ReadingOptions(extended_header="raw"), notes=notes)
