@@ -63,6 +63,15 @@ def test_cut_off_behind_the_data(container):
     assert said
 
 
+def test_a_part_of_a_section_is_not_called_surplus(tmp_path):
+    path = tmp_path / "a.mrc.bz2"
+    path.write_bytes(bz2.compress(header(nx=4, ny=3, nz=5, mode=0) + bytes(4 * 12 + 7)))
+    with pytest.warns(MrcWarning, match="4 of 5 sections were read"):
+        data = open_mrc(path, chunks=None, truncated="sections")
+    with pytest.warns(MrcWarning, match="has 7 bytes more than were read"):
+        assert data.shape == data.values.shape == (4, 3, 4)
+
+
 def test_damaged(container):
     stored = bytearray(STORED[container])
     stored[len(stored) // 2] ^= 16

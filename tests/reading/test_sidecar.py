@@ -333,6 +333,12 @@ def test_a_missing_package_is_named_once(stack, monkeypatch):
     assert {*data.coords} == {"tilt_angle", "section", "y", "x"}
 
 
+@pytest.mark.parametrize("required", [True, 1, np.True_])
+def test_what_equals_true_requires_a_sidecar(stack, required):
+    with pytest.raises(FileNotFoundError, match=r"there is no \.mdoc beside"):
+        open_mrc(stack, sidecar=required, kind="image_stack")
+
+
 def test_choices(stack, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"there is no \.mdoc beside"):
         open_mrc(stack, sidecar=True, kind="image_stack")

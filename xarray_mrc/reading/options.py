@@ -69,6 +69,8 @@ default_name
             if value not in choices:
                 allowed = ", ".join(map(repr, choices))
                 raise ValueError(f"{name}={value!r}, expected one of {allowed}")
+            # 1 and numpy's True equal True, but are not `is True`.
+            object.__setattr__(self, name, choices[choices.index(value)])
         if not isinstance(self.preferred_chunks, Mapping | None):
             raise TypeError(
                 f"preferred_chunks={self.preferred_chunks!r}, expected a dict of numbers of pixels "

@@ -176,7 +176,9 @@ class CompressedSource(CopyingSource):
         notes = []
         if size > end:
             number = f"{size - end}" if found else f"more than {size - end - 1}"
-            notes.append(f"the file has {number} bytes more than the header describes")
+            # Without the section that is cut off, `end` is before the end that the header states.
+            known = "the header describes" if self.strict else "were read"
+            notes.append(f"the file has {number} bytes more than {known}")
         if trailing_nbytes:
             notes.append(f"its last {trailing_nbytes} stored bytes are not {self.container} data")
         if notes:
