@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mrcbytes import lay, put
 
-from xarray_mrc import edit_header, validate
+from xarray_mrc import edit_header, read_header, validate
 
 CALL = re.compile(
     r"; edit_header\(path, ((?:fix=True(?:, data=True)?|kind='\w+')(?:, rewrite=True)?)\) "
@@ -109,6 +109,15 @@ def test_a_stack_with_the_header_of_a_volume(tmp_path, name):
     assert "kind='image_stack'" in found.text
     assert_true(path)
     assert not validate(tmp_path / name, "mrcfile").findings
+
+
+def test_a_negative_mz_does_not_change_the_sign_of_the_cell(tmp_path):
+    path = tmp_path / "a.mrc"
+    path.write_bytes(put(lay("int8", "image_stack", "<", labels=(LABEL,)).raw, "<", mz=-3))
+    depth = read_header(path).cella[2]
+    assert_true(path)
+    edit_header(path, kind="image_stack")
+    assert (read_header(path).mz, read_header(path).cella[2]) == (1, depth)
 
 
 @settings(

@@ -258,7 +258,11 @@ def kind_fields(header: Header, kind: Kind, intervals: int) -> dict[str, Any]:
                 f"{depth}: pass mz="
             )
     x, y, z = header.cella
-    return {"ispg": group, "mz": depth, "cella": (x, y, z * depth / intervals if intervals else z)}
+    return {
+        "ispg": group,
+        "mz": depth,
+        "cella": (x, y, z * depth / intervals if intervals > 0 else z),
+    }
 
 
 def changes(
