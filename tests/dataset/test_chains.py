@@ -359,8 +359,10 @@ def check(array: xr.DataArray, path: Path, said: str, had: set[str]) -> None:
         if found.attrs["mrc_kind"] != kind:
             assert f"the {kind} will be read as" in said
             found = open_mrc(path, chunks=None, kind=kind).load()
-    others = [d for d in array.dims if d not in found.dims]
-    moved = dict(zip([d for d in found.dims if d not in array.dims], others, strict=True))
+    new = [d for d in found.dims if d not in array.dims]
+    moved = {d: f"{d}_bins" for d in new if f"{d}_bins" in array.dims}
+    others = [d for d in array.dims if d not in found.dims and d not in moved.values()]
+    moved |= dict(zip([d for d in new if d not in moved], others, strict=True))
     values = array.transpose(*[moved.get(d, d) for d in found.dims]).values
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(found.values, values.astype(found.dtype))
@@ -405,6 +407,24 @@ def test_a_chain(tmp_path_factory, raw, steps, data):
     event("refused" if said is None else "warned" if said else "silent")
     if said is not None:
         check(array, folder / "b.mrc", said, had)
+
+
+@pytest.mark.parametrize("binned", ["x", "y", "z"])
+@pytest.mark.parametrize("cells", ["x", "y", "z"])
+def test_cells_of_bins(tmp_path, cells, binned):
+    """The bins lie along the axis of their name, wherever the dimension of the cells is."""
+    shape, dims = (8, 10, 12), ("z", "y", "x")
+    at = {d: (d, np.arange(n), {"units": "angstrom"}) for d, n in zip(dims, shape, strict=True)}
+    array = xr.DataArray(np.arange(960, dtype="f4").reshape(shape), at, dims)
+    array = array.coarsen({cells: 2}).construct({cells: (cells, "fine")}).drop_vars(cells)
+    array = array.assign_coords({cells: (cells, np.arange(array.sizes[cells]))})
+    array = array.groupby_bins(binned, np.arange(-0.5, array.sizes[binned], 2)).mean()
+    said = write(array, tmp_path / "b.mrc")
+    check(array, tmp_path / "b.mrc", said, set(dims))
+    found = open_mrc(tmp_path / "b.mrc")
+    assert dict(found.sizes) == {"volume": 2} | {d: array.sizes.get(d, 0) for d in dims} | {
+        binned: array.sizes[f"{binned}_bins"]
+    }
 
 
 @pytest.mark.filterwarnings("ignore:.*infinite values:xarray_mrc.MrcWarning")

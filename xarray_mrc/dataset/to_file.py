@@ -24,7 +24,7 @@ from xarray_mrc.codec.layout import DIMS, Kind, Layout
 from xarray_mrc.codec.modes import UNSIGNED_BYTE, Sample
 from xarray_mrc.codec.samples import IMOD_FOUR_BITS, IMOD_SIGNED_BYTES
 from xarray_mrc.dataset.axis_positions import VoxelSize
-from xarray_mrc.dataset.conventions import data_variable, match_dims
+from xarray_mrc.dataset.conventions import RAW_DIM, data_variable, match_dims
 from xarray_mrc.dataset.mode_choice import choose_sample, widening_notes
 from xarray_mrc.dataset.positions_to_header import header_geometry
 from xarray_mrc.dataset.section_metadata import (
@@ -156,6 +156,8 @@ def plan_file(
     layout = Layout.arrange(header, kind, sample, (volumes * depth, rows, columns), offset)
     notes = [*widening_notes(array, number), *grid.notes, *group_notes, *record_notes]
     notes += [*sections.notes, *kind_notes(header, kind, target)]
+    if isinstance(obj, xr.Dataset) and RAW_DIM in obj.dims and like is None:
+        notes.append("the extended header is not written: pass like= with the file to keep it")
     cast = UNSIGNED_BYTE if dtype is not None and np.dtype(dtype) == np.uint8 else None
     return FilePlan(header, sections.extended, layout, data, cast, sections.sidecar, tuple(notes))
 
