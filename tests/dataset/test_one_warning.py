@@ -111,3 +111,26 @@ def test_images_picked_by_points_are_no_volume(tmp_path):
     said = said_by(picked, tmp_path / "a.mrc", kind="image_stack", voxel_size=1.5)
     assert "z of the sections" in said
     assert open_mrc(tmp_path / "a.mrc").dims == ("image", "y", "x")
+
+
+def test_records_are_not_those_of_means(tmp_path):
+    array = xr.DataArray(np.zeros((4, 4, 4), "f4"), dims=("image", "y", "x"))
+    array = array.assign_coords(tilt_angle=("image", [-3.0, 1.0, 3.0, 5.0]))
+    to_mrc(array, tmp_path / "a.st")
+    pairs = open_mrc(tmp_path / "a.st").coarsen(image=2).mean()
+    said = said_by(pairs, tmp_path / "b.st", like=tmp_path / "a.st")
+    assert "the coordinate section is not the number of one record" in said
+    assert open_mrc(tmp_path / "b.st").tilt_angle.values.tolist() == [-1.0, 4.0]
+
+
+def test_a_sidecar_is_no_advice_for_volumes(tmp_path):
+    array = xr.concat([volume(), volume()], "tilt_angle").assign_coords(tilt_angle=[1.0, 2.0])
+    said = said_by(array, tmp_path / "a.mrc")
+    assert "tilt_angle of the sections will not be written" in said
+    assert "sidecar=" not in said
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate dimension names:UserWarning")
+def test_dimensions_of_the_same_name_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected a different name for each"):
+        to_mrc(xr.DataArray(np.zeros((3, 3), "f4"), dims=("x", "x")), tmp_path / "a.mrc")

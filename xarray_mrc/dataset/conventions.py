@@ -110,6 +110,11 @@ def match_dims(array: xr.DataArray, kind: Kind | None) -> tuple[Kind, dict[str, 
     ('image', {'y': 'y', 'x': 'x'})
     """
     found = [dim for dim in array.dims if dim not in ("rgb", RAW_DIM)]
+    if len(set(found)) != len(found):
+        raise ValueError(
+            f"the dimensions are {tuple(found)}, expected a different name for each: make the "
+            f"array anew with xr.DataArray(obj.values, dims=('z', 'y', 'x')), or other dimensions"
+        )
     if kind is None:
         kind = kind_by_dims(array, found)
     elif kind not in get_args(Kind):

@@ -154,6 +154,8 @@ def records_like(like: OpenedFile, array: xr.DataArray, sections: int) -> bytes:
     raw, count = like.extended_bytes, like.header.nz
     section = array.coords.get("section")
     numbers = np.arange(sections) if section is None else np.atleast_1d(section.values)
+    if numbers.dtype.kind not in "iu":  # means of several images
+        raise LookupError("the coordinate section is not the number of one record for each image")
     if np.unique(numbers).size != numbers.size:
         raise ValueError(
             "the coordinate section has the same number more than once, as after concat of several "
@@ -246,10 +248,11 @@ def plan_sections(
         away = distance(np.asarray(read[name].values[: wanted.size]), wanted)
         if away:
             rounded.append(f"{name} (by up to {away:.2g} {read[name].units})".replace(" )", ")"))
-    notes = loss_notes(lost, rounded, sidecar)
+    is_image = kind in ("image", "image_stack")
+    notes = loss_notes(lost, rounded, sidecar, is_image=is_image)
     if others:
         notes.append(f"the coordinates {', '.join(others)} will not be written")
-    if target and kind in ("image", "image_stack"):
+    if target and is_image:
         notes += stale_notes(target, values, header.nz, sidecar)
     return SectionPlan(fields, records, text, notes)
 
@@ -304,13 +307,15 @@ def distance(read: NDArray[Any], wanted: NDArray[Any]) -> float:
     return float(np.nanmax(np.abs(read - wanted), initial=0.0))
 
 
-def loss_notes(lost: list[str], rounded: list[str], sidecar: WrittenSidecar | None) -> list[str]:
+def loss_notes(
+    lost: list[str], rounded: list[str], sidecar: WrittenSidecar | None, *, is_image: bool
+) -> list[str]:
     """Return sentences that name the coordinates that will be lost or rounded."""
     in_mdoc = {name for names in MDOC_KEYS.values() for name in names} | {"tilt_axis_angle"}
     hint = ""
     # A field in other units, named with its reason, is not written into a sidecar either.
     names = {*lost, *(text.split(" ")[0] for text in rounded)}
-    if sidecar is None and names & in_mdoc:
+    if sidecar is None and is_image and names & in_mdoc:
         hint = ": pass sidecar='mdoc' to write the exact values beside the file"
     notes = []
     if lost:
