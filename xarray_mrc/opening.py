@@ -56,11 +56,11 @@ def open_mrc(
         of the extended header. "auto" leaves out, with a warning, a file that does not describe
         each section once; True raises an error for it, or if there is none.
     memmap : {"auto", True, False}
-        How a local file is read. "auto": scattered reads go through a map, unless the file lies on
-        a network file system; results are always memory of their own. True: results of 16 MiB or
-        more are private maps of the file besides, which saves a copy. They may show what is
-        written into the file later, and end the process (SIGBUS) if the file is cut off while
-        they are in use. False: no maps.
+        Whether a local file is mapped where that saves a copy; "auto" maps it unless it lies on a
+        network file system. Scattered reads then go through a map, and a dask block of 16 MiB or
+        more is a private map. Do not keep such blocks (by ``persist``) while the file is written
+        in place, because they may show the new content, or cut off, which ends the process
+        (SIGBUS). All other results are memory of their own. False: no maps.
     preferred_chunks : dict, optional
         Chunks for ``chunks={}``, by dimension. `xarray.open_dataset` warns that other chunks
         "separate the stored chunks", which a plain file does not have: pass the same chunks here

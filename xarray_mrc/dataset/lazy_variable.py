@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ class MrcBackendArray(BackendArray):
     # Outer keys bypass xarray's adapter, which fails on empty slices with a negative step.
     def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
         if not isinstance(key, indexing.VectorizedIndexer):
-            return self._array[key.tuple]
+            return self._array.read(key.tuple, transient=is_dask_block())
         if is_scattered(key):
             return self._array.points(key.tuple)
         found: NDArray[Any]
@@ -60,6 +61,20 @@ class MrcBackendArray(BackendArray):
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         return self._array.__dask_tokenize__()
+
+
+def is_dask_block() -> bool:
+    """Return True if dask reads a block of its own, which is mostly dropped after one reduction.
+
+    xarray has no word for it, so the callers are looked at. Maps of such blocks save 35 to 40 % of
+    the time of a sum or mean of a cached file, and 60 % of that of a maximum (docs/speed.md).
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_name == "getter" and frame.f_globals["__name__"] == "dask.array.core":
+            return True
+    return False
 
 
 def is_scattered(key: indexing.VectorizedIndexer) -> bool:

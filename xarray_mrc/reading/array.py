@@ -39,9 +39,8 @@ class MrcArray:
 
     Notes
     -----
-    Indexing returns new memory that later changes to the file do not affect. The one exception is a
-    file opened with ``memmap=True``: there a result that is one byte range of 16 MiB or more, but
-    not the whole, is a private copy-on-write map.
+    Indexing returns new memory that later changes to the file do not affect. Only `read` may return
+    a map, to a caller that uses the result at once and drops it.
 
     Examples
     --------
@@ -72,11 +71,38 @@ class MrcArray:
         return self.layout.dtype
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
+        return self.read(key)
+
+    def read(self, key: Any, *, transient: bool = False) -> NDArray[Any]:
+        """Read a selection.
+
+        Parameters
+        ----------
+        key : index
+            Integers, slices, lists of integers and an ellipsis, as for indexing.
+        transient : bool
+            Whether the result is used at once and dropped. Then a byte range of 16 MiB or more that
+            is not the whole data is a private copy-on-write map of the file.
+
+        Returns
+        -------
+        ndarray
+            In native byte order.
+
+        Examples
+        --------
+        >>> from xarray_mrc.codec.header import Header
+        >>> from xarray_mrc.storage import open_source
+        >>> header = Header.blank().replace(nx=3, ny=2, nz=1, ispg=0)
+        >>> array = MrcArray(open_source(header.raw + bytes(range(6))), Layout.from_header(header))
+        >>> array.read((1, slice(None))).tolist()
+        [3, 4, 5]
+        """
         chosen = plan(self.layout, key)
         if 0 in chosen.shape:
             return chosen.to_result(np.empty(chosen.shape, self.dtype))
         run = chosen.run if self.layout.is_plain else None
-        pixels = self._view(chosen, run) if run else None
+        pixels = self._view(chosen, run) if run and transient else None
         if pixels is None:
             pixels = buffers.empty(chosen.shape, self.dtype)
             if run:

@@ -20,7 +20,7 @@ __all__ = ["empty"]
 # 0.9 for 1 and 4 MiB, 0.9 to 1.0 for 16 MiB, 1.4 to 1.7 for 32 MiB, 1.9 to 2.1 for 64 MiB; on two
 # threads 1.0 for 16 MiB and 2.2 for 32 MiB.
 MIN_NBYTES, MAX_NBYTES = 32 * 2**20, 64 * 2**20
-# One large block. With 128 MiB a dask worker, whose blocks are no longer maps, peaked at 490 MiB in
+# One large block. With 128 MiB a dask worker whose blocks are not maps peaked at 490 MiB in
 # tests/test_scale.py, which allows 450.
 MAX_FREE_NBYTES = 64 * 2**20
 

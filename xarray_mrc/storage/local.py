@@ -76,9 +76,7 @@ class LocalSource(PlainSource):
         modification time (after an edit of its header, say) can still be read. Empty: no change
         is allowed.
     is_mapped : bool
-        Whether scattered reads may use a map of the file.
-    gives_views : bool
-        Whether large results may be maps of the file, as ``memmap=True`` asks.
+        Whether the file may be mapped.
     """
 
     path: str
@@ -86,7 +84,6 @@ class LocalSource(PlainSource):
     digest: bytes
     layout_bytes_at_open: bytes
     is_mapped: bool
-    gives_views: bool = False
 
     @classmethod
     def open(
@@ -106,7 +103,7 @@ class LocalSource(PlainSource):
             os.close(descriptor)
         is_mapped = not is_on_network(status.st_dev) if memmap == "auto" else memmap
         first = head[:HEADER_SIZE]
-        return cls(path, found, digest(first), layout_bytes(first), is_mapped, memmap is True), head
+        return cls(path, found, digest(first), layout_bytes(first), is_mapped), head
 
     @property
     def uri(self) -> str:
@@ -193,7 +190,7 @@ class LocalSource(PlainSource):
 
     def view(self, offset: int, nbytes: int) -> Bytes | None:
         """Map a range privately: a write to the array copies the page, and changes no file."""
-        if not self.gives_views or len(_views) >= MAX_VIEWS:
+        if not self.is_mapped or len(_views) >= MAX_VIEWS:
             return None
         with self.opened() as descriptor:
             return self.map_range(descriptor, offset, nbytes, mmap.ACCESS_COPY)
