@@ -21,7 +21,7 @@ from xarray_mrc.codec.header import HEADER_SIZE, IMOD_STAMP, Header
 from xarray_mrc.codec.kinds import CRYSTAL_SPACE_GROUPS, STACK_SPACE_GROUPS, KindEvidence, find_kind
 from xarray_mrc.codec.labels import LABEL_COUNT, encode_labels, split_labels
 from xarray_mrc.codec.layout import DIMS, Kind, Layout
-from xarray_mrc.codec.modes import UNSIGNED_BYTE, Sample
+from xarray_mrc.codec.modes import UNSIGNED_BYTE
 from xarray_mrc.codec.samples import IMOD_FOUR_BITS, IMOD_SIGNED_BYTES
 from xarray_mrc.dataset.axis_positions import VoxelSize
 from xarray_mrc.dataset.conventions import RAW_DIM, data_variable, match_dims
@@ -58,8 +58,6 @@ class FilePlan:
         How the data will lie.
     data : xarray.Variable
         The data, with the axes in the order of the file; neither computed nor cast yet.
-    cast : Sample or None
-        What the values have to fit before they are widened to the mode of the file.
     sidecar : str
         Text of the sidecar; empty if none is written.
     notes : tuple of str
@@ -70,7 +68,6 @@ class FilePlan:
     extended: bytes
     layout: Layout
     data: xr.Variable
-    cast: Sample | None
     sidecar: str
     notes: tuple[str, ...]
 
@@ -158,8 +155,7 @@ def plan_file(
     notes += [*sections.notes, *kind_notes(header, kind, target)]
     if isinstance(obj, xr.Dataset) and RAW_DIM in obj.dims and like is None:
         notes.append("the extended header is not written: pass like= with the file to keep it")
-    cast = UNSIGNED_BYTE if dtype is not None and np.dtype(dtype) == np.uint8 else None
-    return FilePlan(header, sections.extended, layout, data, cast, sections.sidecar, tuple(notes))
+    return FilePlan(header, sections.extended, layout, data, sections.sidecar, tuple(notes))
 
 
 def file_lengths(data: xr.Variable, kind: Kind) -> tuple[int, int, int, int]:

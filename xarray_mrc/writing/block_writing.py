@@ -165,8 +165,6 @@ def write_block(
     def stored() -> Iterator[tuple[int, Bytes]]:
         sample = destination.layout.sample
         for slab, part in destination.slabs(values, position):
-            if destination.cast is not None:
-                part = destination.cast.fit(part)
             pixels = sample.fit(part)
             if destination.stats:
                 found.append(measure(pixels))

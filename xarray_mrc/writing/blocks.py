@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from xarray_mrc.codec.byte_ranges import Box
 from xarray_mrc.codec.layout import Layout
-from xarray_mrc.codec.modes import Sample
 from xarray_mrc.storage.compressed.encoders import Encoder
 from xarray_mrc.storage.sink import Sink
 
@@ -43,8 +42,6 @@ class Destination:
         Compresses the data.
     region : tuple of range
         Positions in the file along each axis of the array; empty if the array is all of the data.
-    cast : Sample or None
-        Values must fit this sample too, which is narrower than that of the file.
     """
 
     sink: Sink
@@ -52,7 +49,6 @@ class Destination:
     stats: bool = True
     encoder: Encoder | None = None
     region: tuple[range, ...] = ()
-    cast: Sample | None = None
 
     @property
     def axes(self) -> list[int]:

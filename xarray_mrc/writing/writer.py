@@ -180,9 +180,7 @@ def to_mrc(
         ):
             sink.write(0, planned.header.raw + planned.extended)
             warn_of_losses(target, planned.notes)
-        destination = Destination(
-            existing_file(target), planned.layout, stats=stats, cast=planned.cast
-        )
+        destination = Destination(existing_file(target), planned.layout, stats=stats)
         return write_blocks_later(planned.data, destination, planned.header)
     write_new(planned, target, encoder, beside, stats=stats, overwrite=overwrite)
     return None
@@ -233,10 +231,10 @@ def write_new(
         sidecar_of(planned, beside, overwrite=overwrite),
         new_file(target, nbytes=size, overwrite=overwrite, has_pieces=encoder is not None) as sink,
     ):
-        destination = Destination(sink, layout, stats=stats, encoder=encoder, cast=planned.cast)
+        destination = Destination(sink, layout, stats=stats, encoder=encoder)
         if encoder and cuts_sections(planned):
             with plain_file(sink, layout.end) as plain:
-                uncompressed = Destination(plain, layout, stats=stats, cast=planned.cast)
+                uncompressed = Destination(plain, layout, stats=stats)
                 found = write_blocks(planned.data, uncompressed)
                 write_headers(planned, uncompressed, found)
                 copy_file(open_source(plain.part, memmap=False), layout, sink, encoder)
