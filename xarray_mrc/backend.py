@@ -80,7 +80,7 @@ class MrcBackendEntrypoint(BackendEntrypoint):
         try:
             if hasattr(filename_or_obj, "tell"):
                 position = filename_or_obj.tell()
-            decode_header(*open_head(filename_or_obj))
+            decode_header(open_head(filename_or_obj))
         except FileNotFoundError:
             return True
         except (MrcError, OSError, TypeError, ValueError):

@@ -25,7 +25,7 @@ SYMMETRY = b"X,Y,Z".ljust(80)
 
 
 def facts_of(raw: bytes) -> Facts:
-    return examine(open_source(raw), True, False)
+    return examine(open_source(raw), True)
 
 
 def mended(raw: bytes) -> bytes:
@@ -116,7 +116,7 @@ def test_what_is_not_certain_is_left(raw):
 
 
 def test_without_the_data_statistics_are_left():
-    facts = examine(open_source(sound(dmin=-9.0, nversion=0)), False, False)
+    facts = examine(open_source(sound(dmin=-9.0, nversion=0)), False)
     assert fixes(facts) == {"nversion": 20141}
 
 

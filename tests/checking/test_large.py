@@ -129,7 +129,7 @@ def test_a_small_stream_that_claims_many_records(claim, data, monkeypatch):
         assert shape <= SLAB_NBYTES
         return np.zeros(shape, dtype)
 
-    monkeypatch.setattr("xarray_mrc.reading.file_layout.np.empty", empty)
+    monkeypatch.setattr("numpy.empty", empty)
     raw = gzip.compress(sound(nsymbt=claim, exttyp=b"FEI1") + b"\0")
     report = validate(raw, data=data)
     assert "H24" in [finding.id for finding in report.findings]

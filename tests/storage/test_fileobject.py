@@ -23,6 +23,6 @@ def test_fork_while_another_thread_has_a_lock(held):
         child = os.fork()
         if child == 0:
             out = np.empty(10, np.uint8)
-            FileObjectSource(file).readinto(5, out)
+            FileObjectSource(file).read_ranges([(5, out)])
             os._exit(0 if out.tolist() == [*range(5, 15)] else 1)
         assert wait_for_exit(child, 10) == 0

@@ -44,8 +44,8 @@ def mount(device, kind, name=b"/mnt"):
 
 
 def read_all(source):
-    data = np.empty(source.size, np.uint8)
-    source.readinto(0, data)
+    data = np.empty(source.size_if_known, np.uint8)
+    source.read_ranges([(0, data)])
     return data.tobytes()
 
 

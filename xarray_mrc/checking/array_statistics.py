@@ -16,6 +16,7 @@ from xarray_mrc.codec.statistics import Statistics, measure
 from xarray_mrc.dataset.conventions import data_variable
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
+from xarray_mrc.storage.protocol import StreamSource
 
 __all__ = ["statistics"]
 
@@ -54,7 +55,8 @@ def statistics(
     if isinstance(data, str | os.PathLike | bytes):
         array = open_file(data, ReadingOptions(extended_header="none")).array
         found = measure_file(array.source, array.layout, measure)
-        array.source.verify_trailer(array.layout.end)
+        if isinstance(array.source, StreamSource):
+            array.source.verify_trailer(array.layout.end)
         return found
     values: Any = data
     if isinstance(data, xr.Dataset | xr.DataArray):

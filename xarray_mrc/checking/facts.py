@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-import numpy as np
-
 from xarray_mrc.checking.measurement import measure_file
 from xarray_mrc.codec.checks import Facts
 from xarray_mrc.codec.foreign import foreign_format
@@ -21,13 +19,14 @@ from xarray_mrc.errors import (
 )
 from xarray_mrc.reading.file_layout import find_layout
 from xarray_mrc.reading.options import ReadingOptions
-from xarray_mrc.storage import Source
+from xarray_mrc.storage import Head, Source
 from xarray_mrc.storage.compressed.source import CompressedSource
+from xarray_mrc.storage.protocol import StreamSource, bounded_size, full_size
 
 __all__ = ["examine", "header_facts", "true_size", "with_damage"]
 
 
-def examine(source: Source, data: bool, is_local: bool) -> Facts:
+def examine(source: Source, data: bool) -> Facts:
     """Gather all facts of a file.
 
     Parameters
@@ -36,8 +35,6 @@ def examine(source: Source, data: bool, is_local: bool) -> Facts:
         The file.
     data : bool
         Whether to read and measure the data too.
-    is_local : bool
-        Whether the source is a file on this computer, whose name and neighbours count.
 
     Returns
     -------
@@ -52,13 +49,13 @@ def examine(source: Source, data: bool, is_local: bool) -> Facts:
     --------
     >>> from xarray_mrc.storage import open_source
     >>> header = Header.blank().replace(nx=3, ny=1, nz=1)
-    >>> found = examine(open_source(header.raw + bytes([1, 2, 3])), True, False)
+    >>> found = examine(open_source(header.raw + bytes([1, 2, 3])), True)
     >>> found.layout.shape, found.data.mean
     ((1, 1, 3), 2.0)
     """
     facts = header_facts(source)
-    if is_local:
-        facts = replace(facts, suffix=os.path.splitext(source.uri)[1])
+    if source.local_path is not None:
+        facts = replace(facts, suffix=os.path.splitext(source.local_path)[1])
     if not facts.has_header:
         return facts
     try:
@@ -68,8 +65,8 @@ def examine(source: Source, data: bool, is_local: bool) -> Facts:
     except MrcHeaderError:
         pass  # a length below 1, which has a check of its own
     try:
-        facts = lay_out(facts, source, is_local)
-        return with_data(facts, source, is_local) if data else facts
+        facts = lay_out(facts, source)
+        return with_data(facts, source) if data else facts
     except MrcError as error:
         return with_damage(facts, source, error)
 
@@ -82,18 +79,15 @@ def header_facts(source: Source) -> Facts:
         has_header=False,
     )
     try:
-        found_nbytes = source.bounded_size(HEADER_SIZE)
+        found_nbytes = bounded_size(source, HEADER_SIZE)
+        head = Head(source).read(0, min(found_nbytes, HEADER_SIZE))
         if found_nbytes < HEADER_SIZE:
-            head = np.empty(found_nbytes, np.uint8)
-            source.readinto(0, head)
-            other = foreign_format(head.tobytes())
+            other = foreign_format(head)
             not_mrc = f"this is not an MRC file but {other}" if other else ""
             return replace(nothing, size=found_nbytes, not_mrc=not_mrc)
-        head = np.empty(HEADER_SIZE, np.uint8)
-        source.readinto(0, head)
     except MrcError as error:
         return with_damage(nothing, source, error)
-    header, _ = guess_byteorder(head.tobytes(), source.size_if_known)
+    header, _ = guess_byteorder(head, source.size_if_known)
     return replace(nothing, header=header, size=source.size_if_known, has_header=True)
 
 
@@ -111,30 +105,29 @@ def true_size(source: Source) -> int:
     """
     if source.size_if_known is not None:
         raise MrcChangedError(f"{source.uri}: the file became shorter while it was read: try again")
-    return source.size
+    return full_size(source)
 
 
-def lay_out(facts: Facts, source: Source, is_local: bool) -> Facts:
+def lay_out(facts: Facts, source: Source) -> Facts:
     """Add how the data lie, or why they can't be read, and the extended header."""
     facts, header = replace(facts, layout=None), facts.header
     if min(header.n) < 1:
         return facts
     try:
         found = find_layout(
-            source,
+            Head(source),
             header,
             size=facts.size,
-            is_local=is_local,
             options=ReadingOptions(truncated="sections"),
             check_size=False,
         )
     except MrcTruncatedError as error:
-        size = source.size if facts.size is None else facts.size
+        size = full_size(source) if facts.size is None else facts.size
         in_file = 0 <= header.nsymbt <= size - HEADER_SIZE
         return replace(facts, size=size, cut_off=str(error) if in_file else "")
     except MrcHeaderError:  # of a mode, a length or a flag, each of which has a check of its own
         # Only the size tells whether a negative NSYMBT stands for no extended header.
-        return replace(facts, size=source.size) if header.nsymbt < 0 else facts
+        return replace(facts, size=full_size(source)) if header.nsymbt < 0 else facts
     facts = replace(facts, layout=found.layout, size=found.size)
     if found.layout.offset == HEADER_SIZE:
         return facts
@@ -144,7 +137,7 @@ def lay_out(facts: Facts, source: Source, is_local: bool) -> Facts:
         return replace(facts, size=true_size(source))
 
 
-def with_data(facts: Facts, source: Source, is_local: bool) -> Facts:
+def with_data(facts: Facts, source: Source) -> Facts:
     """Add the statistics of the data, if all of them are there, and the true size of the file."""
     layout = facts.layout
     found = None
@@ -152,7 +145,7 @@ def with_data(facts: Facts, source: Source, is_local: bool) -> Facts:
         try:
             found = measure_file(source, layout, measure)
         except MrcTruncatedError:
-            facts = lay_out(replace(facts, size=true_size(source)), source, is_local)
-    size = source.size
-    surplus = source.trailing_nbytes if isinstance(source, CompressedSource) else 0
+            facts = lay_out(replace(facts, size=true_size(source)), source)
+    size = full_size(source)
+    surplus = source.trailing_nbytes() if isinstance(source, StreamSource) else 0
     return replace(facts, size=size, data=found, surplus=surplus)

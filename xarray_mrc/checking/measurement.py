@@ -81,7 +81,7 @@ def measure_file(source: Source, layout: Layout, measure_values: Callable[[NDArr
         found = nothing
         for slab in layout.slabs(SLAB_NBYTES, part):
             ((offset, nbytes),) = layout.byte_ranges(slab)
-            source.readinto(offset, buffer[:nbytes])
+            source.read_ranges([(offset, buffer[:nbytes])])
             volumes, sections, rows, columns = map(len, slab)
             raw = buffer[:nbytes].reshape(volumes * sections * rows, -1)
             pixels = layout.sample.decode(raw, layout.byteorder)[:, :columns]

@@ -18,6 +18,7 @@ from xarray_mrc.codec.modes import MODES
 from xarray_mrc.errors import MrcError, MrcTruncatedError
 from xarray_mrc.storage import Source
 from xarray_mrc.storage.compressed.source import CompressedSource
+from xarray_mrc.storage.protocol import full_size
 
 __all__ = ["examine_as_mrcfile"]
 
@@ -74,9 +75,9 @@ def view_file(facts: Facts, source: Source, data: bool) -> tuple[Facts, MrcfileV
         # Rows or columns of length 0: all statistics are nan.
         found = NumpyStatistics.of(np.empty(0))
     if size is None and data:
-        size = source.size
+        size = full_size(source)
     if isinstance(source, CompressedSource) and source.container == "gzip":
-        facts = replace(facts, surplus=source.trailing_nbytes)
+        facts = replace(facts, surplus=source.trailing_nbytes())
     expected = None if layout is None else layout.end
     view = MrcfileView(header, found, size, expected, checked=data)
     return replace(facts, size=size), view

@@ -41,7 +41,7 @@ def repair_calls(source: Source, facts: Facts) -> dict[str, str]:
     --------
     >>> from xarray_mrc.storage import open_source
     >>> raw = Header.blank().replace(nx=1, ny=1, nz=1, nversion=0).raw + bytes(1)
-    >>> repair_calls(open_source(raw), examine(open_source(raw), False, False))
+    >>> repair_calls(open_source(raw), examine(open_source(raw), False))
     {'H06': 'edit_header(path, fix=True)'}
     """
     broken = [check for check in CHECKS if facts.has_header and check.test(facts)]
@@ -70,12 +70,12 @@ def attempts(source: Source, facts: Facts) -> Iterator[tuple[str, Facts]]:
     """Yield the arguments of each possible call, and the facts of the file after it."""
     # Without data less may be known, as the size of a compressed file. Facts that were gathered
     # without data make both attempts the same.
-    tries = {"fix=True": examine(source, False, True), "fix=True, data=True": facts}
+    tries = {"fix=True": examine(source, False), "fix=True, data=True": facts}
     for call, before in tries.items():
         header = before.header.replace(**fixes(before))
         try:
             is_read_alike = Header.decode(header.raw, facts.size).byteorder == header.byteorder
-            after = lay_out(replace(facts, header=header), source, True)
+            after = lay_out(replace(facts, header=header), source)
         except MrcError:
             continue
         # Nothing is written to a file that would not be readable.

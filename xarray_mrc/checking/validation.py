@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from xarray_mrc.checking.facts import examine
 from xarray_mrc.checking.mrcfile_facts import examine_as_mrcfile
 from xarray_mrc.checking.mrcfile_rules import mrcfile_findings
@@ -66,9 +64,8 @@ def validate(path: Openable, profile: str = "mrc2014", data: bool = True) -> Rep
     if profile == "mrcfile":
         found = list(mrcfile_findings(*examine_as_mrcfile(source, data)))
     else:
-        is_local = isinstance(path, str | os.PathLike)
-        facts = examine(source, data, is_local)
-        calls = repair_calls(source, facts) if is_local else {}
+        facts = examine(source, data)
+        calls = repair_calls(source, facts) if source.local_path is not None else {}
         advice = {id_: f"; {call} corrects it" for id_, call in calls.items()}
         found = [
             (check, severity, text + advice.get(check.id, ""))

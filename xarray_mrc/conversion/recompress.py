@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
+from xarray_mrc.storage.protocol import StreamSource
 from xarray_mrc.storage.sink import new_file
 from xarray_mrc.storage.source import Openable
 from xarray_mrc.writing.copy_file import copy_file
@@ -41,4 +42,5 @@ def recompress(
     nbytes = 0 if encoder else layout.end
     with new_file(path, nbytes=nbytes, overwrite=overwrite) as sink:
         copy_file(source, layout, sink, encoder)
-        source.verify_trailer(layout.end)
+        if isinstance(source, StreamSource):
+            source.verify_trailer(layout.end)

@@ -64,8 +64,9 @@ def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
         "mrc_mode": header.mode,
         "mrc_byteorder": header.byteorder,
     }
-    if opened.is_local:  # only a path finds the file again
-        encoding["source"] = opened.array.source.uri
+    path = opened.array.source.local_path
+    if path is not None:  # only a path finds the file again
+        encoding["source"] = path
     variable = lazy_variable(opened.array, attrs, encoding)
     found = positions_along(geometry, layout, options.coords)
     found |= section_coords(opened, options.extended_header)
@@ -76,8 +77,8 @@ def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
             f"another default_name"
         )
     dataset = bare_dataset({name: variable}, found)
-    if opened.is_local:
-        dataset.encoding["source"] = encoding["source"]
+    if path is not None:
+        dataset.encoding["source"] = path
     return dataset
 
 

@@ -55,7 +55,7 @@ class DecompressedStream(io.RawIOBase):
         if self.size_if_known is not None:
             return self.size_if_known
         with translated_errors():
-            return self.source.allow_truncated().size
+            return self.source.allow_truncated().measure_size()
 
     def __getstate__(self) -> NoReturn:
         """Raise TypeError: two copies would write to one file."""
@@ -93,11 +93,11 @@ class DecompressedStream(io.RawIOBase):
         source = self.source.allow_truncated()
         try:
             with translated_errors():
-                source.readinto(self._position, out)
+                source.read_ranges([(self._position, out)])
         except MrcTruncatedError:
             out = out[: max(0, self.size - self._position)]
             with translated_errors():
-                source.readinto(self._position, out)
+                source.read_ranges([(self._position, out)])
         self._position += out.size
         return out.size
 
@@ -152,7 +152,7 @@ class CompressedMrcFile(MrcFile):
         source, position = self._source, self._iostream.tell()
         if source is None:
             return super()._bounded_nbytes(nbytes)
-        if not has_implausible_ratio(nbytes, position + nbytes, source.stored_size):
+        if not has_implausible_ratio(nbytes, position + nbytes, source.stored_size()):
             return nbytes
         with translated_errors():
             left: int = source.allow_truncated().bounded_size(position + nbytes) - position
@@ -206,9 +206,10 @@ class CompressedMrcFile(MrcFile):
             return False
         try:
             with translated_errors():
-                return self._source.size < 0
+                self._source.measure_size()
         except MrcTruncatedError:
             return True
+        return False
 
     def _check_surplus(self) -> None:
         """Read the rest of the file: warn about trailing bytes, and verify all checksums."""
@@ -225,7 +226,7 @@ class CompressedMrcFile(MrcFile):
 
     def _warn_of_garbage(self) -> None:
         """Warn about bytes after the end of the compressed stream."""
-        if self._source is not None and (garbage := self._source.trailing_nbytes):
+        if self._source is not None and (garbage := self._source.trailing_nbytes()):
             warnings.warn(
                 f"The last {garbage} bytes of the file are not {self._container} data and were "
                 f"ignored",

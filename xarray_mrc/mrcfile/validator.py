@@ -142,7 +142,7 @@ class UnreadGzipFile(UnreadCompressedFile, GzipMrcFile):
 
     def _warn_of_garbage(self) -> None:
         """Raise DamagedFileError for trailing bytes, which mrcfile refuses in gzip only."""
-        if self._source is not None and (garbage := self._source.trailing_nbytes):
+        if self._source is not None and (garbage := self._source.trailing_nbytes()):
             raise DamagedFileError(f"the last {garbage} bytes of the file are not gzip data")
 
 

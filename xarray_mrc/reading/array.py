@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,15 @@ from numpy.typing import NDArray
 
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.reading import buffers
-from xarray_mrc.reading.selection import ByteRange, Plan, plan
-from xarray_mrc.storage import Source
+from xarray_mrc.reading.selection import Plan, plan
+from xarray_mrc.storage.protocol import (
+    AsyncSource,
+    MappedSource,
+    Parts,
+    Source,
+    StreamSource,
+    split_parts,
+)
 
 __all__ = ["MrcArray"]
 
@@ -99,18 +106,23 @@ class MrcArray:
         [3, 4, 5]
         """
         chosen = plan(self.layout, key)
-        if 0 in chosen.shape:
-            return chosen.to_result(np.empty(chosen.shape, self.dtype))
-        run = chosen.run if self.layout.is_plain else None
-        pixels = self._view(chosen, run) if run and transient else None
+        pixels = self._map(chosen, transient=transient)
         if pixels is None:
             pixels = buffers.empty(chosen.shape, self.dtype)
-            if run:
-                self.source.readinto(run[0], pixels.reshape(-1).view(np.uint8))
-            else:
-                self._read_scattered(chosen, pixels)
-        if chosen.reaches_end:
+            for parts in self._steps(chosen, pixels):
+                self.source.read_ranges(parts)
+        if isinstance(self.source, StreamSource) and chosen.reaches_end:
             self.source.verify_trailer(self.layout.end)
+        return chosen.to_result(pixels)
+
+    async def read_async(self, key: Any) -> NDArray[Any]:
+        """Read a selection while the event loop runs on, on another thread if need be."""
+        if not isinstance(self.source, AsyncSource):
+            return await asyncio.to_thread(self.read, key)
+        chosen = plan(self.layout, key)
+        pixels = buffers.empty(chosen.shape, self.dtype)
+        for parts in self._steps(chosen, pixels):
+            await self.source.aread_ranges(parts)
         return chosen.to_result(pixels)
 
     def points(self, indices: Sequence[Any]) -> NDArray[Any]:
@@ -154,8 +166,9 @@ class MrcArray:
         for start in range(0, found.size, MAX_POINTS):
             part = order[start : start + MAX_POINTS]
             ranges = [(offset, nbytes) for offset in offsets[part].tolist()]
-            data = self.source.read_ranges(ranges).reshape(len(ranges), nbytes)
-            pixels = layout.sample.decode(data, layout.byteorder)
+            data, parts = split_parts(ranges)
+            self.source.read_ranges(parts)
+            pixels = layout.sample.decode(data.reshape(len(ranges), nbytes), layout.byteorder)
             by_axis = {axis: index[part] for axis, index in zip(layout.axes, flat, strict=True)}
             # One byte of a packed mode holds two pixels, and one RGB pixel three numbers.
             which = np.zeros(len(ranges), np.int64)
@@ -165,10 +178,6 @@ class MrcArray:
                 pixels, which = pixels[:, 0], by_axis[4]
             found[part] = pixels[np.arange(len(ranges)), which]
         return found.reshape(positions[0].shape)
-
-    async def read_async(self, key: Any) -> NDArray[Any]:
-        """Read a selection on another thread, so that the event loop runs on."""
-        return await asyncio.to_thread(self.__getitem__, key)
 
     def transpose(self, order: Sequence[int]) -> MrcArray:
         """Return the array with its axes in another order; nothing is read.
@@ -184,33 +193,50 @@ class MrcArray:
         """
         return MrcArray(self.source, self.layout.transpose(order))
 
-    def _view(self, chosen: Plan, run: ByteRange) -> NDArray[Any] | None:
-        """Return a byte range as a map of the file if the source offers maps, else None."""
-        if run[0] % self.dtype.itemsize or not MIN_VIEW_NBYTES <= run[1] < self.layout.nbytes:
-            return None
-        data = self.source.view(*run)
-        return None if data is None else data.view(self.dtype).reshape(chosen.shape)
+    def _map(self, chosen: Plan, *, transient: bool) -> NDArray[Any] | None:
+        """Return the pixels by a map of the file, or None if they have to be read.
 
-    def _read_scattered(self, chosen: Plan, pixels: NDArray[Any]) -> None:
-        """Read a selection of many byte ranges, or one that has to be decoded."""
-        stored = self.layout.stored_dtype
-        if stored is not None and chosen.slices is not None:
-            # numpy picks slices out of a cached map of the whole file faster than pieces could be
-            # put together. The ranges are computed only if the file is not in the page cache.
-            every = (piece.byte_ranges for piece in chosen.pieces())
-            with self.source.whole(chosen.probes, every) as whole:
-                if whole is not None:
-                    shape = self.layout.stored + self.layout.sample.trailing
-                    found = np.ndarray(shape, stored, whole.data, self.layout.offset)
-                    pixels[...] = found[chosen.slices]
-                    return
+        They are the map itself if that is wanted and one byte range holds them. Else numpy picks
+        slices out of a cached map of the whole file faster than pieces could be put together. The
+        ranges are computed only if the file is not in the page cache.
+        """
+        source, layout = self.source, self.layout
+        if not isinstance(source, MappedSource) or 0 in chosen.shape:
+            return None
+        run = chosen.run if layout.is_plain else None
+        if run:
+            is_worth_it = transient and MIN_VIEW_NBYTES <= run[1] < layout.nbytes
+            data = source.view(*run) if is_worth_it and not run[0] % self.dtype.itemsize else None
+            return None if data is None else data.view(self.dtype).reshape(chosen.shape)
+        if layout.stored_dtype is None or chosen.slices is None:
+            return None
+        every = (piece.byte_ranges for piece in chosen.pieces())
+        with source.whole(chosen.probes, every) as whole:
+            if whole is None:
+                return None
+            shape = layout.stored + layout.sample.trailing
+            found = np.ndarray(shape, layout.stored_dtype, whole.data, layout.offset)
+            pixels = buffers.empty(chosen.shape, self.dtype)
+            pixels[...] = found[chosen.slices]
+            return pixels
+
+    def _steps(self, chosen: Plan, pixels: NDArray[Any]) -> Iterator[Parts]:
+        """Yield the byte ranges to read next; when resumed, put their pixels where they belong."""
+        if 0 in chosen.shape:
+            return
+        if self.layout.is_plain and (run := chosen.run):
+            yield [(run[0], pixels.reshape(-1).view(np.uint8))]
+            return
         for piece in chosen.pieces():
             ranges = piece.byte_ranges
-            with self.source.window(*piece.span, ranges) as span:
-                if span is not None:
-                    pixels[piece.target] = piece.from_span(span)
-                    continue
-            pixels[piece.target] = piece.from_ranges(self.source.read_ranges(ranges))
+            if isinstance(self.source, MappedSource):
+                with self.source.window(*piece.span, ranges) as span:
+                    if span is not None:
+                        pixels[piece.target] = piece.from_span(span)
+                        continue
+            data, parts = split_parts(ranges)
+            yield parts
+            pixels[piece.target] = piece.from_ranges(data)
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         source = self.source

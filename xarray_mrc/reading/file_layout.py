@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
-
 from xarray_mrc.codec.containers import plain_name
 from xarray_mrc.codec.extended import Extended, decode_extended, useful_nbytes
 from xarray_mrc.codec.header import HEADER_SIZE, Header
@@ -18,15 +16,16 @@ from xarray_mrc.codec.layout import Layout, may_lack_records
 from xarray_mrc.errors import MrcError, MrcTruncatedError
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.reading.sidecar import has_sidecar
-from xarray_mrc.storage import Source
+from xarray_mrc.storage import Head, Source
 from xarray_mrc.storage.compressed.source import (
     MAX_TRUSTED_NBYTES,
     CompressedSource,
     has_implausible_ratio,
 )
+from xarray_mrc.storage.protocol import StreamSource, bounded_size, full_size
 from xarray_mrc.storage.protocol import truncated as truncated_source
 
-__all__ = ["FileLayout", "decode_header", "find_layout", "name_of", "named", "read_bytes"]
+__all__ = ["FileLayout", "decode_header", "find_layout", "name_of", "named"]
 
 # The first bytes of the extended header, which may show that it is there.
 RECORD_NBYTES = 80
@@ -54,31 +53,25 @@ class FileLayout:
 
 
 def find_layout(
-    source: Source,
+    head: Head,
     header: Header,
-    head: bytes = b"",
     *,
     options: ReadingOptions = DEFAULTS,
     size: int | None = None,
-    is_local: bool = False,
     check_size: bool = True,
 ) -> FileLayout:
     """Find how the data of a file lie.
 
     Parameters
     ----------
-    source : Source
+    head : Head
         The file.
     header : Header
         Its header, or the header that it would get.
-    head : bytes
-        The first bytes of the file, as far as they were read already.
     options : ReadingOptions
         Its `kind`, `signed` and `truncated` are used.
     size : int, optional
         Bytes of the file, decompressed, if a pass over a compressed file found it.
-    is_local : bool
-        Whether the file lies at a path of this computer, so that sidecars can lie beside it.
     check_size : bool
         Whether the data will be held in memory as a whole. A compressed file is then read through
         first if the header implies an implausible compression ratio, or if whole sections of a
@@ -103,31 +96,33 @@ def find_layout(
 
     Examples
     --------
-    >>> from xarray_mrc.storage import open_source
+    >>> from xarray_mrc.storage import open_head
     >>> header = Header.blank().replace(nx=2, ny=1, nz=1, ispg=0)
-    >>> find_layout(open_source(header.raw + bytes(2)), header).layout.shape
+    >>> find_layout(open_head(header.raw + bytes(2)), header).layout.shape
     (1, 2)
     """
+    source = head.source
     size = source.size_if_known if size is None else size
     nbytes = max(0, min(RECORD_NBYTES, header.nsymbt))
     if size is None and nbytes:  # a few bytes of data may be all that follows
-        nbytes = min(nbytes, source.bounded_size(HEADER_SIZE + nbytes) - HEADER_SIZE)
-    first_record = read_bytes(source, head, HEADER_SIZE, nbytes)
+        nbytes = min(nbytes, bounded_size(source, HEADER_SIZE + nbytes) - HEADER_SIZE)
+    first_record = head.read(HEADER_SIZE, nbytes)
 
     @cache
     def read_records() -> Extended:
         """Read and decode the part of the extended header that is of use."""
         nbytes = useful_nbytes(header, header.nz)
         if nbytes > MAX_TRUSTED_NBYTES:
-            there = source.bounded_size(HEADER_SIZE + nbytes) - HEADER_SIZE
+            there = bounded_size(source, HEADER_SIZE + nbytes) - HEADER_SIZE
             if there < nbytes:
                 raise truncated_source(source.uri, HEADER_SIZE, nbytes, there)
-        raw = read_bytes(source, head, HEADER_SIZE, nbytes)
+        raw = head.read(HEADER_SIZE, nbytes)
         return decode_extended(header, raw, header.nz) if raw else Extended("none")
 
-    evidence = KindEvidence(
-        name_of(source.uri), lambda: is_local and has_sidecar(source.uri, header.nz), read_records
-    )
+    def has_sidecar_beside() -> bool:
+        return source.local_path is not None and has_sidecar(source.local_path, header.nz)
+
+    evidence = KindEvidence(name_of(source.uri), has_sidecar_beside, read_records)
 
     def arrange(evidence: KindEvidence) -> Layout:
         return Layout.from_header(
@@ -148,7 +143,7 @@ def find_layout(
     if (may_lack and not states_size(source, layout.end)) or (
         check_size and (options.truncated == "sections" or is_suspect(source, layout))
     ):
-        size = min(source.bounded_size(layout.end), layout.end)
+        size = min(bounded_size(source, layout.end), layout.end)
     if nbytes or size is not None:
         layout = arrange(evidence)
     return FileLayout(layout, size, read_records)
@@ -165,31 +160,21 @@ def named(source: Source) -> Iterator[None]:
         raise type(error)(f"{source.uri}: {error}") from None
 
 
-def decode_header(source: Source, head: bytes) -> Header:
-    """Read the first 1024 bytes of a source as a header, from `head` if it has them."""
+def decode_header(head: Head) -> Header:
+    """Read the first 1024 bytes of a file as a header."""
     try:
-        raw = read_bytes(source, head, 0, HEADER_SIZE)
+        raw = head.read(0, HEADER_SIZE)
     except MrcTruncatedError:  # of a compressed file; what it holds tells what it is
-        raw = read_bytes(source, head, 0, source.bounded_size(HEADER_SIZE))
-    return Header.decode(raw, source.size_if_known)
-
-
-def read_bytes(source: Source, head: bytes, offset: int, nbytes: int) -> bytes:
-    """Read bytes near the start, from `head` if it has them; stop at a known end of the source."""
-    end = offset + nbytes
-    if source.size_if_known is not None:
-        end = min(end, source.size_if_known)
-    if end <= len(head):
-        return head[offset:end]
-    found = np.empty(max(0, end - offset), np.uint8)
-    source.readinto(offset, found)
-    return found.tobytes()
+        raw = head.read(0, bounded_size(head.source, HEADER_SIZE))
+    return Header.decode(raw, head.source.size_if_known)
 
 
 def is_suspect(source: Source, layout: Layout) -> bool:
     """Return True if a compressed file has to be read through before memory is allocated for it."""
     nbytes = max(layout.end, 16 * max(layout.shape))  # of the data, or of positions
-    return has_implausible_ratio(nbytes, layout.end, source.stored_size)
+    return isinstance(source, StreamSource) and has_implausible_ratio(
+        nbytes, layout.end, source.stored_size()
+    )
 
 
 def states_size(source: Source, nbytes: int) -> bool:
@@ -199,9 +184,8 @@ def states_size(source: Source, nbytes: int) -> bool:
     """
     if not (isinstance(source, CompressedSource) and source.container == "gzip"):
         return False
-    stated = np.empty(4, np.uint8)
-    source.inner.readinto(source.stored_size - 4, stated)
-    return int(stated.view("<u4")[0]) == nbytes % 2**32
+    stated = Head(source.inner).read(full_size(source.inner) - 4, 4)
+    return int.from_bytes(stated, "little") == nbytes % 2**32
 
 
 def name_of(path: str) -> str:

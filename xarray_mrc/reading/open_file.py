@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xarray_mrc.codec.checks import Facts, reading_notes
 from xarray_mrc.codec.extended import Extended, decode_extended
@@ -18,11 +17,11 @@ from xarray_mrc.reading.file_layout import (
     find_layout,
     name_of,
     named,
-    read_bytes,
 )
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.reading.sidecar import ignored_sidecar, read_sidecars
 from xarray_mrc.storage import open_head
+from xarray_mrc.storage.protocol import StreamSource
 from xarray_mrc.storage.source import Openable
 
 __all__ = ["OpenedFile", "open_file", "read_header"]
@@ -34,8 +33,6 @@ class OpenedFile:
 
     Attributes
     ----------
-    is_local : bool
-        Whether the file lies at a path of this computer.
     header : Header
         The main header.
     extended : Extended
@@ -48,7 +45,6 @@ class OpenedFile:
         The data, which are read when they are indexed.
     """
 
-    is_local: bool
     header: Header
     extended: Extended
     extended_bytes: bytes
@@ -81,9 +77,9 @@ def read_header(path: Openable) -> Header:
     >>> read_header(Header.blank().replace(nx=4, ny=3, nz=2).raw).n
     (4, 3, 2)
     """
-    source, head = open_head(path)
-    with named(source):
-        return decode_header(source, head)
+    head = open_head(path)
+    with named(head.source):
+        return decode_header(head)
 
 
 def open_file(
@@ -123,22 +119,22 @@ def open_file(
     >>> open_file(header.raw + bytes([1, 2])).array[...].tolist()
     [[1, 2]]
     """
-    source, head = open_head(path, memmap=options.memmap)
-    if options.truncated == "sections":
-        source = source.allow_truncated()
-    is_local = isinstance(path, str | os.PathLike)
+    head = open_head(path, memmap=options.memmap)
+    if options.truncated == "sections" and isinstance(head.source, StreamSource):
+        head = replace(head, source=head.source.allow_truncated())
+    source = head.source
     with named(source):
-        header = decode_header(source, head)
-        found = find_layout(source, header, head, options=options, is_local=is_local)
+        header = decode_header(head)
+        found = find_layout(head, header, options=options)
         layout, raw, records = found.layout, b"", Extended("none")
         if layout.offset > HEADER_SIZE and options.extended_header == "raw":
-            raw = read_bytes(source, head, HEADER_SIZE, layout.offset - HEADER_SIZE)
+            raw = head.read(HEADER_SIZE, layout.offset - HEADER_SIZE)
             records = decode_extended(header, raw, header.nz)
         elif layout.offset > HEADER_SIZE and options.extended_header != "none":
             records = found.read_records()
     sidecar = Extended("none")
-    if is_local:
-        sidecar = read_beside(source.uri, layout, header.nz, options)
+    if source.local_path is not None:
+        sidecar = read_beside(source.local_path, layout, header.nz, options)
     elif options.sidecar is True:
         raise ValueError("sidecar=True was passed, but only a file at a local path has sidecars")
     odd = reading_notes(Facts(header, layout, found.size, records, options.signed is not None))
@@ -147,7 +143,7 @@ def open_file(
         warn(f"{source.uri}: " + "; ".join(odd))
     elif odd and notes is not None:
         notes.append(f"{source.uri}: " + "; ".join(odd))
-    return OpenedFile(is_local, header, records, raw, sidecar, MrcArray(source, layout))
+    return OpenedFile(header, records, raw, sidecar, MrcArray(source, layout))
 
 
 def read_beside(path: str, layout: Layout, sections: int, options: ReadingOptions) -> Extended:

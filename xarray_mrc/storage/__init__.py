@@ -3,6 +3,7 @@
 Each is a small value that can be pickled and holds nothing open.
 """
 
-from xarray_mrc.storage.source import Source, open_head, open_source
+from xarray_mrc.storage.protocol import Head, Source
+from xarray_mrc.storage.source import open_head, open_source
 
-__all__ = ["Source", "open_head", "open_source"]
+__all__ = ["Head", "Source", "open_head", "open_source"]

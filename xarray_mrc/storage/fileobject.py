@@ -9,7 +9,7 @@ import weakref
 from itertools import count
 from typing import Any, NoReturn
 
-from xarray_mrc.storage.protocol import Bytes, PlainSource, truncated
+from xarray_mrc.storage.protocol import Bytes, Parts, truncated
 
 __all__ = ["FileObjectSource"]
 
@@ -47,7 +47,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=renew_locks)
 
 
-class FileObjectSource(PlainSource):
+class FileObjectSource:
     """A binary file object. It is kept referenced; reads by several threads take turns.
 
     Parameters
@@ -56,14 +56,16 @@ class FileObjectSource(PlainSource):
         Must be readable and seekable. It is not closed, and its position changes.
     """
 
-    __slots__ = ("_file", "_process", "_turn", "size")
+    __slots__ = ("_file", "_process", "_turn", "size_if_known")
+    local_path = None
+    read_ahead_nbytes = 256 * 2**10
 
     def __init__(self, file: Any) -> None:
         self._file = file
         self._turn = turn_of(file)
         self._process = os.getpid()
         with self._turn.lock:
-            self.size: int = file.seek(0, io.SEEK_END)
+            self.size_if_known: int = file.seek(0, io.SEEK_END)
 
     @property
     def uri(self) -> str:
@@ -73,12 +75,17 @@ class FileObjectSource(PlainSource):
     @property
     def fingerprint(self) -> tuple[int | str, ...]:
         """Size and the unique number of the object."""
-        return self.size, self._turn.serial
+        return self.size_if_known, self._turn.serial
 
-    def readinto(self, offset: int, out: Bytes) -> None:
-        """Fill `out` with the bytes from `offset` on."""
+    def read_ranges(self, parts: Parts) -> None:
+        """Fill each array with the bytes from its offset on."""
         if os.getpid() != self._process:  # parent and child share the position of the object
             self.refuse()
+        for offset, out in parts:
+            self._read_range(offset, out)
+
+    def _read_range(self, offset: int, out: Bytes) -> None:
+        """Fill an array while other threads wait."""
         buffer, done = out.data, 0
         with self._turn.lock:
             self._file.seek(offset)

@@ -30,7 +30,7 @@ if sys.platform == "linux":
 from xarray_mrc.codec.header import HEADER_SIZE, layout_bytes
 from xarray_mrc.errors import MrcChangedError
 from xarray_mrc.storage.maps import cached_maps, may_cache_maps
-from xarray_mrc.storage.protocol import ByteRanges, Bytes, PlainSource, truncated
+from xarray_mrc.storage.protocol import ByteRanges, Bytes, Parts, truncated
 
 __all__ = ["LocalSource"]
 
@@ -38,6 +38,7 @@ Fingerprint = tuple[int, int, int, int]
 FS_IOC_GETVERSION = 0x80087601
 # O_NONBLOCK, because opening a pipe would wait for a writer.
 FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+READ_AHEAD_NBYTES = 256 * 2**10
 MAX_READ_NBYTES = 2**30  # in one call: some systems do not accept 2 GiB
 # Smaller files are read whole rather than mapped.
 MIN_MAP_NBYTES = 256 * 2**10
@@ -58,7 +59,7 @@ NETWORK_FILE_SYSTEMS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class LocalSource(PlainSource):
+class LocalSource:
     """A file on this computer's file systems.
 
     Attributes
@@ -111,9 +112,19 @@ class LocalSource(PlainSource):
         return self.path
 
     @property
-    def size(self) -> int:
+    def local_path(self) -> str:
+        """Absolute path."""
+        return self.path
+
+    @property
+    def size_if_known(self) -> int:
         """Number of bytes when it was opened."""
         return self.fingerprint[2]
+
+    @property
+    def read_ahead_nbytes(self) -> int:
+        """Bytes to read at once: the system reads ahead itself."""
+        return READ_AHEAD_NBYTES
 
     @contextmanager
     def opened(self) -> Iterator[int]:
@@ -163,10 +174,13 @@ class LocalSource(PlainSource):
             change = "was written to, so that its data may lie differently,"
         raise MrcChangedError(f"{self.path} {change} after it was opened: open it again")
 
-    def readinto(self, offset: int, out: Bytes) -> None:
-        """Fill `out` with the bytes from `offset` on."""
+    def read_ranges(self, parts: Parts) -> None:
+        """Fill each array with the bytes from its offset on; the system fetches in parallel."""
         with self.opened() as descriptor:
-            self.read_at(descriptor, offset, out)
+            if len(parts) > 1:
+                prefetch(descriptor, [(offset, out.size) for offset, out in parts])
+            for offset, out in parts:
+                self.read_at(descriptor, offset, out)
 
     def read_at(self, descriptor: int, offset: int, out: Bytes) -> None:
         """Fill `out` from an open file; MrcTruncatedError if the file ends too early."""
@@ -210,7 +224,7 @@ class LocalSource(PlainSource):
         self, probes: Sequence[int], byte_ranges: Iterable[ByteRanges]
     ) -> Iterator[Bytes | None]:
         """Yield the cached map of the file, or None if none may be cached."""
-        fits = MIN_MAP_NBYTES <= self.size <= cached_maps.max_nbytes
+        fits = MIN_MAP_NBYTES <= self.size_if_known <= cached_maps.max_nbytes
         if not (self.is_mapped and fits and may_cache_maps()):
             yield None
             return
@@ -220,7 +234,7 @@ class LocalSource(PlainSource):
                     prefetch(descriptor, some)
             yield cached_maps.get(
                 (self.path, self.fingerprint),
-                lambda: self.map_range(descriptor, 0, self.size, mmap.ACCESS_READ),
+                lambda: self.map_range(descriptor, 0, self.size_if_known, mmap.ACCESS_READ),
             )
 
     @contextmanager
@@ -232,17 +246,6 @@ class LocalSource(PlainSource):
         with self.opened() as descriptor:
             prefetch(descriptor, byte_ranges)
             yield self.map_range(descriptor, offset, nbytes, mmap.ACCESS_READ)
-
-    def read_ranges(self, byte_ranges: ByteRanges) -> Bytes:
-        """Read several ranges, which the system fetches in parallel."""
-        data = np.empty(sum(nbytes for _, nbytes in byte_ranges), np.uint8)
-        end = 0
-        with self.opened() as descriptor:
-            prefetch(descriptor, byte_ranges)
-            for offset, nbytes in byte_ranges:
-                start, end = end, end + nbytes
-                self.read_at(descriptor, offset, data[start:end])
-        return data
 
 
 def fingerprint(descriptor: int, status: os.stat_result) -> Fingerprint:

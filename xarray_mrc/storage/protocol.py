@@ -1,57 +1,94 @@
-"""The protocol `Source`, and base classes for sources."""
+"""Protocols of sources: one small protocol for each capability.
+
+Every source reads ranges of bytes (`Source`). Some can also do so without blocking an event loop
+(`AsyncSource`), show bytes without a copy (`MappedSource`), or have to be read in order, at least
+once, to know their size (`StreamSource`). A caller asks with `isinstance`. All methods of all
+protocols may be called by several threads at the same time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xarray_mrc.errors import MrcTruncatedError
 
-__all__ = ["ByteRanges", "Bytes", "CopyingSource", "PlainSource", "Source", "truncated"]
+__all__ = [
+    "AsyncSource",
+    "ByteRanges",
+    "Bytes",
+    "Head",
+    "MappedSource",
+    "Parts",
+    "Source",
+    "StreamSource",
+    "bounded_size",
+    "full_size",
+    "split_parts",
+    "truncated",
+]
 
 Bytes = NDArray[np.uint8]
 ByteRanges = Sequence[tuple[int, int]]  # offset and number of bytes of each
+Parts = Sequence[tuple[int, Bytes]]  # offset of each range, and the array that takes its bytes
 
 
 class Source(Protocol):
-    """The bytes of a file, decompressed: small, hashable, picklable, with nothing open.
-
-    All methods may be called by several threads at the same time. The results of `readinto` and
-    `read_ranges` share no memory with anything else.
-    """
+    """The bytes of a file, decompressed: small, hashable, picklable, with nothing open."""
 
     @property
     def uri(self) -> str:
-        """Path or URL, or a description of bytes that have none."""
+        """Path or URL without secrets, or a description of bytes that have none."""
 
     @property
-    def size(self) -> int:
-        """Number of bytes; for a compressed file this costs a pass."""
+    def local_path(self) -> str | None:
+        """Absolute path of a file on this computer's file systems, else None."""
 
     @property
     def size_if_known(self) -> int | None:
-        """Number of bytes, or None if finding it costs a pass."""
-
-    @property
-    def stored_size(self) -> int:
-        """Number of bytes that are stored, compressed or not."""
+        """Number of bytes, or None if finding it costs a pass (`StreamSource`)."""
 
     @property
     def fingerprint(self) -> tuple[int | str, ...]:
         """Values that change when the content does."""
 
-    def bounded_size(self, limit: int) -> int:
-        """Return the size, or some number above `limit` if it is larger, at the cost of `limit`."""
+    @property
+    def read_ahead_nbytes(self) -> int:
+        """Bytes that a reader who goes through the file in order should ask for at once."""
 
-    def allow_truncated(self) -> Source:
-        """Return a source that ends where its stream is cut off, without an error."""
+    def read_ranges(self, parts: Parts) -> None:
+        """Fill each array with the bytes from its offset on.
 
-    def readinto(self, offset: int, out: Bytes) -> None:
-        """Fill `out` with the bytes from `offset` on; MrcTruncatedError if there are fewer."""
+        Parameters
+        ----------
+        parts : sequence of (int, ndarray of uint8)
+            Offsets and arrays, in any order; the ranges may overlap, the arrays may not.
+
+        Raises
+        ------
+        MrcTruncatedError
+            The file ends before a range does.
+        MrcChangedError
+            The file is another one than when it was opened.
+        """
+
+
+@runtime_checkable
+class AsyncSource(Protocol):
+    """A source that can be read without blocking the event loop, with requests side by side."""
+
+    async def aread_ranges(self, parts: Parts) -> None:
+        """Fill each array with the bytes from its offset on, as `Source.read_ranges` does."""
+
+
+@runtime_checkable
+class MappedSource(Protocol):
+    """A source that can show its bytes without a copy."""
 
     def view(self, offset: int, nbytes: int) -> Bytes | None:
         """Return a private, writeable map that shows the file until it is written to, or None."""
@@ -73,69 +110,88 @@ class Source(Protocol):
         `byte_ranges` are the parts of it that will be read.
         """
 
-    def read_ranges(self, byte_ranges: ByteRanges) -> Bytes:
-        """Read several ranges, and return them concatenated."""
+
+@runtime_checkable
+class StreamSource(Protocol):
+    """A source whose size and checksums are known only after a pass over it."""
+
+    def measure_size(self) -> int:
+        """Return the number of bytes. Once a process this costs a pass, which checks them all."""
+
+    def bounded_size(self, limit: int) -> int:
+        """Return the size, or some number above `limit` if it is larger, at the cost of `limit`."""
+
+    def stored_size(self) -> int:
+        """Return the number of bytes that are stored."""
+
+    def trailing_nbytes(self) -> int:
+        """Return the number of stored bytes after the stream; 0 until a read finds its end."""
+
+    def allow_truncated(self) -> Source:
+        """Return a source that ends where its stream is cut off, without an error."""
 
     def verify_trailer(self, end: int) -> None:
         """Verify the rest of the stream once the last data byte, before `end`, has been read."""
 
 
-class CopyingSource:
-    """Base class of sources that cannot show bytes without a copy."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A source and its first bytes, as far as opening it read them: they are not read twice.
 
-    __slots__ = ()
+    Attributes
+    ----------
+    source : Source
+        The file.
+    data : bytes
+        Its first bytes, decompressed; there may be none.
 
-    def view(self, offset: int, nbytes: int) -> Bytes | None:
-        """Return None."""
-        return None
+    Examples
+    --------
+    >>> from xarray_mrc.storage import open_head
+    >>> open_head(b"abcd").read(1, 2)
+    b'bc'
+    """
 
-    @contextmanager
-    def whole(
-        self, probes: Sequence[int], byte_ranges: Iterable[ByteRanges]
-    ) -> Iterator[Bytes | None]:
-        """Yield None."""
-        yield None
+    source: Source
+    data: bytes = b""
 
-    @contextmanager
-    def window(self, offset: int, nbytes: int, byte_ranges: ByteRanges) -> Iterator[Bytes | None]:
-        """Yield None."""
-        yield None
-
-    def read_ranges(self: Source, byte_ranges: ByteRanges) -> Bytes:
-        """Read several ranges, one after the other, and return them concatenated."""
-        data = np.empty(sum(nbytes for _, nbytes in byte_ranges), np.uint8)
-        end = 0
-        for offset, nbytes in byte_ranges:
-            start, end = end, end + nbytes
-            self.readinto(offset, data[start:end])
-        return data
+    def read(self, offset: int, nbytes: int) -> bytes:
+        """Read bytes, from `data` if it has them; stop at a known end of the source."""
+        end = offset + nbytes
+        if self.source.size_if_known is not None:
+            end = min(end, self.source.size_if_known)
+        if end <= len(self.data):
+            return self.data[offset:end]
+        found = np.empty(max(0, end - offset), np.uint8)
+        self.source.read_ranges([(offset, found)])
+        return found.tobytes()
 
 
-class PlainSource(CopyingSource):
-    """Base class of sources that are not compressed."""
+def full_size(source: Source) -> int:
+    """Return the number of bytes of a source; for a stream this costs a pass."""
+    if source.size_if_known is None and isinstance(source, StreamSource):
+        return source.measure_size()
+    return source.size_if_known or 0
 
-    __slots__ = ()
 
-    @property
-    def size_if_known(self: Source) -> int:
-        """Number of bytes."""
-        return self.size
+def bounded_size(source: Source, limit: int) -> int:
+    """Return the size of a source, or some number above `limit` if it is larger.
 
-    @property
-    def stored_size(self: Source) -> int:
-        """Number of bytes."""
-        return self.size
+    Of a stream no more than `limit` bytes and one are read.
+    """
+    if source.size_if_known is None and isinstance(source, StreamSource):
+        return source.bounded_size(limit)
+    return source.size_if_known or 0
 
-    def bounded_size(self: Source, limit: int) -> int:
-        """Return the size."""
-        return self.size
 
-    def allow_truncated(self: Source) -> Source:
-        """Return the source itself, which has no stream."""
-        return self
-
-    def verify_trailer(self, end: int) -> None:
-        """Do nothing: the size was compared when the file was opened."""
+def split_parts(byte_ranges: ByteRanges) -> tuple[Bytes, Parts]:
+    """Return new memory for ranges one after the other, and the part of it for each."""
+    data = np.empty(sum(nbytes for _, nbytes in byte_ranges), np.uint8)
+    parts, end = [], 0
+    for offset, nbytes in byte_ranges:
+        start, end = end, end + nbytes
+        parts.append((offset, data[start:end]))
+    return data, parts
 
 
 def truncated(uri: str, offset: int, expected: int, found: int) -> MrcTruncatedError:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from typing import BinaryIO, Literal
 from urllib.parse import urlsplit
-
-import numpy as np
 
 from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.errors import MrcError
 from xarray_mrc.storage.compressed.decoders import container_of
 from xarray_mrc.storage.compressed.source import CompressedSource
+from xarray_mrc.storage.compressed.stream import Cursor
 from xarray_mrc.storage.fileobject import FileObjectSource
 from xarray_mrc.storage.local import LocalSource
 from xarray_mrc.storage.memory import MemorySource
-from xarray_mrc.storage.protocol import Source
+from xarray_mrc.storage.protocol import Head, Source
 
-__all__ = ["HEAD_NBYTES", "MemMap", "Openable", "Source", "open_head", "open_source"]
+__all__ = ["HEAD_NBYTES", "MemMap", "Openable", "open_head", "open_source"]
 
 Openable = str | os.PathLike[str] | bytes | bytearray | memoryview | MemorySource | BinaryIO
 MemMap = bool | Literal["auto"]
@@ -51,14 +51,14 @@ def open_source(path: Openable, *, memmap: MemMap = "auto") -> Source:
 
     Examples
     --------
-    >>> open_source(bytes(2048)).size
+    >>> open_source(bytes(2048)).size_if_known
     2048
     """
-    return open_head(path, memmap=memmap)[0]
+    return open_head(path, memmap=memmap).source
 
 
-def open_head(path: Openable, *, memmap: MemMap = "auto") -> tuple[Source, bytes]:
-    """Return a source, and the bytes that were read to open it.
+def open_head(path: Openable, *, memmap: MemMap = "auto") -> Head:
+    """Return a source with the bytes that were read to open it.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ def open_head(path: Openable, *, memmap: MemMap = "auto") -> tuple[Source, bytes
 
     Returns
     -------
-    source : Source
-    head : bytes
-        Its first HEAD_NBYTES bytes, or all if there are fewer; empty if it is compressed.
+    Head
+        The source and its first HEAD_NBYTES bytes, or all if there are fewer. Of a compressed file
+        they are those that the first stored bytes give.
     """
     stored: Source
     if isinstance(path, str | os.PathLike):
@@ -86,15 +86,24 @@ def open_head(path: Openable, *, memmap: MemMap = "auto") -> tuple[Source, bytes
                 f"{type(path).__name__} was found, expected a path, file URL, bytes or binary file "
                 f"object; for many files use xr.open_mfdataset"
             )
-        first = np.empty(min(HEAD_NBYTES, stored.size), np.uint8)
-        stored.readinto(0, first)
-        head = first.tobytes()
+        head = Head(stored).read(0, HEAD_NBYTES)
     container = container_of(head[:HEADER_SIZE])
     if container is None:
-        return stored, head
+        return Head(stored, head)
     if isinstance(stored, LocalSource):
         stored = replace(stored, layout_bytes_at_open=b"")
-    return CompressedSource(stored, container), b""
+    return Head(CompressedSource(stored, container), decompress_start(container, head))
+
+
+def decompress_start(container: str, stored: bytes) -> bytes:
+    """Return the first bytes that the first stored bytes give; none if they are damaged."""
+    cursor, inner, found = Cursor(container), MemorySource(stored), b""
+    with suppress(MrcError):
+        while block := cursor.read(inner, HEAD_NBYTES - len(found)):
+            found += block
+            if len(found) == HEAD_NBYTES:
+                break
+    return found
 
 
 def local_path(path: str | os.PathLike[str]) -> str:

@@ -48,7 +48,7 @@ def copy_file(
     def content() -> Iterator[Bytes | bytes]:
         for offset, nbytes, unit in parts_of(layout, layout.end if end is None else end):
             part = np.empty(nbytes, np.uint8)
-            source.readinto(offset, part)
+            source.read_ranges([(offset, part)])
             if offset == 0:
                 part[: len(header)] = np.frombuffer(header, np.uint8)
             if encoder is None:

@@ -28,7 +28,7 @@ from xarray_mrc.errors import MrcChangedError, MrcError
 from xarray_mrc.reading.file_layout import decode_header, find_layout, named
 from xarray_mrc.storage.compressed.encoders import encoder_for
 from xarray_mrc.storage.compressed.source import CompressedSource
-from xarray_mrc.storage.protocol import Source
+from xarray_mrc.storage.protocol import Head, Source, full_size
 from xarray_mrc.storage.sink import BINARY, new_file, write_at
 from xarray_mrc.storage.source import local_path, open_head
 from xarray_mrc.writing.copy_file import copy_file
@@ -148,14 +148,15 @@ def edit_header(
     if data and not fix:
         raise ValueError("data=True was passed without fix=True, which it is for: pass both")
     target = os.path.realpath(local_path(path))
-    source, head = open_head(target)
+    head = open_head(target)
+    source = head.source
     if isinstance(source, CompressedSource) and not dry_run:
         check_rewritable(source, target, rewrite=rewrite)
     with named(source):
-        old = decode_header(source, head)
+        old = decode_header(head)
         new = old
         if fix:
-            new = new.replace(**checks.fixes(examine(source, data, True)))
+            new = new.replace(**checks.fixes(examine(source, data)))
         new = new.replace(**fields)
         if kind is not None:
             intervals = new.mz if "cella" in fields else old.mz
@@ -227,12 +228,12 @@ def check_origin_sign(old: Header, new: Header) -> None:
 
 def facts_of(source: Source, header: Header) -> Facts:
     """Return the facts for the checks of a header; MrcError if its data would be unreadable."""
-    return Facts(header, layout_of(source, header), source.size)
+    return Facts(header, layout_of(source, header), full_size(source))
 
 
 def layout_of(source: Source, header: Header) -> Layout:
     """Return how the data lie under a header."""
-    return find_layout(source, header, size=source.size, is_local=True).layout
+    return find_layout(Head(source), header, size=full_size(source)).layout
 
 
 def kind_fields(header: Header, kind: Kind, intervals: int) -> dict[str, Any]:
@@ -292,7 +293,7 @@ def check_edit(source: Source, old: Header, new: Header, asked: Mapping[str, Any
 
     The values of bytes change with their sign, which programs conclude from many fields.
     """
-    size = source.size
+    size = full_size(source)
     try:
         before = facts_of(source, old)
     except MrcError:
@@ -338,5 +339,5 @@ def rewrite_compressed(source: CompressedSource, target: str, new: Header) -> No
     encoder = encoder_for(source.container)
     layout = layout_of(source, new)
     with new_file(target, overwrite=True) as sink:
-        copy_file(source, layout, sink, encoder, header=new.raw, end=source.size)
-        source.verify_trailer(source.size)
+        copy_file(source, layout, sink, encoder, header=new.raw, end=source.measure_size())
+        source.verify_trailer(source.measure_size())

@@ -21,7 +21,7 @@ from xarray_mrc.dataset.mode_choice import DEFAULT_CASTS, choose_sample
 from xarray_mrc.reading.open_file import OpenedFile, open_file
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage.local import LocalSource
-from xarray_mrc.storage.protocol import Source
+from xarray_mrc.storage.protocol import Source, split_parts
 from xarray_mrc.storage.sink import existing_file, temporary_file
 from xarray_mrc.storage.source import open_source
 from xarray_mrc.writing.block_writing import (
@@ -116,10 +116,9 @@ def copy_region(source: Source, destination: Destination) -> None:
     box = destination.box_of(starts, [len(positions) for positions in destination.ranges])
     for slab in destination.layout.slabs(MAX_COPY_NBYTES, box):
         ranges = list(destination.layout.byte_ranges(slab))
-        ends = np.cumsum([nbytes for _, nbytes in ranges])
-        parts = np.split(source.read_ranges(ranges), ends[:-1])
-        offsets = [offset for offset, _ in ranges]
-        destination.sink.write_ranges(zip(offsets, parts, strict=True))
+        _, parts = split_parts(ranges)
+        source.read_ranges(parts)
+        destination.sink.write_ranges(parts)
 
 
 def check_in_place(opened: OpenedFile, target: str, mode: int | None) -> None:

@@ -12,7 +12,7 @@ from xarray_mrc.errors import MrcTruncatedError
 from xarray_mrc.storage.compressed.stream import BLOCK_NBYTES, Cursor, End, Key, streams
 from xarray_mrc.storage.fileobject import FileObjectSource
 from xarray_mrc.storage.memory import MemorySource
-from xarray_mrc.storage.protocol import ByteRanges, Bytes, CopyingSource, Source, truncated
+from xarray_mrc.storage.protocol import Bytes, Parts, Source, full_size, truncated
 
 __all__ = ["MAX_TRUSTED_NBYTES", "CompressedSource", "has_implausible_ratio"]
 
@@ -53,7 +53,7 @@ def has_implausible_ratio(nbytes: int, end: int, stored_nbytes: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class CompressedSource(CopyingSource):
+class CompressedSource:
     """A compressed file, read as if it were plain.
 
     Attributes
@@ -70,7 +70,7 @@ class CompressedSource(CopyingSource):
     --------
     >>> import gzip
     >>> source = CompressedSource(MemorySource(gzip.compress(bytes(2048))), "gzip")
-    >>> source.size
+    >>> source.measure_size()
     2048
     """
 
@@ -91,18 +91,25 @@ class CompressedSource(CopyingSource):
         return None
 
     @property
-    def stored_size(self) -> int:
-        """Number of compressed bytes."""
-        return self.inner.stored_size
+    def local_path(self) -> str | None:
+        """Absolute path of the stored file, if it is on this computer's file systems."""
+        return self.inner.local_path
+
+    @property
+    def read_ahead_nbytes(self) -> int:
+        """Bytes that are decompressed at once."""
+        return BLOCK_NBYTES
 
     @property
     def fingerprint(self) -> tuple[int | str, ...]:
         """Fingerprint of the stored file, and the container."""
         return (*self.inner.fingerprint, self.container)
 
-    @property
-    def size(self) -> int:
-        """Number of decompressed bytes. Once a process this costs a pass, which checks them all."""
+    def measure_size(self) -> int:
+        """Return the number of decompressed bytes.
+
+        Once a process this costs a pass, which checks them all.
+        """
         return self.bounded_size(sys.maxsize - 1)
 
     def bounded_size(self, limit: int) -> int:
@@ -117,9 +124,12 @@ class CompressedSource(CopyingSource):
                     raise
             return cursor.position
 
-    @property
+    def stored_size(self) -> int:
+        """Return the number of compressed bytes."""
+        return full_size(self.inner)
+
     def trailing_nbytes(self) -> int:
-        """Number of stored bytes after the stream; 0 until a read finds its end, as `size` does."""
+        """Return the number of stored bytes after the stream; 0 until a read finds its end."""
         end = streams.find_end(self._key)
         return end.trailing_nbytes if end else 0
 
@@ -127,31 +137,21 @@ class CompressedSource(CopyingSource):
         """Return a source of the same file whose stream may be cut off."""
         return replace(self, strict=False)
 
-    def readinto(self, offset: int, out: Bytes) -> None:
-        """Fill `out` with the bytes from `offset` on."""
+    def read_ranges(self, parts: Parts) -> None:
+        """Fill each array with the bytes from its offset on, in one pass."""
+        in_order = sorted(parts, key=lambda part: part[0])
         end = streams.find_end(self._key)
-        if end is not None and offset + out.size > end.size:
-            raise self._too_short(end, offset, out.size)
-        with self._cursor(offset) as cursor:
-            self._continue(cursor, offset, out)
-
-    def read_ranges(self, byte_ranges: ByteRanges) -> Bytes:
-        """Read several ranges in one pass; they may come in any order and overlap."""
-        data = np.empty(sum(nbytes for _, nbytes in byte_ranges), np.uint8)
-        targets, start = [], 0
-        for offset, nbytes in byte_ranges:
-            targets.append((offset, data[start : start + nbytes]))
-            start += nbytes
-        targets.sort(key=lambda target: target[0])
-        before, last = 0, data[:0]  # offset and bytes of the range that reaches furthest so far
-        with self._cursor(targets[0][0] if targets else 0) as cursor:
-            for offset, out in targets:
+        for offset, out in in_order:
+            if end is not None and offset + out.size > end.size:
+                raise self._too_short(end, offset, out.size)
+        before, last = 0, np.empty(0, np.uint8)  # the range that reaches furthest so far
+        with self._cursor(in_order[0][0] if in_order else 0) as cursor:
+            for offset, out in in_order:
                 known = last[offset - before :][: out.size]
                 out[: known.size] = known
                 self._continue(cursor, offset + known.size, out[known.size :])
                 if offset + out.size > before + last.size:
                     before, last = offset, out
-        return data
 
     def verify_trailer(self, end: int) -> None:
         """Verify the rest of the stream once the last data byte, before `end`, has been read.

@@ -25,7 +25,7 @@ from xarray_mrc.storage.compressed.decoders import (
     decoder_maker,
     gzip_header_end,
 )
-from xarray_mrc.storage.protocol import Source
+from xarray_mrc.storage.protocol import Source, full_size
 
 __all__ = ["BLOCK_NBYTES", "Cursor", "End", "StreamCache", "streams"]
 
@@ -82,7 +82,7 @@ class Cursor:
         while self.end is None:
             self._decoder = self._decoder or self._start_member(inner)
             if self._decoder is None:
-                self.end = End(self.position, inner.stored_size - self._fed)
+                self.end = End(self.position, full_size(inner) - self._fed)
             elif block := self._decode(self._decoder, inner, max_nbytes):
                 self.position += len(block)
                 self._empty = 0
@@ -141,11 +141,11 @@ class Cursor:
     def _fetch(self, inner: Source) -> bool:
         """Read more of the file; little at first, because many callers want only the header."""
         nbytes = min(BLOCK_NBYTES, max(MIN_READ_NBYTES, self._stored))
-        nbytes = min(nbytes, inner.stored_size - self._stored)
+        nbytes = min(nbytes, full_size(inner) - self._stored)
         if nbytes <= 0:
             return False
         block = np.empty(nbytes, np.uint8)
-        inner.readinto(self._stored, block)
+        inner.read_ranges([(self._stored, block)])
         self._stored += nbytes
         self._rest, self._at = self._rest[self._at :] + block.tobytes(), 0
         return True
