@@ -1,4 +1,4 @@
-"""Run the linters and the tests with this interpreter, and count the tests.
+"""Run the linters and the tests with this interpreter, count the tests, and build the site.
 
 All steps run even if earlier ones failed, so that one run shows all failures.
 """
@@ -52,21 +52,21 @@ def run_pytest(*arguments: str) -> tuple[bool, Counter[str]]:
 def main() -> int:
     """Run the steps that the command line asks for; return 1 if one failed."""
     parser = argparse.ArgumentParser(
-        description="Run ruff, mypy, import-linter and pytest.",
+        description="Run ruff, mypy, import-linter and pytest, and build the documentation.",
         epilog="All other arguments go to pytest, paths relative to the root of the repository.",
         allow_abbrev=False,
     )
-    parser.add_argument("--only", choices=["lint", "tests"], help="run one half")
+    parser.add_argument("--only", choices=["lint", "tests", "docs"], help="run one part")
     parser.add_argument("-m", dest="markers", metavar="EXPRESSION", help="as for pytest")
     options, arguments = parser.parse_known_args()
 
     failed: list[str] = []
-    if options.only != "tests":
+    if options.only in (None, "lint"):
         linters = ("ruff check", "ruff format --check", "mypy", "lint-imports")
         failed += [linter for linter in linters if run(*linter.split()) != 0]
 
     counts: Counter[str] = Counter()
-    if options.only != "lint":
+    if options.only in (None, "tests"):
         selected = f"({options.markers}) and " if options.markers else ""
         # -n and -m come last, so that they override the arguments that were passed on.
         in_parallel = ["-n", "auto", *arguments, "-m", f"{selected}not serial"]
@@ -79,10 +79,16 @@ def main() -> int:
         if not counts.total() and "pytest" not in failed:
             failed.append("pytest: no test was run")
 
+    if options.only in (None, "docs"):
+        print("\n== ci/docs.py", flush=True)
+        build = [sys.executable, str(ROOT / "ci" / "docs.py")]
+        if subprocess.run(build, cwd=ROOT, check=False).returncode != 0:
+            failed.append("the documentation")
+
     print()
     if failed:
         print(f"failed: {', '.join(failed)}")
-    if options.only != "lint":
+    if options.only in (None, "tests"):
         totals = (f"{counts[name]} {name}" for name in ("passed", "failed", "skipped"))
         print(f"tests: {', '.join(totals)}")
     return 1 if failed else 0

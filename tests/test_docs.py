@@ -1,32 +1,33 @@
-"""The README's snippets and the docstrings' examples, run."""
+"""The snippets of the README and of the documentation and the docstrings' examples, run."""
 
 import doctest
 import importlib
 import pkgutil
 import re
 import runpy
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+from snippets import DOCS, PAGES, RECIPES, ROOT, run_page
 
 import xarray_mrc
 
-ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = sorted({path.name for path in (ROOT / "docs").glob("*.md")} - {"recipes.md"})
 MODULES = sorted(
     ["xarray_mrc"] + [m.name for m in pkgutil.walk_packages(xarray_mrc.__path__, "xarray_mrc.")]
 )
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Write the files that docs/tomogram.py writes for its readers."""
     folder = tmp_path_factory.mktemp("files")
-    runpy.run_path(str(ROOT / "docs" / "tomogram.py"))["write_files"](folder)
+    runpy.run_path(str(DOCS / "tomogram.py"))["write_files"](folder)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -42,7 +43,7 @@ def folder(files, tmp_path, monkeypatch):
 
 def test_readme_snippets(folder, capsys):
     names = {}
-    assert run_snippets(README, names) == 8
+    assert run_page(README, names) == 8
     shown = re.search(r"```text\n(.*?)```", README.read_text("utf-8"), re.DOTALL).group(1)
     said = capsys.readouterr().out
     assert said.startswith(shown)
@@ -63,34 +64,24 @@ def test_readme_snippets(folder, capsys):
 
 
 def test_picture_of_the_readme(folder):
-    picture = ROOT / "docs" / "tomogram.png"
+    picture = DOCS / "tomogram.png"
     assert picture.stat().st_size < 150_000
     pytest.importorskip("matplotlib")
-    script = runpy.run_path(str(ROOT / "docs" / "tomogram.py"))
+    script = runpy.run_path(str(DOCS / "tomogram.py"))
     script["draw"](folder, folder / "again.png")
     assert (folder / "again.png").read_bytes()[:8] == picture.read_bytes()[:8]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [p for p in PAGES if p.stem not in RECIPES], ids=name_of)
 def test_snippets_of_the_documentation(page, folder):
-    run_snippets(ROOT / "docs" / page, {})
+    run_page(page, {})
 
 
-@pytest.mark.parametrize("page", [README, *sorted((ROOT / "docs").glob("*.md"))], ids=str)
+@pytest.mark.parametrize("page", [README, *PAGES], ids=name_of)
 def test_links_between_pages(page):
-    links = re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8"))
+    links = re.findall(r"\]\(([^)#]+)", page.read_text("utf-8"))
     for link in links:
         assert "://" in link or (page.parent / link).is_file(), link
-
-
-def run_snippets(page, names):
-    """Run the Python of a page, block after block; return the number of blocks."""
-    snippets = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
-    for snippet in snippets:
-        if "needs matplotlib" in snippet and not find_spec("matplotlib"):
-            continue
-        exec(compile(snippet, str(page), "exec"), names)
-    return len(snippets)
 
 
 @pytest.mark.parametrize("name", MODULES)

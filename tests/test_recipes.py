@@ -1,8 +1,7 @@
-"""The recipes of docs/recipes.md, each run on files laid down byte by byte, with their numbers."""
+"""Pages of docs/howto/, each run on files laid down byte by byte, with their numbers."""
 
 from __future__ import annotations
 
-import re
 import struct
 from pathlib import Path
 
@@ -11,11 +10,10 @@ import numpy as np
 import pytest
 import xarray as xr
 from mrcbytes import lay
+from snippets import DOCS, RECIPES, run_page
 
 import xarray_mrc
 
-PAGE = (Path(__file__).parent.parent / "docs" / "recipes.md").read_text("utf-8")
-SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE))
 CUBIC = ("1.5", "1.5", "1.5")
 START = {"origin": (30.0, 45.0, 60.0)}
 
@@ -30,12 +28,11 @@ def save(path, *arguments, **options):
     return numbers
 
 
-def run(title):
-    """Run the snippets of a section, after the one of the introduction; return the names."""
+def run(name):
+    """Run a page, after the snippet on alignment; return the names."""
     names = {}
-    introduction = PAGE.split("\n## ")[0]
-    for snippet in re.findall(r"```python\n(.*?)```", introduction + SECTIONS[title], re.DOTALL):
-        exec(compile(snippet, f"docs/recipes.md, {title}", "exec"), names)
+    run_page(DOCS / "positions.md", names)
+    run_page(DOCS / "howto" / f"{name}.md", names)
     return names
 
 
@@ -52,7 +49,7 @@ def test_movie_and_gain():
     gain = save("gain.mrc", "float32", "image", lengths=(6, 5, 1), voxel=("1", "1", "1"), seed=2)
     with pytest.raises(xr.AlignmentError), xr.set_options(arithmetic_join="exact"):
         xarray_mrc.open_mrc("movie.mrc") * xarray_mrc.open_mrc("gain.mrc")
-    names = run("A movie and its gain reference")
+    names = run("gain")
     written = xarray_mrc.open_mrc("corrected.mrc")
     np.testing.assert_array_equal(written, movie * gain)
     assert written.dims == ("image", "y", "x")
@@ -68,7 +65,7 @@ def test_map_and_mask():
     density = save("map.mrc", lengths=(6, 5, 4), **START)
     mask = save("mask.mrc", lengths=(6, 5, 4), seed=2)
     part = save("part_of_mask.mrc", lengths=(3, 2, 2), seed=3, origin=(33.0, 46.5, 61.5))
-    names = run("A map and its mask")
+    names = run("masks")
     masked = xarray_mrc.open_mrc("masked.mrc")
     np.testing.assert_array_equal(masked, density * mask)
     assert xarray_mrc.read_header("masked.mrc").origin == START["origin"]
@@ -81,7 +78,7 @@ def test_map_and_mask():
 
 def test_half_maps():
     halves = [save(f"half{i}.mrc", lengths=(8, 8, 8), seed=i) for i in (1, 2)]
-    names = run("Half maps")
+    names = run("half-maps")
     np.testing.assert_array_equal(xarray_mrc.open_mrc("average.mrc"), (halves[0] + halves[1]) / 2)
     fsc = names["fsc"]
     assert fsc.frequency.values.tolist() == [0, 1 / 12, 2 / 12, 3 / 12]
@@ -95,7 +92,7 @@ def test_half_maps():
     assert float(fsc[1]) == pytest.approx(sums[0] / np.sqrt(sums[1] * sums[2]))
     save("half2.mrc", lengths=(8, 8, 8), voxel=("1.51", "1.5", "1.5"))
     with pytest.raises(xr.AlignmentError):
-        run("Half maps")
+        run("half-maps")
 
 
 def save_tilts(path, tilts, seed=1):
@@ -112,16 +109,13 @@ def test_many_files():
     images = [
         save(f"micrograph{i}.mrc", "int16", "image", lengths=(6, 5, 1), seed=i) for i in range(3)
     ]
-    save_tilts("positive.mrc", (0, 3, 6))
-    save_tilts("negative.mrc", (-6, -3))
-    names = run("Many files as one stack")
+    names = run("many-files")
     written = xarray_mrc.open_mrc("micrographs.mrcs")
     assert written.dims == ("image", "y", "x")
     np.testing.assert_array_equal(written, np.stack(images))
-    assert names["series"].tilt_angle.values.tolist() == [-6, -3, 0, 3, 6]
     other = save("micrograph3.mrc", "int16", "image", lengths=(6, 5, 1), voxel=("1.6", "1.5", "1"))
     with pytest.raises(xr.AlignmentError):
-        run("Many files as one stack")
+        run("many-files")
     options = {"combine": "nested", "concat_dim": "image", "join": "exact"}
     stack = xr.open_mfdataset(
         names["paths"] + [Path("micrograph3.mrc")], engine="mrc",
@@ -134,15 +128,16 @@ def test_tilt_series():
     tilts = (0, 3, -3, 60, -60, 33.33)
     images = save_tilts("tilts.mrc", tilts)
     save("map.mrc", lengths=(6, 5, 4))
-    names = {"density": xarray_mrc.open_mrc("map.mrc"), "xr": xr, "xarray_mrc": xarray_mrc}
-    for snippet in re.findall(r"```python\n(.*?)```", SECTIONS["Tilt series"], re.DOTALL):
-        exec(compile(snippet, "docs/recipes.md, Tilt series", "exec"), names)
+    save_tilts("positive.mrc", (0, 3, 6))
+    save_tilts("negative.mrc", (-6, -3))
+    names = run("tilt-angles")
     for name in ("sorted.mrc", "sorted_too.mrc"):
         written = xarray_mrc.open_mrc(name)
         assert written.tilt_angle.values.tolist() == [-3, 0, 3, 33.33]
         np.testing.assert_array_equal(written, images[[2, 0, 1, 5]])
         assert xarray_mrc.read_header(name).exttyp == b"SERI"
     projections = xarray_mrc.open_mrc("projections.mrc")
+    assert names["whole"].tilt_angle.values.tolist() == [-6, -3, 0, 3, 6]
     assert projections.dims == ("image", "y", "x")
     assert projections.tilt_angle.values.tolist() == [0, 10]
     names["series"].mrc.to_mrc("exact.mrc", sidecar="mdoc")
@@ -153,7 +148,7 @@ def test_part_of_a_map_with_symmetry():
     operators = ("X,Y,Z", "1/2-X,-Y,1/2+Z", "-X,1/2+Y,1/2-Z", "1/2+X,1/2-Y,-Z")
     extended = b"".join(operator.encode().ljust(80) for operator in operators)
     numbers = save("crystal.map", lengths=(20, 16, 12), ispg=19, extended=extended, exttyp=b"CCP4")
-    run("A part of a map with symmetry")
+    run("crystal")
     header = xarray_mrc.read_header("part.map")
     assert (header.ispg, header.m, header.nsymbt) == (19, (20, 16, 12), 320)
     np.testing.assert_array_equal(xarray_mrc.open_mrc("part.map"), numbers[:, 2:9, 4:11])
@@ -167,17 +162,32 @@ def test_part_of_a_map_with_symmetry():
 
 def test_binning_and_padding():
     numbers = save("map.mrc", lengths=(99, 6, 6), **START)
-    names = {"density": xarray_mrc.open_mrc("map.mrc"), "xr": xr}
-    for snippet in re.findall(
-        r"```python\n(.*?)```", SECTIONS["Binning, padding and joins"], re.DOTALL
-    ):
-        exec(compile(snippet, "docs/recipes.md", "exec"), names)
+    names = run("bin")
     assert set(names["binned"].x.values) <= set(names["density"].x.values)
+    binned = xarray_mrc.open_mrc("binned.mrc")
+    np.testing.assert_allclose(binned[0, 0, 0], numbers[:3, :3, :3].mean(), rtol=1e-6)
+    assert binned.mrc.voxel_size == {"x": 4.5, "y": 4.5, "z": 4.5}
+    assert (binned.x[0], binned.y[0], binned.z[0]) == (31.5, 46.5, 61.5)
     padded = xarray_mrc.open_mrc("padded.mrc")
     np.testing.assert_array_equal(padded[:, 4:-4, 4:-4], numbers)
     assert padded.x.values[:5].tolist() == [24, 25.5, 27, 28.5, 30]
 
 
+def test_eight_bit():
+    laid = lay("uint8", lengths=(8, 8, 4), imod_stamp=0, imod_flags=0, nversion=0)
+    numbers = np.arange(256, dtype="u1").reshape(4, 8, 8)
+    raw = bytearray(laid.raw[:1024] + numbers.tobytes())
+    struct.pack_into("<3f", raw, 76, 0, 255, 127.5)
+    Path("bytes.mrc").write_bytes(raw)
+    names = run("eight-bit")
+    np.testing.assert_array_equal(names["da"], numbers)
+    written = Path("unsigned.mrc").read_bytes()
+    assert written[-256:] == numbers.tobytes()
+    # IMOD's stamp without flag 1 (signed), and with flag 4 (the standard's sign of ORIGIN).
+    assert struct.unpack_from("<2i", written, 152) == (1146047817, 4)
+    assert Path("bytes.mrc").read_bytes() == raw
+
+
 def test_every_recipe_has_a_test():
     source = Path(__file__).read_text("utf-8")
-    assert all(f'"{title}"' in source for title in SECTIONS)
+    assert all(f'run("{name}")' in source for name in RECIPES)

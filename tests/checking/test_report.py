@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
@@ -130,13 +129,3 @@ def test_all_that_can_be_opened(tmp_path):
     with pytest.raises(xarray_mrc.MrcError, match="expected a local path"):
         validate("https://example.org/a.mrc")
     assert path.read_bytes() == raw
-
-
-def test_the_page_is_current():
-    file = ROOT / "ci" / "validation_page.py"
-    spec = importlib.util.spec_from_file_location("validation_page", file)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    page = script.PAGE.read_text("utf-8")
-    assert script.renewed(page) == page, "run python ci/validation_page.py"
-    assert page.count("\n| ") == 2 + len(xarray_mrc.codec.checks.CHECKS)
