@@ -31,6 +31,7 @@ STATIONS = {
     "checking": {"numpy", "xarray"},
     "writing": {"numpy", "xarray", "dask"},
     "conversion": {"numpy", "xarray", "dask", "zarr", "numcodecs"},
+    "pictures": {"numpy", "xarray", "dask"},
     "mrcfile": {"numpy"},
 }
 

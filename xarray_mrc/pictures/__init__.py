@@ -1,0 +1,1 @@
+"""Pictures: planes of the data with their contrast, figures, spectra, projections and pages."""

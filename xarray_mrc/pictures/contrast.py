@@ -1,0 +1,115 @@
+"""Contrast: which values are drawn black and white, and how many pixels have each value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Histogram", "contrast_limits", "histogram_of", "log_of"]
+
+# Percentiles of the drawn pixels that become black and white: they leave out hot pixels, and keep
+# the beads of gold in a tomogram from taking all greys.
+PERCENTILES = (0.5, 99.5)
+BINS = 128
+# Whole numbers below it get bins of whole numbers.
+MAX_WHOLE = 2**31
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histogram:
+    """Counts of the values in planes.
+
+    Attributes
+    ----------
+    counts : ndarray of int64
+        Pixels in each bin.
+    edges : ndarray of float64
+        Edges of the bins, one more than there are bins.
+    nonfinite : int
+        Pixels that are nan or infinite, which no bin counts.
+    """
+
+    counts: NDArray[np.int64]
+    edges: NDArray[np.float64]
+    nonfinite: int
+
+
+def log_of(amplitude: NDArray[Any]) -> NDArray[Any]:
+    """Return log10 of amplitudes; zeros become the least amplitude that is there."""
+    usable = amplitude[np.isfinite(amplitude) & (amplitude > 0)]
+    floor = usable.min() if usable.size else 1.0
+    found: NDArray[Any] = np.log10(np.where(amplitude == 0, floor, amplitude))
+    return found
+
+
+def contrast_limits(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the values to draw black and white: percentiles of the finite ones.
+
+    Parameters
+    ----------
+    values : ndarray
+        Real numbers of any shape.
+
+    Returns
+    -------
+    low, high : float
+        The least and greatest value if the percentiles are equal, as in a mask of few voxels. Of
+        equal values, half a unit on either side of them, so that they are grey.
+
+    Examples
+    --------
+    >>> contrast_limits(np.array([0, 0, 0, 1, np.nan])), contrast_limits(np.array([7.0]))
+    ((0.0, 0.98...), (6.5, 7.5))
+    """
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return (0.0, 1.0)
+    low, high = (float(v) for v in np.percentile(finite, PERCENTILES))
+    if not low < high:
+        low, high = float(finite.min()), float(finite.max())
+    return (low, high) if low < high else around(low)
+
+
+def around(value: float) -> tuple[float, float]:
+    """Return the values half a unit below and above a value, or farther where floats are coarse."""
+    half = max(0.5, abs(value) * 1e-6)
+    return value - half, value + half
+
+
+def histogram_of(values: NDArray[Any]) -> Histogram:
+    """Count values in bins from the least to the greatest finite one; whole numbers in whole bins.
+
+    Parameters
+    ----------
+    values : ndarray
+        Real numbers of any shape.
+
+    Returns
+    -------
+    Histogram
+
+    Examples
+    --------
+    >>> found = histogram_of(np.array([1.0, 1.0, 3.0, np.inf]))
+    >>> found.counts.tolist(), found.edges.tolist(), found.nonfinite
+    ([2, 0, 1], [0.5, 1.5, 2.5, 3.5], 1)
+    """
+    finite = values[np.isfinite(values)].astype(np.float64)
+    nonfinite = values.size - finite.size
+    if not finite.size:
+        return Histogram(np.zeros(1, np.int64), np.array([0.0, 1.0]), nonfinite)
+    low, high = float(finite.min()), float(finite.max())
+    whole = max(-low, high) < MAX_WHOLE and bool((finite == np.rint(finite)).all())
+    if whole:  # bins of equal numbers of whole values: others make a comb
+        step = max(1, -(-int(high - low + 1) // BINS))
+        count = -(-int(high - low + 1) // step)
+        edges = low - 0.5 + step * np.arange(count + 1, dtype=np.float64)
+    elif low < high:
+        edges = np.unique(np.linspace(low, high, BINS + 1))
+    else:
+        edges = np.array(around(low))
+    counts, edges = np.histogram(finite, edges)
+    return Histogram(counts.astype(np.int64), edges.astype(np.float64), nonfinite)
