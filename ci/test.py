@@ -17,6 +17,11 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 
+PACKAGES = ROOT / "ci" / "packages"
+
+# Tests that need a program of the system have the marker of this name.
+GROUPS = ("servers", "browser")
+
 NOTHING_SELECTED = 5
 """Exit status of pytest that is not a failure, because one of the two passes may have no test."""
 
@@ -58,6 +63,13 @@ def main() -> int:
     )
     parser.add_argument("--only", choices=["lint", "tests", "docs"], help="run one part")
     parser.add_argument("-m", dest="markers", metavar="EXPRESSION", help="as for pytest")
+    parser.add_argument(
+        "--without",
+        choices=GROUPS,
+        action="append",
+        default=[],
+        help="leave out the tests that need this group of packages",
+    )
     options, arguments = parser.parse_known_args()
 
     failed: list[str] = []
@@ -67,7 +79,11 @@ def main() -> int:
 
     counts: Counter[str] = Counter()
     if options.only in (None, "tests"):
+        needed = [group for group in GROUPS if group not in options.without]
+        if needed and subprocess.run([PACKAGES, *needed], check=False).returncode != 0:
+            failed.append("packages")
         selected = f"({options.markers}) and " if options.markers else ""
+        selected += "".join(f"not {group} and " for group in options.without)
         # -n and -m come last, so that they override the arguments that were passed on.
         in_parallel = ["-n", "auto", *arguments, "-m", f"{selected}not serial"]
         alone = [*arguments, "-n", "0", "-m", f"{selected}serial"]
