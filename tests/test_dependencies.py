@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-# xarray saves to netCDF by these when a user asks for it, and dask computes on a cluster.
-IMPORTED_BY_OTHERS = {"distributed", "h5netcdf", "h5py", "netCDF4"}
+# xarray saves to netCDF by these when a user asks for it.
+IMPORTED_BY_OTHERS = {"h5netcdf", "h5py", "netCDF4"}
 
 
 def names(requirements):
@@ -33,6 +33,7 @@ STATIONS = {
     "conversion": {"numpy", "xarray", "dask", "zarr", "numcodecs"},
     "pictures": {"numpy", "xarray", "dask"},
     "mrcfile": {"numpy"},
+    "cli": {"click", "rich", "dask", "distributed"},
 }
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         MrcTruncatedError,
         MrcWarning,
     )
+    from xarray_mrc.installation import show_versions
     from xarray_mrc.opening import open_mrc
     from xarray_mrc.reading.open_file import read_header
     from xarray_mrc.writing.header_edit import HeaderDifference, edit_header
@@ -52,6 +53,7 @@ __all__ = [
     "edit_header",
     "open_mrc",
     "read_header",
+    "show_versions",
     "statistics",
     "to_mrc",
     "validate",
@@ -75,6 +77,7 @@ if not TYPE_CHECKING:  # with it, type checkers would believe that any name exis
         "edit_header": "writing.header_edit",
         "open_mrc": "opening",
         "read_header": "reading.open_file",
+        "show_versions": "installation",
         "statistics": "checking.array_statistics",
         "to_mrc": "writing.writer",
         "validate": "checking.validation",

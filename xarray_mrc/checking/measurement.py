@@ -17,6 +17,7 @@ from xarray_mrc.codec.layout import Layout
 from xarray_mrc.codec.statistics import Statistics, measure
 from xarray_mrc.storage import Source
 from xarray_mrc.storage.compressed.encoders import cores
+from xarray_mrc.storage.progress import report_progress
 
 __all__ = ["NumpyStatistics", "measure_file"]
 
@@ -86,17 +87,23 @@ def measure_file(source: Source, layout: Layout, measure_values: Callable[[NDArr
             raw = buffer[:nbytes].reshape(volumes * sections * rows, -1)
             pixels = layout.sample.decode(raw, layout.byteorder)[:, :columns]
             found = found.merge(measure_values(pixels))
+            if is_stream:
+                report_progress(offset + nbytes, layout.end)
         spare.append(buffer)
         return found
 
     found = nothing = measure_values(np.empty(0, layout.dtype))
-    if source.size_if_known is None:
+    is_stream = source.size_if_known is None
+    if is_stream:
         return measure_part(layout.whole)
+    done = 0
     threads, parts = min(cores(), MAX_THREADS), layout.slabs(TASK_NBYTES)
     with ThreadPoolExecutor(threads) as pool:
         while queued := list(islice(parts, QUEUED_TASKS * threads)):
-            for result in pool.map(measure_part, queued):
+            for part, result in zip(queued, pool.map(measure_part, queued), strict=True):
                 found = found.merge(result)
+                done += math.prod(map(len, part))
+                report_progress(done, math.prod(layout.stored))
     return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.storage import Source
 from xarray_mrc.storage.compressed.encoders import Encoder
+from xarray_mrc.storage.progress import report_progress
 from xarray_mrc.storage.protocol import Bytes
 from xarray_mrc.storage.sink import Sink
 
@@ -55,6 +56,7 @@ def copy_file(
                 yield part
             else:
                 yield from encoder.encode_parallel(part, unit)
+            report_progress(offset + nbytes, layout.end)
         if encoder is not None:
             yield encoder.end()
 

@@ -1,0 +1,132 @@
+"""``xarray-mrc convert``: MRC files to Zarr and back, and from one container or type to another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from xarray_mrc.cli.files import FileType, Outcome, expand, is_url, shown_name
+from xarray_mrc.cli.output import json_option, print_json
+from xarray_mrc.cli.progress import shown_progress
+
+EPILOG = """\b
+Examples:
+  xarray-mrc convert tomo.mrc tomo.zarr
+  xarray-mrc convert tomo.zarr tomo.mrc.gz
+  xarray-mrc convert --dtype float16 tomo.mrc half.mrc
+  xarray-mrc convert --suffix .zarr *.mrc zarrs/         each file into a directory
+  xarray-mrc convert --scheduler tcp://node1:8786 tomo.mrc tomo.zarr
+
+The name of TARGET decides what is written: a Zarr group for .zarr, otherwise an MRC file, which
+.gz, .bz2 and .zst compress. Memory is bounded at any size, and a target appears when it is
+complete.
+"""
+ZARR = ".zarr"
+# Suffixes that are taken off a name before another one is put there: of containers, then of files.
+CONTAINERS = (".gz", ".bz2", ".xz", ".zst")
+CONNECT_SECONDS = 15
+
+
+@click.command(epilog=EPILOG)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=FileType())
+@click.argument("target", metavar="TARGET", type=FileType())
+@click.option("--dtype", metavar="TYPE", help="Data type of the target, such as float16 or int8.")
+@click.option("--overwrite", is_flag=True, help="Replace targets that exist.")
+@click.option(
+    "--suffix",
+    metavar="SUFFIX",
+    help="Put each file into the directory TARGET, with this suffix: .zarr, .mrc, .mrc.gz, ...",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Work on a dask cluster: the address, or the .json file, of its scheduler.",
+)
+@json_option
+def convert(
+    sources: tuple[str, ...],
+    target: str,
+    dtype: str | None,
+    overwrite: bool,
+    suffix: str | None,
+    scheduler: str | None,
+    as_json: bool,
+) -> int:
+    """Write MRC files as Zarr groups or other MRC files, and Zarr groups as MRC files."""
+    outcome, paths = Outcome(), expand(sources)
+    targets = name_targets(paths, target, suffix)
+
+    def write(path: str) -> dict[str, Any]:
+        from xarray_mrc.conversion.converter import convert
+
+        destination = targets[path]
+        with shown_progress(path, counts_tasks=scheduler is None):
+            convert(path, destination, overwrite=overwrite, dtype=dtype)
+        if not as_json and len(paths) > 1:
+            click.echo(f"{shown_name(path)} -> {shown_name(destination)}")
+        return {"path": shown_name(path), "target": shown_name(destination)}
+
+    with connected(scheduler):
+        outcome.run(paths, write)
+    if as_json:
+        print_json(outcome.results)
+    return outcome.status
+
+
+def name_targets(paths: list[str], target: str, suffix: str | None) -> dict[str, str]:
+    """Return the target of each file; UsageError if two have the same, or it is not clear."""
+    is_directory = not is_url(target) and not target.lower().rstrip("/").endswith(ZARR)
+    is_directory = is_directory and (os.path.isdir(target) or target.endswith(("/", os.sep)))
+    if suffix is None and len(paths) == 1 and not is_directory:
+        return {paths[0]: target}
+    if suffix is None:
+        raise click.UsageError(
+            f"TARGET is {target!r}: for a directory, or for several files, pass a directory and "
+            f"the suffix of the names there, such as --suffix .zarr"
+        )
+    if not is_directory:
+        raise click.UsageError(f"--suffix needs a directory as TARGET, but {target!r} is none")
+    os.makedirs(target, exist_ok=True)
+    ending = suffix if suffix.startswith(".") else f".{suffix}"
+    named = {path: os.path.join(target, f"{stem_of(path)}{ending}") for path in paths}
+    taken: dict[str, str] = {}
+    for path, place in named.items():
+        if place in taken:
+            raise click.UsageError(
+                f"{taken[place]!r} and {path!r} would both be written to {place!r}"
+            )
+        taken[place] = path
+    return named
+
+
+def stem_of(path: str) -> str:
+    """Return the name of a file without its suffix, and without that of a container."""
+    name = os.path.basename(shown_name(path).rstrip("/"))
+    stem, suffix = os.path.splitext(name)
+    return os.path.splitext(stem)[0] if suffix.lower() in CONTAINERS else stem
+
+
+@contextmanager
+def connected(scheduler: str | None) -> Iterator[None]:
+    """Let dask compute on the cluster of a scheduler."""
+    if scheduler is None:
+        yield
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ImportError(
+            "--scheduler needs the package distributed: pip install 'xarray-mrc[distributed]'"
+        ) from None
+    is_file = scheduler.endswith(".json")
+    found = {"scheduler_file": scheduler} if is_file else {"address": scheduler}
+    try:
+        client = Client(**found, timeout=CONNECT_SECONDS)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise OSError(f"--scheduler {scheduler}: no scheduler answers ({error})") from None
+    with client:
+        yield

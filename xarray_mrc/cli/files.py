@@ -1,0 +1,195 @@
+"""Files on the command line: patterns, URLs, and the loop over several of them."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import click
+
+from xarray_mrc.cli.output import is_debugging, one_line, print_error, printable
+
+__all__ = ["Outcome", "error_text", "expand", "files_argument", "is_file_like", "refuse_existing", "shown_name"]
+
+FINDING, UNREADABLE = 1, 2
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class FileType(click.ParamType):
+    """A path, URL or pattern; shells complete it as a file."""
+
+    name = "file"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
+        """Leave the completion to the shell."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
+def files_argument(function: F) -> F:
+    """Add the argument FILE... to a command, as the parameter `files`."""
+    return click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FileType())(
+        function
+    )
+
+
+def is_url(name: str) -> bool:
+    """Return True if an argument is a URL, in which "?" and "*" are no patterns."""
+    return "://" in name
+
+
+def shown_name(name: str) -> str:
+    """Return a file's name for output: of a URL without password, query and fragment.
+
+    Parameters
+    ----------
+    name : str
+        An argument of the command line.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> shown_name("https://me:secret@example.org/map.gz?token=secret")
+    'https://example.org/map.gz'
+    """
+    if not is_url(name):
+        return printable(name)
+    from urllib.parse import urlsplit, urlunsplit
+
+    scheme, place, path, *_ = urlsplit(name)
+    return printable(urlunsplit((scheme, place.rpartition("@")[2], path, "", "")))
+
+
+def is_file_like(name: str) -> bool:
+    """Return True if an argument can be meant as a file: it exists, is a URL or a pattern."""
+    return is_url(name) or os.path.lexists(os.path.expanduser(name)) or glob.has_magic(name)
+
+
+def expand(names: Iterable[str]) -> list[str]:
+    """Replace patterns by the files that match, in the order of their names.
+
+    Shells of Windows do not do this. A file whose name looks like a pattern is that file, and a
+    pattern without a match is kept, so that the error names it.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Arguments of the command line.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> expand(["https://example.org/map?id=3001", "no*such.mrc"])
+    ['https://example.org/map?id=3001', 'no*such.mrc']
+    """
+    found: list[str] = []
+    for name in names:
+        path = os.path.expanduser(name)
+        if is_url(name) or os.path.lexists(path) or not glob.has_magic(path):
+            found.append(name)
+        else:
+            found += sorted(glob.glob(path, recursive=True)) or [name]
+    return found
+
+
+def refuse_existing(path: str | None, *, overwrite: bool) -> None:
+    """Raise FileExistsError if a target exists and may not be replaced."""
+    if path is not None and not overwrite and os.path.lexists(path):
+        raise FileExistsError(f"{path}: it exists already; pass --overwrite to replace it")
+
+
+def error_text(error: BaseException, name: str) -> str:
+    """Return an error in one line that starts with the name of the file.
+
+    Parameters
+    ----------
+    error : Exception
+        The error.
+    name : str
+        The file, as it was named on the command line.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> error_text(FileNotFoundError(2, "No such file or directory", "/tmp/a.mrc"), "a.mrc")
+    'a.mrc: No such file or directory'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
+        if error.filename and not is_same(str(error.filename), name):
+            text = f"{os.fsdecode(error.filename)}: {text}"
+    else:
+        text = str(error) or type(error).__name__
+    for start in (name, os.path.abspath(os.path.expanduser(name)), os.path.realpath(name)):
+        if not is_url(name) and text.startswith(f"{start}: "):
+            text = text[len(start) + 2 :]
+    text = one_line(text)
+    if not isinstance(error, OSError | ValueError | TypeError | ImportError | EOFError):
+        text = f"{type(error).__name__}: {text}"
+    shown = shown_name(name)
+    text = text.replace(name, shown) if is_url(name) else text
+    return text if text.startswith(shown) else f"{shown}: {text}"
+
+
+def is_same(path: str, name: str) -> bool:
+    """Return True if two names are of one file."""
+    return path == name or os.path.realpath(path) == os.path.realpath(os.path.expanduser(name))
+
+
+@dataclass(slots=True)
+class Outcome:
+    """The exit status of a command over many files, and the results for ``--json``.
+
+    Attributes
+    ----------
+    status : int
+        0 done, 1 a finding, 2 a file that cannot be read; the greatest one counts.
+    results : list of dict
+        One object for each file, in the order of the files.
+    """
+
+    status: int = 0
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self, files: Iterable[str], action: Callable[[str], dict[str, Any] | None]) -> None:
+        """Call a function for each file; one that fails does not stop the others.
+
+        Parameters
+        ----------
+        files : iterable of str
+            Their names, from `expand`.
+        action : callable
+            Takes the file, and returns its result for ``--json``.
+        """
+        for name in files:
+            try:
+                result = action(name)
+            except (BrokenPipeError, click.ClickException):
+                raise
+            except Exception as error:
+                if is_debugging():
+                    raise
+                text = error_text(error, name)
+                print_error(text)
+                self.status = UNREADABLE
+                self.results.append({"path": shown_name(name), "error": text})
+            else:
+                if result is not None:
+                    self.results.append(result)
+
+    def add_finding(self) -> None:
+        """Count a finding."""
+        self.status = max(self.status, FINDING)

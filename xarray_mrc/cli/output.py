@@ -1,0 +1,153 @@
+"""Text and JSON for people, pipes and programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import sys
+from typing import Any
+
+import click
+
+__all__ = [
+    "as_command",
+    "is_debugging",
+    "json_option",
+    "jsonable",
+    "one_line",
+    "print_error",
+    "print_json",
+    "print_warning",
+    "printable",
+    "styled",
+]
+
+DEBUG_VARIABLE = "XARRAY_MRC_TRACEBACK"
+COLORS = {"error": "red", "warning": "yellow", "info": "blue", "valid": "green"}
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def is_debugging() -> bool:
+    """Return True if errors are to be shown as tracebacks, for reports of faults."""
+    return bool(os.environ.get(DEBUG_VARIABLE))
+
+
+def printable(text: str) -> str:
+    """Return a text with control characters and undecodable bytes escaped.
+
+    Names of files and labels could otherwise send commands to the terminal.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> printable("a\x1b[31m.mrc")
+    'a\\x1b[31m.mrc'
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def one_line(text: str) -> str:
+    """Return a text with its lines joined, and control characters escaped."""
+    return printable(" ".join(text.split()))
+
+
+def is_colored(stream: Any) -> bool:
+    """Return True if a stream is a terminal, and colours are wanted."""
+    return not os.environ.get("NO_COLOR") and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, severity: str, stream: Any = None) -> str:
+    """Return a text in the colour of a severity, or of "valid", if the stream shows colours."""
+    shows = is_colored(sys.stdout if stream is None else stream)
+    return click.style(text, fg=COLORS[severity]) if shows else text
+
+
+def print_error(text: str) -> None:
+    """Print an error in one line, on the standard error stream."""
+    click.echo(f"xarray-mrc: {styled('error', 'error', sys.stderr)}: {text}", err=True)
+
+
+def print_warning(text: str) -> None:
+    """Print a warning in one line, on the standard error stream."""
+    label = styled("warning", "warning", sys.stderr)
+    click.echo(f"xarray-mrc: {label}: {one_line(text)}", err=True)
+
+
+def as_command(text: str) -> str:
+    """Return a text in which the calls of `edit_header` that it names are commands.
+
+    Parameters
+    ----------
+    text : str
+        The text of a finding.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> as_command("nversion is 0; edit_header(path, fix=True, data=True) corrects it")
+    "nversion is 0; 'xarray-mrc edit --fix --data FILE' corrects it"
+    """
+
+    def command(match: re.Match[str]) -> str:
+        words = []
+        for name, value in re.findall(r"(\w+)=('[^']*'|\w+)", match[1]):
+            flag = f"--{name.replace('_', '-')}"
+            words.append(flag if value == "True" else f"{flag} {value.strip(chr(39))}")
+        return f"'xarray-mrc edit {' '.join(words)} FILE'"
+
+    return re.sub(r"edit_header\(path, ([^)]*)\)", command, text)
+
+
+def jsonable(value: Any) -> Any:
+    """Return a value in types of JSON, which has neither nan nor infinity.
+
+    Parameters
+    ----------
+    value : Any
+        Numbers, texts, bytes, numpy arrays, dates, and lists, tuples and dicts of them.
+
+    Returns
+    -------
+    Any
+        nan and infinity are None. A complex number is an object with ``real`` and ``imag``.
+
+    Examples
+    --------
+    >>> jsonable({"rms": math.nan, "mean": 1 + 2j})
+    {'rms': None, 'mean': {'real': 1.0, 'imag': 2.0}}
+    """
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, complex):
+        return {"real": jsonable(value.real), "imag": jsonable(value.imag)}
+    if hasattr(value, "dtype"):  # of numpy, which this module does not load
+        is_time = value.dtype.kind == "M"
+        return jsonable((value.astype("datetime64[us]").astype(str) if is_time else value).tolist())
+    return value
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(jsonable(value), indent=2, allow_nan=False))
