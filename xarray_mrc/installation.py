@@ -34,7 +34,9 @@ def find_versions() -> dict[str, str | None]:
         "platform": platform.platform(),
         "byteorder": sys.byteorder,
     }
-    return found | {name: version_of(name) for name in dict.fromkeys((*requirements(), *NEIGHBOURS))}
+    return found | {
+        name: version_of(name) for name in dict.fromkeys((*requirements(), *NEIGHBOURS))
+    }
 
 
 def show_versions(file: TextIO | None = None) -> None:

@@ -6,19 +6,36 @@ import glob
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from xarray_mrc.cli.output import is_debugging, one_line, print_error, printable
+from xarray_mrc.cli.output import as_command, is_debugging, one_line, print_error, printable
 
-__all__ = ["Outcome", "error_text", "expand", "files_argument", "is_file_like", "refuse_existing", "shown_name"]
+__all__ = [
+    "FileType",
+    "Outcome",
+    "ParamType",
+    "error_text",
+    "expand",
+    "files_argument",
+    "is_file_like",
+    "is_url",
+    "refuse_existing",
+    "shown_name",
+]
 
 FINDING, UNREADABLE = 1, 2
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class FileType(click.ParamType):
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:  # not generic before click 8.2
+    ParamType = click.ParamType
+
+
+class FileType(ParamType):
     """A path, URL or pattern; shells complete it as a file."""
 
     name = "file"
@@ -136,7 +153,7 @@ def error_text(error: BaseException, name: str) -> str:
     for start in (name, os.path.abspath(os.path.expanduser(name)), os.path.realpath(name)):
         if not is_url(name) and text.startswith(f"{start}: "):
             text = text[len(start) + 2 :]
-    text = one_line(text)
+    text = as_command(one_line(text))
     if not isinstance(error, OSError | ValueError | TypeError | ImportError | EOFError):
         text = f"{type(error).__name__}: {text}"
     shown = shown_name(name)

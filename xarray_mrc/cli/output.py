@@ -27,6 +27,9 @@ __all__ = [
 DEBUG_VARIABLE = "XARRAY_MRC_TRACEBACK"
 COLORS = {"error": "red", "warning": "yellow", "info": "blue", "valid": "green"}
 
+# Parameters of functions that are options of a command, with the same name.
+PARAMETER = re.compile(r"\b(overwrite|rewrite|fix|data|kind|dtype)=(True|'\w+')")
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -36,7 +39,7 @@ def is_debugging() -> bool:
 
 
 def printable(text: str) -> str:
-    """Return a text with control characters and undecodable bytes escaped.
+    r"""Return a text with control characters and undecodable bytes escaped.
 
     Names of files and labels could otherwise send commands to the terminal.
 
@@ -51,8 +54,8 @@ def printable(text: str) -> str:
 
     Examples
     --------
-    >>> printable("a\x1b[31m.mrc")
-    'a\\x1b[31m.mrc'
+    >>> print(printable("a\x1b[31m.mrc"))
+    a\x1b[31m.mrc
     """
     return "".join(
         c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
@@ -83,16 +86,16 @@ def print_error(text: str) -> None:
 def print_warning(text: str) -> None:
     """Print a warning in one line, on the standard error stream."""
     label = styled("warning", "warning", sys.stderr)
-    click.echo(f"xarray-mrc: {label}: {one_line(text)}", err=True)
+    click.echo(f"xarray-mrc: {label}: {as_command(one_line(text))}", err=True)
 
 
 def as_command(text: str) -> str:
-    """Return a text in which the calls of `edit_header` that it names are commands.
+    """Return a text of the library with commands and options instead of calls and parameters.
 
     Parameters
     ----------
     text : str
-        The text of a finding.
+        The text of a finding, a warning or an error.
 
     Returns
     -------
@@ -104,14 +107,14 @@ def as_command(text: str) -> str:
     "nversion is 0; 'xarray-mrc edit --fix --data FILE' corrects it"
     """
 
-    def command(match: re.Match[str]) -> str:
-        words = []
-        for name, value in re.findall(r"(\w+)=('[^']*'|\w+)", match[1]):
-            flag = f"--{name.replace('_', '-')}"
-            words.append(flag if value == "True" else f"{flag} {value.strip(chr(39))}")
-        return f"'xarray-mrc edit {' '.join(words)} FILE'"
+    def option(match: re.Match[str]) -> str:
+        name, value = match[1].replace("_", "-"), match[2].strip("'")
+        return f"--{name}" if value == "True" else f"--{name} {value}"
 
-    return re.sub(r"edit_header\(path, ([^)]*)\)", command, text)
+    def command(match: re.Match[str]) -> str:
+        return f"'xarray-mrc edit {PARAMETER.sub(option, match[1]).replace(', ', ' ')} FILE'"
+
+    return PARAMETER.sub(option, re.sub(r"edit_header\(path, ([^)]*)\)", command, text))
 
 
 def jsonable(value: Any) -> Any:

@@ -219,7 +219,7 @@ def show_warnings_of_files() -> None:
     """Print the warnings of this package as lines, and no others."""
     from xarray_mrc.errors import MrcWarning
 
-    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    def show(message: Warning | str, *place: Any, **more: Any) -> None:
         print_warning(printable(str(message)))
 
     warnings.simplefilter("ignore")

@@ -51,7 +51,9 @@ class Bar:
 
 
 @contextmanager
-def shown_progress(path: str, *, is_wanted: bool = True, counts_tasks: bool = False) -> Iterator[Bar | None]:
+def shown_progress(
+    path: str, *, is_wanted: bool = True, counts_tasks: bool = False
+) -> Iterator[Bar | None]:
     """Show the progress of the block, if the standard error stream is a terminal.
 
     Parameters

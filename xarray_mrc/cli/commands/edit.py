@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xarray_mrc.cli.files import Outcome, expand, files_argument, shown_name
+from xarray_mrc.cli.files import Outcome, ParamType, expand, files_argument, shown_name
 from xarray_mrc.cli.output import json_option, print_json, printable
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ KINDS = ("image", "image_stack", "volume", "volume_stack")
 CHANGES = ("voxel_size", "origin", "kind", "fix")
 
 
-class NumbersType(click.ParamType):
+class NumbersType(ParamType):
     """One number, or three along x, y and z."""
 
     name = "number or x,y,z"
@@ -84,8 +84,12 @@ class NumbersType(click.ParamType):
     multiple=True,
     help='Set any field that "xarray-mrc header" shows; repeat it for several.',
 )
-@click.option("--fix", is_flag=True, help='Mend what "xarray-mrc validate" finds, where it is certain.')
-@click.option("--data", is_flag=True, help="With --fix, read the data and mend the statistics, too.")
+@click.option(
+    "--fix", is_flag=True, help='Mend what "xarray-mrc validate" finds, where it is certain.'
+)
+@click.option(
+    "--data", is_flag=True, help="With --fix, read the data and mend the statistics, too."
+)
 @click.option("--rewrite", is_flag=True, help="Write a file anew that cannot be edited in place.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @json_option
@@ -102,12 +106,17 @@ def edit(
         raise click.UsageError("nothing to change was passed, such as --voxel-size or --fix")
     if options["data"] and not options["fix"]:
         raise click.UsageError("--data was passed without --fix, which it is for")
+    passed = {name: value for name, value in options.items() if value is not None}
+    if twice := sorted(passed.keys() & fields.keys()):
+        raise click.UsageError(f"--{twice[0]} and --set {twice[0]}=... were passed, expected one")
+    if labels:
+        passed["labels"] = labels
     outcome = Outcome()
 
     def change(path: str) -> dict[str, Any]:
         from xarray_mrc.writing.header_edit import edit_header
 
-        found = edit_header(path, labels=labels or None, **options, **fields)
+        found = edit_header(path, **passed, **fields)
         if not as_json:
             click.echo(difference_text(path, found))
         return as_object(path, found, is_written=not options["dry_run"])
