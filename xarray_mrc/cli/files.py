@@ -151,14 +151,14 @@ def error_text(error: BaseException, name: str) -> str:
     else:
         text = str(error) or type(error).__name__
     for start in (name, os.path.abspath(os.path.expanduser(name)), os.path.realpath(name)):
-        if not is_url(name) and text.startswith(f"{start}: "):
-            text = text[len(start) + 2 :]
+        if not is_url(name) and text.startswith((f"{start}: ", f"{start} ")):
+            text = name + text[len(start) :]
     text = as_command(one_line(text))
     if not isinstance(error, OSError | ValueError | TypeError | ImportError | EOFError):
         text = f"{type(error).__name__}: {text}"
     shown = shown_name(name)
     text = text.replace(name, shown) if is_url(name) else text
-    return text if text.startswith(shown) else f"{shown}: {text}"
+    return text if text.startswith((f"{shown}: ", f"{shown} ")) else f"{shown}: {text}"
 
 
 def is_same(path: str, name: str) -> bool:

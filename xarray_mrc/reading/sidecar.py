@@ -15,7 +15,7 @@ import numpy as np
 from xarray_mrc.codec.containers import plain_name
 from xarray_mrc.codec.extended.table import COMMON_UNITS, Extended, SectionField
 
-__all__ = ["has_sidecar", "ignored_sidecar", "read_sidecars"]
+__all__ = ["has_sidecar", "ignored_sidecar", "read_sidecars", "read_tilt_file"]
 
 # IMOD keeps the sidecars of the stack from which an aligned stack, X_ali.mrc or X.ali, was made.
 ALIGNED = re.compile(r"_(pre)?ali$")
@@ -196,6 +196,41 @@ def read_sidecars(path: str, sections: int, *, required: bool = False) -> Extend
             f".rawtlt; expected {path}.mdoc"
         )
     return Extended("mdoc", common=tuple(fields.values()), problem="; ".join(problems))
+
+
+def read_tilt_file(path: str, sections: int) -> list[float]:
+    """Read the tilt angle of each section from a file of any name.
+
+    Parameters
+    ----------
+    path : str
+        A file with an angle a line, as .tlt and .rawtlt, or a .mdoc.
+    sections : int
+        Number of sections.
+
+    Returns
+    -------
+    list of float
+        Degrees.
+
+    Raises
+    ------
+    ImportError
+        A .mdoc needs the package mdocfile.
+    OSError, ValueError
+        The file cannot be read, or has not one angle for each section.
+    """
+    os.stat(path)  # raises the system's own error
+    read = read_mdoc if path.endswith(".mdoc") else read_tilts
+    try:
+        fields = {field.name: field for field in read(load(path), sections)}
+    except LeftOut as error:
+        reason = str(error).partition(" was left out: ")[2]
+        raise ValueError(f"tilt_angle={path!r} cannot be used: {reason}") from None
+    if "tilt_angle" not in fields:
+        raise ValueError(f"tilt_angle={path!r} has no tilt angles")
+    found: list[float] = np.broadcast_to(fields["tilt_angle"].values, sections).tolist()
+    return found
 
 
 def paths_beside(path: str) -> Iterator[str]:

@@ -41,7 +41,7 @@ def copy_file(
     encoder : Encoder or None
         Compresses the other file.
     header : bytes
-        Replaces the first bytes.
+        Replaces the first bytes; one that is longer than all before the data moves these.
     end : int, optional
         Where to stop; by default after the data.
     """
@@ -51,7 +51,8 @@ def copy_file(
             part = np.empty(nbytes, np.uint8)
             source.read_ranges([(offset, part)])
             if offset == 0:
-                part[: len(header)] = np.frombuffer(header, np.uint8)
+                replaced = np.frombuffer(header, np.uint8)
+                part = np.concatenate((replaced, part[len(header) :]))
             if encoder is None:
                 yield part
             else:

@@ -24,19 +24,21 @@ from xarray_mrc.codec.kinds import CRYSTAL_SPACE_GROUPS, STACK_SPACE_GROUPS
 from xarray_mrc.codec.labels import encode_labels, split_labels
 from xarray_mrc.codec.layout import Kind, Layout
 from xarray_mrc.dataset.axis_positions import VoxelSize, parse_voxel_size
-from xarray_mrc.errors import MrcChangedError, MrcError
+from xarray_mrc.errors import MrcChangedError, MrcError, warn
 from xarray_mrc.reading.file_layout import decode_header, find_layout, named
 from xarray_mrc.storage.compressed.encoders import encoder_for
 from xarray_mrc.storage.compressed.source import CompressedSource
-from xarray_mrc.storage.protocol import Head, Source, full_size
+from xarray_mrc.storage.protocol import Head, Source, StreamSource, full_size
 from xarray_mrc.storage.sink import BINARY, new_file, write_at
 from xarray_mrc.storage.source import local_path, open_head
 from xarray_mrc.writing.copy_file import copy_file
+from xarray_mrc.writing.tilt_angle_edit import TiltAngles, plan_tilt_angles
 
 __all__ = ["HeaderDifference", "edit_header"]
 
 # An edit of these fields is meant to change how a pixel is read.
 SAMPLE_FIELDS = ("mode", "imod_stamp", "imod_flags")
+MAX_SHOWN_VALUES = 10  # of a tuple; labels are at most ten
 ALIASES = ("creatid", "scale_top")  # other names of bytes that already have one
 
 
@@ -85,6 +87,8 @@ def format_value(value: Any) -> str:
         return repr(shortest(value))
     if not isinstance(value, tuple):
         return repr(value)
+    if len(value) > MAX_SHOWN_VALUES:
+        return f"{format_value(value[0])} ... {format_value(value[-1])} ({len(value)} values)"
     return f"({', '.join(map(format_value, value))}{',' if len(value) == 1 else ''})"
 
 
@@ -95,6 +99,7 @@ def edit_header(
     origin: Sequence[float] | None = None,
     labels: str | Sequence[str] | None = None,
     kind: Kind | None = None,
+    tilt_angle: TiltAngles | None = None,
     dry_run: bool = False,
     fix: bool = False,
     data: bool = False,
@@ -116,6 +121,10 @@ def edit_header(
     kind : {"image", "image_stack", "volume", "volume_stack"}, optional
         Kind of the data; sets space group and MZ. For a volume stack MZ is that of `fields`, or
         unchanged.
+    tilt_angle : sequence of float, str or os.PathLike, optional
+        Tilt angle in degrees of each image, or a file with one a line (.tlt, .rawtlt) or a .mdoc.
+        It replaces those of the section records. A file without records gets SerialEM's, which
+        round to 0.01 degree, and is written anew if it has no room for them (`rewrite`).
     dry_run : bool
         Return the difference, but change nothing.
     fix : bool
@@ -123,7 +132,8 @@ def edit_header(
     data : bool
         Whether `fix` also reads all data, and corrects the statistics.
     rewrite : bool
-        Write a compressed file anew, because it cannot be edited in place.
+        Write a file anew that cannot be edited in place: a compressed one, or one without room for
+        tilt angles.
     **fields
         Any field by its name in `Header`.
 
@@ -140,6 +150,11 @@ def edit_header(
         The file cannot be read.
     OSError
         The file cannot be written.
+
+    Warns
+    -----
+    MrcWarning
+        Once, if tilt angles are rounded, or a file beside this one has others.
 
     Examples
     --------
@@ -170,14 +185,29 @@ def edit_header(
         if labels is not None:
             texts = split_labels(labels)
             new = new.replace(nlabl=len(texts), label_bytes=encode_labels(texts))
-        difference = HeaderDifference(target, dict(changes(old, new, asked=fields)))
-        if new == old:
+        tilts = None if tilt_angle is None else plan_tilt_angles(head, new, tilt_angle)
+        whole = new if tilts is None else tilts.header
+        found = dict(changes(old, whole, asked=fields))
+        if tilts is not None and tilts.old != tilts.new:
+            found["tilt_angle"] = (tilts.old, tilts.new)
+        difference = HeaderDifference(target, found)
+        if not difference and new == old:
             return difference
-        check_edit(source, old, new, asked=fields)
-    if not dry_run and isinstance(source, CompressedSource):
-        rewrite_compressed(source, target, new)
+        if new != old:
+            check_edit(source, old, new, asked=fields)
+        start = whole.raw + (b"" if tilts is None else tilts.extended)
+        moves_data = tilts is not None and tilts.moves_data
+    if not dry_run and moves_data and not rewrite:
+        raise ValueError(
+            f"{target} has no room for tilt angles before its data: pass rewrite=True to write the "
+            f"whole file anew"
+        )
+    if tilts is not None and tilts.notes:
+        warn(f"{target}: {'; '.join(tilts.notes)}")
+    if not dry_run and (moves_data or isinstance(source, CompressedSource)):
+        rewrite_file(source, layout_of(source, new), target, start)
     elif not dry_run:
-        write_in_place(target, old, new)
+        write_in_place(target, old, start)
     return difference
 
 
@@ -320,24 +350,26 @@ def check_edit(source: Source, old: Header, new: Header, asked: Mapping[str, Any
             raise ValueError(f"the header would not be valid: {found}; nothing was written")
 
 
-def write_in_place(target: str, old: Header, new: Header) -> None:
-    """Write the bytes from the first changed one to the last."""
-    differing = [i for i in range(HEADER_SIZE) if old.raw[i] != new.raw[i]]
-    first, last = differing[0], differing[-1]
+def write_in_place(target: str, old: Header, start: bytes) -> None:
+    """Write those of the first bytes that change, from the first of them to the last."""
     descriptor = os.open(target, os.O_RDWR | BINARY)
     try:
-        if os.read(descriptor, HEADER_SIZE) != old.raw:
+        before = os.read(descriptor, len(start))
+        if before[:HEADER_SIZE] != old.raw or len(before) != len(start):
             raise MrcChangedError(f"{target} was changed by another program meanwhile: try again")
-        write_at(descriptor, first, new.raw[first : last + 1])
+        differing = [i for i in range(len(start)) if before[i] != start[i]]
+        first, last = differing[0], differing[-1]
+        write_at(descriptor, first, start[first : last + 1])
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def rewrite_compressed(source: CompressedSource, target: str, new: Header) -> None:
-    """Write a compressed file with another header, in one pass and bounded memory."""
-    encoder = encoder_for(source.container)
-    layout = layout_of(source, new)
+def rewrite_file(source: Source, layout: Layout, target: str, start: bytes) -> None:
+    """Write a file with other first bytes anew, in one pass and bounded memory."""
+    encoder = encoder_for(source.container) if isinstance(source, CompressedSource) else None
+    end = full_size(source)
     with new_file(target, overwrite=True) as sink:
-        copy_file(source, layout, sink, encoder, header=new.raw, end=source.measure_size())
-        source.verify_trailer(source.measure_size())
+        copy_file(source, layout, sink, encoder, header=start, end=end)
+        if isinstance(source, StreamSource):
+            source.verify_trailer(end)

@@ -19,17 +19,18 @@ Examples:
   xarray-mrc edit --voxel-size 1.35,1.35,5 tomo.mrc      along x, y and z
   xarray-mrc edit --fix *.mrc                            mend what the header alone can mend
   xarray-mrc edit --fix --data tomo.mrc                  and measure the statistics anew
+  xarray-mrc edit --tilt-angles tilts.rawtlt --rewrite tilts.mrc
   xarray-mrc edit --set ispg=1 --set nxstart=0 map.mrc
   xarray-mrc edit --label "half map 1" --label "unfiltered" half1.mrc
 
-At most the 1024 bytes of a header are written, never the data. An edit that would make a file
-unreadable, or less valid than before, is refused. Compressed files are written anew with
---rewrite.
+Only bytes of the headers are written, never the data. An edit that would make a file unreadable,
+or less valid than before, is refused. --rewrite writes a file anew that cannot be edited in place:
+a compressed one, or one without room for tilt angles.
 """
 # As in `xarray_mrc.codec.layout`, which takes too long to load for a text of help.
 KINDS = ("image", "image_stack", "volume", "volume_stack")
 # Options that change something, besides --label and --set.
-CHANGES = ("voxel_size", "origin", "kind", "fix")
+CHANGES = ("voxel_size", "origin", "kind", "tilt_angle", "fix")
 
 
 class NumbersType(ParamType):
@@ -83,6 +84,13 @@ class NumbersType(ParamType):
     metavar="FIELD=VALUE",
     multiple=True,
     help='Set any field that "xarray-mrc header" shows; repeat it for several.',
+)
+@click.option(
+    "--tilt-angles",
+    "tilt_angle",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Tilt angle of each image, in degrees: a file with one a line, or a .mdoc.",
 )
 @click.option(
     "--fix", is_flag=True, help='Mend what "xarray-mrc validate" finds, where it is certain.'

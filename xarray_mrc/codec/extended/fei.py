@@ -183,11 +183,8 @@ def read(header: Header, raw: bytes, sections: int) -> Extended | str:
     Extended or str
         The columns, or the reason against them.
     """
-    order = header.byteorder
-    other: ByteOrder = ">" if order == "<" else "<"
-    if _integer(raw, 0, order) not in SIZES and _integer(raw, 0, other) in SIZES:
-        order = other
-    walked = _walk(raw, sections, order)
+    order = record_order(header, raw)
+    walked = find_records(raw, sections, order)
     if isinstance(walked, str):
         return walked
     widest = max(size for _, size in walked)
@@ -222,6 +219,15 @@ def read(header: Header, raw: bytes, sections: int) -> Extended | str:
     return Extended(SIZES[widest], tuple(common), tuple(every))
 
 
+def record_order(header: Header, raw: bytes) -> ByteOrder:
+    """Return the byte order of the records, which need not be the header's."""
+    order = header.byteorder
+    other: ByteOrder = ">" if order == "<" else "<"
+    if integer_at(raw, 0, order) not in SIZES and integer_at(raw, 0, other) in SIZES:
+        return other
+    return order
+
+
 def starts_record(raw: bytes) -> bool:
     """Return True if bytes begin as a record does, with its size and version in either byte order.
 
@@ -240,7 +246,7 @@ def starts_record(raw: bytes) -> bool:
     True
     """
     return len(raw) >= 8 and any(
-        _integer(raw, 0, order) in SIZES and 0 <= _integer(raw, 4, order) < _VERSIONS
+        integer_at(raw, 0, order) in SIZES and 0 <= integer_at(raw, 4, order) < _VERSIONS
         for order in ("<", ">")
     )
 
@@ -253,7 +259,7 @@ def _layout(size: int, order: str) -> tuple[tuple[Column, ...], np.dtype[np.void
     return columns, record_dtype(columns, size, order, masks)
 
 
-def _walk(raw: bytes, sections: int, order: str) -> list[tuple[int, int]] | str:
+def find_records(raw: bytes, sections: int, order: str) -> list[tuple[int, int]] | str:
     """Return where the records lie, by stepping from one to the next by their sizes.
 
     Parameters
@@ -273,7 +279,7 @@ def _walk(raw: bytes, sections: int, order: str) -> list[tuple[int, int]] | str:
     records: list[tuple[int, int]] = []
     start = 0
     while len(records) < sections:
-        size, version = _integer(raw, start, order), _integer(raw, start + 4, order)
+        size, version = integer_at(raw, start, order), integer_at(raw, start + 4, order)
         if not records and size not in SIZES:
             return f"it begins with {size}, where the size of a record, 768 or 888, is expected"
         if size not in SIZES or start + size > len(raw):
@@ -285,7 +291,7 @@ def _walk(raw: bytes, sections: int, order: str) -> list[tuple[int, int]] | str:
     return records
 
 
-def _integer(raw: bytes, start: int, order: str) -> int:
+def integer_at(raw: bytes, start: int, order: str) -> int:
     """Read four bytes as an integer; past the end, as many as there are."""
     endian: Literal["little", "big"] = "little" if order == "<" else "big"
     return int.from_bytes(raw[start : start + 4], endian, signed=True)

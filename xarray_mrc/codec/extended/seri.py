@@ -78,7 +78,7 @@ def two_shorts(pairs: NDArray[Any]) -> NDArray[np.float64]:
     return numbers
 
 
-def _layout(bits: int) -> list[Column]:
+def fields_of(bits: int) -> list[Column]:
     """Return the fields of the bits that are set, end to end."""
     laid: list[Column] = []
     start = 0
@@ -122,7 +122,7 @@ def read(header: Header, raw: bytes, sections: int) -> Extended | str:
             f"there are records for {len(raw) // nbytes} sections of {nbytes} bytes each, where "
             f"{sections} are expected"
         )
-    columns = _layout(header.nreal)
+    columns = fields_of(header.nreal)
     records = np.frombuffer(
         raw, record_dtype(columns, nbytes, header.byteorder, {}), count=sections
     )
@@ -211,7 +211,7 @@ def encode(fields: Mapping[str, NDArray[Any]], sections: int) -> tuple[int, byte
         if columns and all(values is not None for values in found.values()):
             bits |= 1 << number
             stored |= {name: values for name, values in found.items() if values is not None}
-    dtype = record_dtype(_layout(bits), bytes_per_section(bits), "<", {})
+    dtype = record_dtype(fields_of(bits), bytes_per_section(bits), "<", {})
     records = np.zeros(sections, dtype)
     for name, values in stored.items():
         records[name] = values
