@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,9 +77,8 @@ def validate(
 
     outcome.run(paths, check)
     if html is not None:
-        from xarray_mrc.checking.report_page import report_page
-
-        Path(html).write_text(report_page(reports), "utf-8")
+        page = import_module("xarray_mrc.checking.report_page").report_page(reports)
+        Path(html).write_text(page, "utf-8")
     if as_json:
         print_json(outcome.results)
     return outcome.status

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from xarray_mrc.codec.extended import agard, decode_extended, fei, seri
 from xarray_mrc.codec.extended.table import Column
 from xarray_mrc.codec.header import Header
+from xarray_mrc.errors import MrcFormatError
 
 __all__ = ["put_tilt_angles"]
 
@@ -119,7 +120,7 @@ def patch_fei(header: Header, raw: bytes, angles: NDArray[np.float64]) -> bytes:
     order = fei.record_order(header, raw)
     records = fei.find_records(raw, header.nz, order)
     if isinstance(records, str):  # the reason why they are not FEI's
-        raise ValueError(f"tilt_angle= was passed, but in the extended header {records}")
+        raise MrcFormatError(f"the extended header has no records of FEI: {records}")
     column = tilt_column(fei.COLUMNS)
     mask, bit = fei.MASKS[column.bit[0]], column.bit[1]
     buffer = bytearray(raw)

@@ -1,0 +1,129 @@
+"""``xarray-mrc show``: a file at a glance, in the terminal, as a picture or as a page."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from xarray_mrc.cli.files import Outcome, expand, files_argument, refuse_existing, shown_name
+from xarray_mrc.cli.output import printable
+
+if TYPE_CHECKING:
+    from xarray_mrc.codec.header import Header
+    from xarray_mrc.pictures.planes import PlaneSet
+    from xarray_mrc.pictures.terminal import Colors
+
+EPILOG = """\b
+Examples:
+  xarray-mrc show tomo.mrc
+  xarray-mrc show *.mrc | less -R
+  xarray-mrc show --save tomo.png tomo.mrc
+  xarray-mrc show --save tomo.html tomo.mrc              picture, header and checks in one page
+
+Shown are the middle planes across z, y and x of a volume, or the first, middle and last image of a
+stack. Only these planes are read, from a file of any size. y and z point up, as in 3dmod. Without
+colours (NO_COLOR, pipes) the pictures are made of characters.
+"""
+PICTURES = (".png", ".svg", ".pdf")
+PAGES = (".html", ".htm")
+# Pixels along a side of a plane that is read for the terminal; a picture there has fewer.
+MAX_SIDE = 128
+
+
+@click.command(epilog=EPILOG)
+@files_argument
+@click.option(
+    "--save", metavar="FILE", help="Save a picture (.png, .svg, .pdf) or a page (.html) instead."
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file of --save if it exists.")
+def show(files: tuple[str, ...], save: str | None, overwrite: bool) -> int:
+    """Show three planes, a histogram and the main facts of a file."""
+    outcome, paths = Outcome(), expand(files)
+    if save is not None:
+        check_target(save, paths)
+        refuse_existing(save, overwrite=overwrite)
+
+    def look(path: str) -> None:
+        if save is None:
+            show_in_terminal(path)
+        else:
+            save_picture(path, save)
+            click.echo(f"{shown_name(path)} -> {shown_name(save)}")
+
+    outcome.run(paths, look)
+    return outcome.status
+
+
+def check_target(save: str, paths: list[str]) -> None:
+    """Raise UsageError if the picture or page cannot be saved under this name."""
+    if os.path.splitext(save)[1].lower() not in (*PICTURES, *PAGES):
+        raise click.UsageError(
+            f"--save {save} was found, expected a name in .png, .svg, .pdf, .html"
+        )
+    if len(paths) != 1:
+        raise click.UsageError(f"--save takes one file, but {len(paths)} were passed")
+
+
+def save_picture(path: str, save: str) -> None:
+    """Save a file as a picture or a page."""
+    pictures = import_module("xarray_mrc.pictures")
+    if save.lower().endswith(PAGES):
+        Path(save).write_text(pictures.overview_page(path), "utf-8")
+    else:
+        pictures.show(path).savefig(save)
+
+
+def show_in_terminal(path: str) -> None:
+    """Print the main facts of a file, its planes and a histogram."""
+    from rich.console import Console
+
+    from xarray_mrc.pictures.planes import read_planes
+    from xarray_mrc.pictures.terminal import draw
+    from xarray_mrc.reading.open_file import read_header
+
+    console = Console()
+    is_unicode = (sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf16")
+    found = read_planes(path, max_side=MAX_SIDE)
+    facts = summary(path, read_header(path), found)
+    click.echo(facts if is_unicode else facts.replace("Å", "A"))
+    colors = colors_of(console) if is_unicode else None
+    picture = draw(found, width=console.width, colors=colors, is_unicode=is_unicode)
+    click.echo(picture + "\n", color=colors is not None)
+
+
+def colors_of(console: object) -> Colors:
+    """Return the colours that the terminal shows; None for characters only."""
+    if getattr(console, "no_color", True) or not getattr(console, "is_terminal", False):
+        return None
+    found = {"truecolor": "truecolor", "256": "256"}
+    colors: Colors = found.get(str(getattr(console, "color_system", None)))  # type: ignore[assignment]
+    return colors
+
+
+def summary(path: str, header: Header, found: PlaneSet) -> str:
+    """Return the main facts of a file in a few lines."""
+    from xarray_mrc.codec.modes import MODES
+    from xarray_mrc.codec.statistics import stated_statistics
+
+    lines = [shown_name(path)]
+    lines.append(
+        f"{header.nx} x {header.ny} x {header.nz} pixels, {MODES[header.mode].title} "
+        f"(mode {header.mode}), {found.kind.replace('_', ' ')}"
+    )
+    sizes = [v for v in header.voxel_size if v == v]
+    if sizes:
+        # Most voxels are cubes, and images have no voxel size along z.
+        shown = sizes[:1] if len(set(sizes)) == 1 else header.voxel_size
+        lines.append(f"voxel size {' x '.join(f'{v:.6g}' for v in shown)} Å")
+    stated = stated_statistics(header)
+    if stated.minimum is not None and stated.maximum is not None:
+        text = f"header: densities {stated.minimum:.6g} to {stated.maximum:.6g}"
+        text += "" if stated.mean is None else f", mean {stated.mean:.6g}"
+        lines.append(text + ("" if stated.rms is None else f", rms {stated.rms:.6g}"))
+    lines += [f"label: {label}" for label in header.labels[:1]]
+    return printable("\n".join(lines))
