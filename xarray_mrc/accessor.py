@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
     from xarray_mrc.checking.report import Report
     from xarray_mrc.codec.header import Header
+    from xarray_mrc.pictures.projections import Method
 
 __all__ = ["MrcAccessor"]
 
@@ -157,3 +159,66 @@ class MrcAccessor:
         from xarray_mrc.writing.writer import to_mrc
 
         return to_mrc(self._obj, path, **options)
+
+    def power_spectrum(self, *, rotational: bool | None = None) -> xr.DataArray:
+        """Compute the power spectrum of each image, or of each volume averaged over directions.
+
+        Parameters
+        ----------
+        rotational : bool, optional
+            Whether to average over all directions; by default True for volumes.
+
+        Returns
+        -------
+        DataArray
+            Over frequencies in 1/angstrom, as `xarray_mrc.pictures.spectra.power_spectrum`
+            describes; lazy if the data are in dask chunks.
+
+        Raises
+        ------
+        ValueError
+            An MRC file cannot have the dimensions of the object, or the pixels are colours.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xarray as xr
+        >>> noise = xr.DataArray(np.ones((3, 8, 8)), dims=("frame", "y", "x"))
+        >>> noise.mrc.power_spectrum().mean("frame").sizes
+        Frozen({'frequency_y': 8, 'frequency_x': 8})
+        """
+        from xarray_mrc.pictures.spectra import power_spectrum
+
+        return power_spectrum(self._obj, rotational=rotational)
+
+    def projection(self, dim: Hashable = "z", method: Method = "mean") -> xr.DataArray:
+        """Project the data along a dimension.
+
+        Parameters
+        ----------
+        dim : hashable
+            The dimension to project along.
+        method : {"mean", "sum", "max", "min", "std"}
+            What becomes of the values along it.
+
+        Returns
+        -------
+        DataArray
+            As `xarray_mrc.pictures.projections.projection` describes; lazy if the data are in dask
+            chunks.
+
+        Raises
+        ------
+        ValueError
+            There is no such dimension or method, or complex values have no such projection.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> data = xr.DataArray([[[1, 2]], [[3, 6]]], dims=("z", "y", "x"))
+        >>> data.mrc.projection().values.tolist()
+        [[2.0, 4.0]]
+        """
+        from xarray_mrc.pictures.projections import projection
+
+        return projection(self._obj, dim, method)
