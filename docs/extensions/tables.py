@@ -16,6 +16,7 @@ from xarray_mrc.codec.extended import COMMON_UNITS, agard, fei, seri
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.kinds import EVIDENCE, KIND_WAS_PASSED
 from xarray_mrc.codec.modes import FOREIGN_MODES, MODES, Sample
+from xarray_mrc.reading import sidecar
 
 if TYPE_CHECKING:
     from xarray_mrc.codec.extended.table import Column
@@ -85,11 +86,13 @@ def kinds() -> Rows:
 
 def section_names() -> Rows:
     """Yield the names of section metadata that all producers share, and who has them."""
-    yield "coordinate", "unit", "SERI", "FEI1, FEI2", "AGAR"
+    yield "coordinate", "unit", "SERI", "FEI1, FEI2", "AGAR", ".mdoc"
     tables = (seri.COLUMNS, fei.COLUMNS, agard.COLUMNS)
+    keys = {name: key for name, key, _ in sidecar.COLUMNS}
+    keys["tilt_axis_angle"] = "TiltAxisAngle"  # of the whole file, not of a section
     for name, unit in COMMON_UNITS.items():
         fields = [[c.name for c in table if c.common == name] for table in tables]
-        yield f"`{name}`", unit, *(", ".join(found) for found in fields)
+        yield f"`{name}`", unit, *(", ".join(found) for found in fields), keys.get(name, "")
 
 
 def decoded(column: Column) -> str:
