@@ -1,0 +1,75 @@
+"""Execute the notebooks, and keep the executed copies for the documentation site.
+
+A notebook is executed in a temporary directory, with its helper modules on the path and warnings as
+errors. The site shows the copies in docs/notebooks/, which the tests make.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+EXECUTED = ROOT / "docs" / "notebooks"
+
+MAX_SECONDS = 60
+"""Time limit of a cell. A whole notebook takes less than 30 s on two idle cores."""
+
+STARTUP = (
+    "import warnings",
+    "warnings.simplefilter('error')",
+    "warnings.filterwarnings('ignore', module='ipykernel')",  # from its own shutdown
+)
+"""Lines that the kernel runs before the first cell."""
+
+
+def execute(notebook: Path) -> nbformat.NotebookNode:
+    """Return the executed copy of a notebook.
+
+    Parameters
+    ----------
+    notebook : Path
+        The notebook.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+
+    Raises
+    ------
+    nbclient.exceptions.CellExecutionError
+        A cell raised an error or gave a warning.
+    RuntimeError
+        A cell wrote to the standard error, as loggers do.
+    """
+    executed: nbformat.NotebookNode = nbformat.read(notebook, as_version=4)
+    paths = [str(notebook.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        client = NotebookClient(
+            executed,
+            timeout=MAX_SECONDS,
+            kernel_name="python3",
+            resources={"metadata": {"path": folder}},
+            extra_arguments=[f"--IPKernelApp.exec_lines={line}" for line in STARTUP],
+        )
+        client.execute(env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+    for cell in executed.cells:
+        for output in cell.get("outputs", ()):
+            if output.output_type == "stream" and output.name == "stderr":
+                raise RuntimeError(f"{notebook.name}, cell {cell.id}: {output.text}")
+        cell.metadata.pop("execution", None)  # the times of the run
+    return executed
+
+
+def write_copy(notebook: Path) -> Path:
+    """Execute a notebook; return the path of the executed copy that the site shows."""
+    executed = execute(notebook)
+    EXECUTED.mkdir(parents=True, exist_ok=True)
+    copy = EXECUTED / notebook.name
+    nbformat.write(executed, copy)
+    return copy
