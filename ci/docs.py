@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from executed_notebooks import provide_copies
 from site_check import find_faults
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +23,7 @@ def main() -> int:
     start = time.monotonic()
     for folder in GENERATED:
         shutil.rmtree(folder, ignore_errors=True)
+    provide_copies()
     options = ("-W", "--keep-going", "-q", "-j", "2", "-b", "html", "-d", str(GENERATED[0]))
     command = (sys.executable, "-m", "sphinx", *options, str(DOCS), str(SITE))
     failed = subprocess.run(command, cwd=ROOT, check=False).returncode != 0

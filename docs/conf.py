@@ -46,8 +46,9 @@ html_show_copyright = False
 # Links to headings of a page, such as positions.md#start.
 myst_heading_anchors = 3
 
-# Cells of pages and notebooks run in the build, and an error in one fails it.
+# Cells of pages run in the build, and an error in one fails it. Notebooks are executed before.
 nb_execution_mode = "force"
+nb_execution_excludepatterns = ["notebooks/*.ipynb"]
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120

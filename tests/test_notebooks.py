@@ -13,7 +13,7 @@ from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-CI = runpy.run_path(str(ROOT / "ci" / "notebooks.py"))
+CI = runpy.run_path(str(ROOT / "ci" / "executed_notebooks.py"))
 
 
 @pytest.mark.timeout(180)
@@ -54,3 +54,11 @@ def test_notebook_is_stored_without_outputs(notebook):
             assert (cell["outputs"], cell["execution_count"]) == ([], None)
     assert content["cells"][0]["source"][0].startswith("# ")
     assert not re.search(r"/(home|Users|tmp|work)/|[A-Z]:\\\\", text)
+
+
+def test_every_notebook_is_on_the_site():
+    page = (ROOT / "docs" / "notebooks" / "index.md").read_text("utf-8")
+    listed = re.search(r"```{toctree}\n(.*?)```", page, re.DOTALL).group(1).split()
+    names = [path.stem for path in NOTEBOOKS]
+    assert sorted(set(listed) & set(names)) == names
+    assert all(f"({name}.ipynb)" in page for name in names)

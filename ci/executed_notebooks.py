@@ -1,12 +1,14 @@
 """Execute the notebooks, and keep the executed copies for the documentation site.
 
 A notebook is executed in a temporary directory, with its helper modules on the path and warnings as
-errors. The site shows the copies in docs/notebooks/, which the tests make.
+errors. The site shows the copies in docs/notebooks/. The tests make all of them; `ci/docs` only
+those that are older than the notebook or the package.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -55,7 +57,10 @@ def execute(notebook: Path) -> nbformat.NotebookNode:
             timeout=MAX_SECONDS,
             kernel_name="python3",
             resources={"metadata": {"path": folder}},
-            extra_arguments=[f"--IPKernelApp.exec_lines={line}" for line in STARTUP],
+            extra_arguments=[
+                *(f"--IPKernelApp.exec_lines={line}" for line in STARTUP),
+                "--IPKernelApp.log_level=ERROR",  # a warning of TCP, which is on loopback here
+            ],
         )
         client.execute(env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
     for cell in executed.cells:
@@ -69,7 +74,27 @@ def execute(notebook: Path) -> nbformat.NotebookNode:
 def write_copy(notebook: Path) -> Path:
     """Execute a notebook; return the path of the executed copy that the site shows."""
     executed = execute(notebook)
-    EXECUTED.mkdir(parents=True, exist_ok=True)
     copy = EXECUTED / notebook.name
     nbformat.write(executed, copy)
     return copy
+
+
+def is_fresh(copy: Path) -> bool:
+    """Return True if an executed copy is newer than its notebook, the helpers and the package."""
+    sources = [NOTEBOOKS / copy.name, *NOTEBOOKS.glob("*.py"), *(ROOT / "xarray_mrc").rglob("*.py")]
+    newest = max(path.stat().st_mtime_ns for path in sources)
+    return copy.exists() and copy.stat().st_mtime_ns > newest
+
+
+def provide_copies() -> None:
+    """Copy the notebooks and their helpers to the site; execute those without a fresh copy."""
+    notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
+    for old in EXECUTED.glob("*.ipynb"):
+        if NOTEBOOKS / old.name not in notebooks:
+            old.unlink()
+    for helper in NOTEBOOKS.glob("*.py"):
+        shutil.copy(helper, EXECUTED)
+    for notebook in notebooks:
+        if not is_fresh(EXECUTED / notebook.name):
+            print(f"executing {notebook.name}", flush=True)
+            write_copy(notebook)
