@@ -7,13 +7,11 @@ import gzip
 import os
 import sys
 
-import numpy as np
 import pytest
 from mrcbytes import FORMS, KINDS, lay
 
 import xarray_mrc
 from xarray_mrc import MrcError, MrcWarning, convert
-from xarray_mrc.storage.sink import NONCE_NBYTES, new_file
 from xarray_mrc.writing import copy_file as packing
 
 if sys.version_info >= (3, 14):
@@ -111,19 +109,6 @@ def test_what_lies_behind_the_data_is_said(tmp_path):
     with pytest.warns(MrcWarning, match="12 bytes more"):
         convert(LAID.raw + b"and the rest", tmp_path / "a.mrc")
     assert (tmp_path / "a.mrc").read_bytes() == LAID.raw
-
-
-@pytest.mark.parametrize(
-    "lengths", [[200], [1] * 200, [31, 1, 168], [10, 22, 168], [0, 33, 0, 167]]
-)
-def test_parts_of_any_length(tmp_path, lengths):
-    data = np.random.default_rng(0).bytes(200)
-    ends = np.cumsum(lengths).tolist()
-    parts = [data[end - length : end] for end, length in zip(ends, lengths, strict=True)]
-    assert len(data) > NONCE_NBYTES
-    with new_file(str(tmp_path / "a")) as sink:
-        sink.write_in_order(parts)
-    assert (tmp_path / "a").read_bytes() == data
 
 
 @pytest.mark.parametrize("argument", [{"chunks": {"z": 2}}, {"shards": None}, {"zarr_format": 2}])

@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from xarray_mrc.storage import local, maps, sink
+from xarray_mrc.storage import local, local_sink, maps
 
 __all__ = ["needs_simulation", "windows_rules"]
 
@@ -77,7 +77,7 @@ def windows_rules() -> Iterator[list[str]]:
         return call
 
     with ExitStack() as patches:
-        patches.enter_context(mock.patch.object(sink, "RENAMES_OPEN_FILES", False))
+        patches.enter_context(mock.patch.object(local_sink, "RENAMES_OPEN_FILES", False))
         patches.enter_context(mock.patch.object(local, "may_cache_maps", return_value=False))
         for name in ("rename", "replace", "unlink", "remove"):
             patches.enter_context(mock.patch.object(os, name, guarded(name, getattr(os, name))))

@@ -241,7 +241,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path, suffix):
     names = {"": None, ".gz": "gzip", ".bz2": "bzip2"}
     program = f"""
 import os
-from xarray_mrc.storage import sink
+from xarray_mrc.storage import local_sink as sink
 mrc = mrcfile.new(path, compression={names[suffix]!r}, overwrite=True)
 mrc.set_data(np.ones((20, 500, 500), "f4"))
 real = sink.write_at
@@ -270,7 +270,7 @@ def test_killed_while_data_of_another_kind_are_written(tmp_path, what):
     program = f"""
 import os
 from xarray_mrc.mrcfile import mrcinterpreter
-from xarray_mrc.storage import sink
+from xarray_mrc.storage import local_sink as sink
 def killed(real, from_offset):
     def write(target, offset, data):
         real(target, offset, data)

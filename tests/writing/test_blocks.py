@@ -14,7 +14,7 @@ from mrcbytes import FORMS, KINDS, lay
 from xarray.testing import assert_identical
 
 from xarray_mrc import open_mrc, to_mrc
-from xarray_mrc.storage import sink as sinks
+from xarray_mrc.storage import local_sink as sinks
 from xarray_mrc.storage.compressed.members import plain_file
 from xarray_mrc.writing import block_writing, blocks
 
@@ -65,9 +65,9 @@ def test_an_error_leaves_nothing(tmp_path, suffix, monkeypatch):
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere files have no such mode")
 def test_the_plain_file_is_as_private_as_the_other(tmp_path):
-    with sinks.new_file(str(tmp_path / "a.mrc.gz"), has_pieces=True) as sink:
-        os.chmod(sink.part, 0o600)
-        with plain_file(sink, 2048) as plain:
+    with sinks.new_file(str(tmp_path / "a.mrc.gz"), has_pieces=True) as new:
+        os.chmod(new.sink.part, 0o600)
+        with plain_file(new.sink, 2048) as plain:
             assert os.stat(plain.part).st_mode & 0o777 == 0o600
             assert os.stat(plain.part).st_size == 2048
         assert not os.path.exists(plain.part)

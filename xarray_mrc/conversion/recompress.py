@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
+from xarray_mrc.storage.local_sink import new_file
 from xarray_mrc.storage.protocol import StreamSource
-from xarray_mrc.storage.sink import new_file
 from xarray_mrc.storage.source import Openable
 from xarray_mrc.writing.copy_file import copy_file
 from xarray_mrc.writing.target import Compression, choose_encoder
@@ -40,7 +40,8 @@ def recompress(
     source, layout = opened.array.source, opened.array.layout
     encoder = choose_encoder(compression, path)
     nbytes = 0 if encoder else layout.end
-    with new_file(path, nbytes=nbytes, overwrite=overwrite) as sink:
-        copy_file(source, layout, sink, encoder)
+    with new_file(path, nbytes=nbytes, overwrite=overwrite) as target:
+        receipt = copy_file(source, layout, target.sink, encoder)
         if isinstance(source, StreamSource):
             source.verify_trailer(layout.end)
+        target.finish(receipts=[receipt])

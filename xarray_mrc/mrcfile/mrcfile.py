@@ -23,7 +23,8 @@ from xarray_mrc.mrcfile.mrcinterpreter import (
     blocks_of,
     read_fully,
 )
-from xarray_mrc.storage.sink import new_file
+from xarray_mrc.storage.local_sink import new_file
+from xarray_mrc.storage.sink import in_order
 
 if TYPE_CHECKING:
     from xarray_mrc.checking.mrcfile_rules import MrcfileView
@@ -270,9 +271,10 @@ class MrcFile(MrcInterpreter):
             return
         self._check_target()
         try:
-            with new_file(self._path, nbytes=self._preallocated_nbytes(), overwrite=True) as sink:
-                sink.write_in_order(self._new_blocks())
+            with new_file(self._path, nbytes=self._preallocated_nbytes(), overwrite=True) as new:
+                receipt = new.sink.write_ranges(in_order(self._new_blocks()))
                 self._close_stream()  # Windows does not replace a file that is open
+                new.finish(receipts=[receipt])
         except BaseException:
             self._reopen_old()
             raise

@@ -17,7 +17,7 @@ from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.mrcfile import utils
 from xarray_mrc.mrcfile.mrcfile import MrcFile
 from xarray_mrc.mrcfile.mrcinterpreter import Bytes, Extent, MrcInterpreter, bytes_of
-from xarray_mrc.storage import sink
+from xarray_mrc.storage import local_sink
 
 __all__ = ["MrcFile", "MrcMemmap"]
 
@@ -76,7 +76,7 @@ class MrcMemmap(MrcFile):
 
     def _publish_before_use(self) -> None:
         """Replace the old file, if that is impossible once the caller uses the new map."""
-        if not sink.RENAMES_OPEN_FILES and self._pending is not None:
+        if not local_sink.RENAMES_OPEN_FILES and self._pending is not None:
             self.flush()
 
     def _read(self, header_only: bool = False) -> None:
@@ -177,12 +177,13 @@ class MrcMemmap(MrcFile):
         offset = HEADER_SIZE + self._extended_header.nbytes
         nbytes = offset + utils.data_nbytes(shape, dtype)
         with ExitStack() as pending:
-            part = pending.enter_context(
-                sink.new_file(self._path, nbytes=nbytes if reserve else 0, overwrite=True)
-            ).part
+            target = pending.enter_context(
+                local_sink.new_file(self._path, nbytes=nbytes if reserve else 0, overwrite=True)
+            )
+            part = target.sink.part
             os.truncate(part, nbytes)
             stream = builtins.open(part, "rb+")  # noqa: SIM115 - kept open
-            pending.push(lambda *error: stream.close() if error[0] else None)
+            pending.push(lambda *error: stream.close() if error[0] else target.finish())
             new = np.memmap(stream, dtype, "r+", offset, shape)
             yield new
             self._close_data()
@@ -244,11 +245,11 @@ class MrcMemmap(MrcFile):
         self._check_target()
         self._pending, self._is_lost = None, True
         dtype, shape = self._data.dtype, self._data.shape
-        if not sink.RENAMES_OPEN_FILES:
+        if not local_sink.RENAMES_OPEN_FILES:
             self._close_data()
             self._iostream.close()
         pending.close()
-        if not sink.RENAMES_OPEN_FILES:
+        if not local_sink.RENAMES_OPEN_FILES:
             self._open_stream(self._path)
             self._data = self._map(dtype, shape)
         self._identity = os.fstat(self._iostream.fileno())

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from xarray_mrc.storage.sink import (
+from xarray_mrc.storage.local_sink import (
     PART_SUFFIX,
     already_exists,
     lock,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
@@ -14,9 +14,10 @@ from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.statistics import UNKNOWN, Statistics, measure
 from xarray_mrc.errors import warn
 from xarray_mrc.storage.compressed.members import write_piece
+from xarray_mrc.storage.local_sink import LocalSink
 from xarray_mrc.storage.protocol import Bytes
-from xarray_mrc.storage.sink import Sink
-from xarray_mrc.writing.blocks import Destination, Starts, split_into_blocks
+from xarray_mrc.storage.sink import Receipt
+from xarray_mrc.writing.blocks import Destination, Starts, WrittenBlock, split_into_blocks
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -41,8 +42,8 @@ def is_small(data: xr.Variable) -> bool:
     return data.chunks is None and data.nbytes <= SMALL_NBYTES
 
 
-def write_blocks(data: xr.Variable, destination: Destination) -> Statistics:
-    """Write all blocks, and return the statistics of all data.
+def write_blocks(data: xr.Variable, destination: Destination) -> WrittenBlock:
+    """Write all blocks, and return the statistics and the receipts of all data.
 
     Parameters
     ----------
@@ -53,8 +54,8 @@ def write_blocks(data: xr.Variable, destination: Destination) -> Statistics:
 
     Returns
     -------
-    Statistics
-        Empty if the destination does not ask for them.
+    WrittenBlock
+        That of all blocks together.
     """
     if is_small(data):
         starts = destination.starts(tuple((length,) for length in data.shape))
@@ -70,24 +71,26 @@ def write_blocks(data: xr.Variable, destination: Destination) -> Statistics:
     return merge_all(found)
 
 
-def write_blocks_later(data: xr.Variable, destination: Destination, header: Header) -> Delayed:
-    """Return a delayed object that writes all blocks, and then their statistics."""
+def write_blocks_later(
+    data: xr.Variable, destination: Destination, sink: LocalSink, header: Header
+) -> Delayed:
+    """Return a delayed object that writes all blocks into a file, and then their statistics."""
     import dask
 
     # dask.delayed does not optimize the graph of its argument, so that tasks would not be fused.
     (found,) = dask.optimize(block_tasks(data, destination))
-    later: Delayed = dask.delayed(write_found, pure=False)(found, destination, header)
+    later: Delayed = dask.delayed(write_found, pure=False)(found, destination.stats, sink, header)
     return later
 
 
-def write_found(found: Any, destination: Destination, header: Header) -> None:
-    """Write the statistics of all blocks into the header, if the destination asks for them."""
-    whole = merge_all(found)
-    write_statistics(destination.sink, header, whole if destination.stats else None)
-    warn_nonfinite(destination.sink.path, whole)
+def write_found(found: Any, stats: bool, sink: LocalSink, header: Header) -> None:
+    """Write the statistics of all blocks into the header, if they were asked for."""
+    whole = merge_all(found).statistics
+    write_statistics(sink, header, whole if stats else None)
+    warn_nonfinite(sink.path, whole)
 
 
-def write_statistics(sink: Sink, header: Header, found: Statistics | None) -> None:
+def write_statistics(sink: LocalSink, header: Header, found: Statistics | None) -> None:
     """Write statistics (None: unknown) into the header of a file, and wait for the disk."""
     raw = header.replace(**(UNKNOWN if found is None else found.fields())).raw
     sink.write_ranges((start, raw[start:end]) for start, end in STATISTICS_RANGES)
@@ -96,20 +99,23 @@ def write_statistics(sink: Sink, header: Header, found: Statistics | None) -> No
 
 def warn_nonfinite(path: str, found: Statistics) -> None:
     """Issue a warning if nan or infinite values were written."""
-    if found.nonfinite:
-        warn(f"{path}: {nonfinite_note(found)}")
+    for note in nonfinite_notes(found):
+        warn(f"{path}: {note}")
 
 
-def nonfinite_note(found: Statistics) -> str:
-    """Return a sentence on nan and infinite values: many programs cannot read past them."""
-    return (
+def nonfinite_notes(found: Statistics) -> list[str]:
+    """Return a sentence if there are nan or infinite values: many programs stumble over them."""
+    if not found.nonfinite:
+        return []
+    text = (
         f"the data contain {found.nans} nan and {found.infinities} infinite values, which many "
         f"programs do not expect, and the header states no statistics"
     )
+    return [text]
 
 
 def block_tasks(data: xr.Variable, destination: Destination) -> Any:
-    """Return a dask array of statistics: one task a block, which writes it."""
+    """Return a dask array of results: one task a block, which writes it."""
     import dask.array as da
 
     blocks = split_into_blocks(data, destination)
@@ -124,9 +130,9 @@ def block_tasks(data: xr.Variable, destination: Destination) -> Any:
     )
 
 
-def merge_all(found: NDArray[Any]) -> Statistics:
-    """Return the statistics of all blocks together."""
-    return reduce(Statistics.merge, found.reshape(-1), Statistics())
+def merge_all(found: NDArray[Any]) -> WrittenBlock:
+    """Return the results of all blocks together."""
+    return reduce(WrittenBlock.merge, found.reshape(-1), WrittenBlock())
 
 
 def write_block(
@@ -148,7 +154,7 @@ def write_block(
     Returns
     -------
     ndarray of object
-        One `Statistics`, of as many dimensions as the block.
+        One `WrittenBlock`, of as many dimensions as the block.
 
     Raises
     ------
@@ -173,18 +179,20 @@ def write_block(
             offsets = [offset for offset, _ in destination.layout.byte_ranges(slab)]
             yield from zip(offsets, data.reshape(len(offsets), -1), strict=True)
 
+    receipt = Receipt()
     if destination.encoder is None:
-        destination.sink.write_ranges(stored())
+        receipt = destination.sink.write_ranges(stored())
     else:
         unit = destination.layout.section_nbytes
         encode = destination.encoder.encode
         packed = (piece for _, data in stored() for piece in encode(data, unit))
-        write_piece(destination.sink, destination.offset_of(position), packed)
+        # Only a local file is put together from pieces.
+        write_piece(cast(LocalSink, destination.sink), destination.offset_of(position), packed)
     merged = Statistics()
     for part in found:
         merged = merged.merge(part)
     result = np.empty((1,) * len(block_id), object)
-    result[...] = merged
+    result[...] = WrittenBlock(merged, receipt)
     return result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from xarray_mrc.codec.byte_ranges import Box
 from xarray_mrc.codec.layout import Layout
+from xarray_mrc.codec.statistics import Statistics
 from xarray_mrc.storage.compressed.encoders import Encoder
-from xarray_mrc.storage.sink import Sink
+from xarray_mrc.storage.sink import Receipt, Sink
 
-__all__ = ["Destination", "Starts", "split_into_blocks"]
+__all__ = ["Destination", "Starts", "WrittenBlock", "split_into_blocks"]
 
 # Bytes that are cast, measured and written at a time. They then stay in the processor's cache
 # from one step to the next; and short runs, of chunks that are cut along the rows, share each step.
@@ -100,6 +101,28 @@ class Destination:
                 for axis in self.axes
             )
             yield slab, block[index]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenBlock:
+    """The result of writing a block, or all blocks: small, because it travels to the client.
+
+    Attributes
+    ----------
+    statistics : Statistics
+        Those of the values; empty if they were not asked for.
+    receipt : Receipt
+        That of the sink.
+    """
+
+    statistics: Statistics = field(default_factory=Statistics)
+    receipt: Receipt = field(default_factory=Receipt)
+
+    def merge(self, other: WrittenBlock) -> WrittenBlock:
+        """Return the result of both."""
+        return WrittenBlock(
+            self.statistics.merge(other.statistics), self.receipt.merge(other.receipt)
+        )
 
 
 def split_into_blocks(data: xr.Variable, destination: Destination) -> Any:

@@ -11,7 +11,7 @@ from xarray_mrc.storage import Source
 from xarray_mrc.storage.compressed.encoders import Encoder
 from xarray_mrc.storage.progress import report_progress
 from xarray_mrc.storage.protocol import Bytes
-from xarray_mrc.storage.sink import Sink
+from xarray_mrc.storage.sink import Receipt, Sink, in_order
 
 __all__ = ["copy_file"]
 
@@ -27,7 +27,7 @@ def copy_file(
     *,
     header: bytes = b"",
     end: int | None = None,
-) -> None:
+) -> Receipt:
     """Write the header, extended header and data of a file to another, byte by byte.
 
     Parameters
@@ -44,6 +44,11 @@ def copy_file(
         Replaces the first bytes; one that is longer than all before the data moves these.
     end : int, optional
         Where to stop; by default after the data.
+
+    Returns
+    -------
+    Receipt
+        For the target of `sink`, which has to be finished.
     """
 
     def content() -> Iterator[Bytes | bytes]:
@@ -61,7 +66,7 @@ def copy_file(
         if encoder is not None:
             yield encoder.end()
 
-    sink.write_in_order(content())
+    return sink.write_ranges(in_order(content()))
 
 
 def parts_of(layout: Layout, end: int) -> Iterator[tuple[int, int, int]]:

@@ -28,8 +28,8 @@ from xarray_mrc.errors import MrcChangedError, MrcError, warn
 from xarray_mrc.reading.file_layout import decode_header, find_layout, named
 from xarray_mrc.storage.compressed.encoders import encoder_for
 from xarray_mrc.storage.compressed.source import CompressedSource
+from xarray_mrc.storage.local_sink import BINARY, new_file, write_at
 from xarray_mrc.storage.protocol import Head, Source, StreamSource, full_size
-from xarray_mrc.storage.sink import BINARY, new_file, write_at
 from xarray_mrc.storage.source import local_path, open_head
 from xarray_mrc.writing.copy_file import copy_file
 from xarray_mrc.writing.tilt_angle_edit import TiltAngles, plan_tilt_angles
@@ -369,7 +369,8 @@ def rewrite_file(source: Source, layout: Layout, target: str, start: bytes) -> N
     """Write a file with other first bytes anew, in one pass and bounded memory."""
     encoder = encoder_for(source.container) if isinstance(source, CompressedSource) else None
     end = full_size(source)
-    with new_file(target, overwrite=True) as sink:
-        copy_file(source, layout, sink, encoder, header=start, end=end)
+    with new_file(target, overwrite=True) as replacement:
+        receipt = copy_file(source, layout, replacement.sink, encoder, header=start, end=end)
         if isinstance(source, StreamSource):
             source.verify_trailer(end)
+        replacement.finish(receipts=[receipt])

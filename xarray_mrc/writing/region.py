@@ -21,8 +21,8 @@ from xarray_mrc.dataset.mode_choice import DEFAULT_CASTS, choose_sample
 from xarray_mrc.reading.open_file import OpenedFile, open_file
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage.local import LocalSource
+from xarray_mrc.storage.local_sink import existing_file, temporary_file
 from xarray_mrc.storage.protocol import Source, split_parts
-from xarray_mrc.storage.sink import existing_file, temporary_file
 from xarray_mrc.storage.source import open_source
 from xarray_mrc.writing.block_writing import (
     is_small,
@@ -64,9 +64,9 @@ def write_region(
     check_shared_bytes(ranges, layout)
     dims = [dim for _, dim in sorted(zip(layout.axes, layout.dims, strict=True))]
     whole = stats and array.shape == layout.shape
-    destination = Destination(
-        existing_file(target), layout, stats=whole, region=tuple(ranges[dim] for dim in dims)
-    )
+    sink = existing_file(target)
+    part = tuple(ranges[dim] for dim in dims)
+    destination = Destination(sink, layout, stats=whole, region=part)
     data = array.variable.transpose(*dims)
     if is_read_from(data, target):
         if not compute:
@@ -74,17 +74,17 @@ def write_region(
                 f"compute=False cannot write data that are read from {target} itself; load them "
                 f"first, or drop compute=False"
             )
-        with temporary_file(target) as (sink, _):
-            found = write_blocks(data, replace(destination, sink=sink))
-            write_statistics(destination.sink, header, None)
-            copy_region(open_source(sink.part, memmap=False), destination)
+        with temporary_file(target) as (draft, _):
+            found = write_blocks(data, replace(destination, sink=draft)).statistics
+            write_statistics(sink, header, None)
+            copy_region(open_source(draft.part, memmap=False), destination)
     else:
         # From the first written byte on the header is wrong, also if the writing is interrupted.
-        write_statistics(destination.sink, header, None)
+        write_statistics(sink, header, None)
         if not compute:
-            return write_blocks_later(data, destination, header)
-        found = write_blocks(data, destination)
-    write_statistics(destination.sink, header, found if whole else None)
+            return write_blocks_later(data, destination, sink, header)
+        found = write_blocks(data, destination).statistics
+    write_statistics(sink, header, found if whole else None)
     warn_nonfinite(target, found)
     return None
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from xarray_mrc.codec.containers import named_container, plain_name
 from xarray_mrc.storage.compressed.encoders import Encoder, encoder_for
-from xarray_mrc.storage.sink import already_exists
+from xarray_mrc.storage.local_sink import already_exists
 
 __all__ = ["Compression", "MrcFormat", "check_free", "check_suffix", "choose_encoder"]
 

@@ -23,11 +23,11 @@ from xarray_mrc.reading.open_file import OpenedFile, open_file
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage.compressed.encoders import Encoder
 from xarray_mrc.storage.compressed.members import join_pieces, plain_file
-from xarray_mrc.storage.sink import existing_file, new_file
+from xarray_mrc.storage.local_sink import existing_file, new_file
 from xarray_mrc.storage.source import local_path, open_source
 from xarray_mrc.writing.block_writing import (
     is_small,
-    nonfinite_note,
+    nonfinite_notes,
     write_blocks,
     write_blocks_later,
 )
@@ -176,12 +176,13 @@ def to_mrc(
     if not compute:
         with (
             sidecar_of(planned, beside, overwrite=overwrite),
-            new_file(target, nbytes=planned.layout.end) as sink,
+            new_file(target, nbytes=planned.layout.end) as new,
         ):
-            sink.write(0, planned.header.raw + planned.extended)
             warn_of_losses(target, planned.notes)
-        destination = Destination(existing_file(target), planned.layout, stats=stats)
-        return write_blocks_later(planned.data, destination, planned.header)
+            new.finish(planned.header.raw + planned.extended)
+        sink = existing_file(target)
+        destination = Destination(sink, planned.layout, stats=stats)
+        return write_blocks_later(planned.data, destination, sink, planned.header)
     write_new(planned, target, encoder, beside, stats=stats, overwrite=overwrite)
     return None
 
@@ -229,20 +230,26 @@ def write_new(
     size = 0 if encoder else layout.end
     with (
         sidecar_of(planned, beside, overwrite=overwrite),
-        new_file(target, nbytes=size, overwrite=overwrite, has_pieces=encoder is not None) as sink,
+        new_file(target, nbytes=size, overwrite=overwrite, has_pieces=encoder is not None) as new,
     ):
-        destination = Destination(sink, layout, stats=stats, encoder=encoder)
+        destination = Destination(new.sink, layout, stats=stats, encoder=encoder)
         if encoder and cuts_sections(planned):
-            with plain_file(sink, layout.end) as plain:
-                uncompressed = Destination(plain, layout, stats=stats)
-                found = write_blocks(planned.data, uncompressed)
-                write_headers(planned, uncompressed, found)
-                copy_file(open_source(plain.part, memmap=False), layout, sink, encoder)
+            with plain_file(new.sink, layout.end) as plain:
+                written = write_blocks(planned.data, replace(destination, sink=plain, encoder=None))
+                head = header_bytes(planned, written.statistics, stats=stats)
+                source = open_source(plain.part, memmap=False)
+                receipt = copy_file(source, layout, new.sink, encoder, header=head)
+            head = b""  # copied with the rest
         else:
-            found = write_blocks(planned.data, destination)
-            write_headers(planned, destination, found)
-        notes = [*planned.notes, *([nonfinite_note(found)] if found.nonfinite else [])]
+            written = write_blocks(planned.data, destination)
+            head = header_bytes(planned, written.statistics, stats=stats)
+            receipt = written.receipt
+            if encoder:
+                head = b"".join(encoder.encode(head, len(head)))
+                join_pieces(new.sink, head, piece_numbers(planned, destination), encoder.end())
+        notes = [*planned.notes, *nonfinite_notes(written.statistics)]
         warn_of_losses(target, notes)
+        new.finish(head, [receipt])
 
 
 def cuts_sections(planned: FilePlan) -> bool:
@@ -255,16 +262,9 @@ def cuts_sections(planned: FilePlan) -> bool:
     return chunks is not None and any(len(lengths) > 1 for lengths in chunks[rows : rows + 2])
 
 
-def write_headers(planned: FilePlan, destination: Destination, found: Statistics) -> None:
-    """Write header and extended header, last of all: they make the file valid."""
-    statistics = found.fields() if destination.stats else {}
-    raw = planned.header.replace(**statistics).raw + planned.extended
-    encoder = destination.encoder
-    if encoder is None:
-        destination.sink.write(0, raw)
-        return
-    head = encoder.encode(raw, len(raw))
-    join_pieces(destination.sink, head, piece_numbers(planned, destination), encoder.end())
+def header_bytes(planned: FilePlan, found: Statistics, *, stats: bool) -> bytes:
+    """Return header and extended header, which make the file valid."""
+    return planned.header.replace(**(found.fields() if stats else {})).raw + planned.extended
 
 
 def piece_numbers(planned: FilePlan, destination: Destination) -> Iterator[int]:
@@ -287,9 +287,9 @@ def sidecar_of(planned: FilePlan, path: str, *, overwrite: bool) -> Iterator[Non
     if not planned.sidecar:
         yield
         return
-    with new_file(path, overwrite=overwrite) as sink:
-        sink.write_in_order([planned.sidecar.encode()])
+    with new_file(path, overwrite=overwrite) as new:
         yield
+        new.finish(planned.sidecar.encode())
 
 
 def warn_of_losses(target: str, notes: Sequence[str]) -> None:

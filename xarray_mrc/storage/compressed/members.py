@@ -11,24 +11,24 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from xarray_mrc.storage.sink import BINARY, PIECES_SUFFIX, Sink, preallocate, write_at
+from xarray_mrc.storage.local_sink import BINARY, PIECES_SUFFIX, LocalSink, preallocate, write_at
 
 __all__ = ["join_pieces", "plain_file", "write_piece"]
 
 MAX_COPY_NBYTES = 16 * 2**20  # in one call
 
 
-def piece_path(sink: Sink, name: object) -> str:
+def piece_path(sink: LocalSink, name: object) -> str:
     """Return the path of a temporary file; `new_file` made its directory and removes it."""
     return os.path.join(sink.part + PIECES_SUFFIX, str(name))
 
 
-def write_piece(sink: Sink, number: int, compressed: Iterable[bytes]) -> None:
+def write_piece(sink: LocalSink, number: int, compressed: Iterable[bytes]) -> None:
     """Write a piece atomically: if its task runs twice, the second replaces the first.
 
     Parameters
     ----------
-    sink : Sink
+    sink : LocalSink
         The file that is being written.
     number : int
         Identifies the piece.
@@ -55,32 +55,28 @@ def write_piece(sink: Sink, number: int, compressed: Iterable[bytes]) -> None:
         raise
 
 
-def join_pieces(sink: Sink, head: Iterable[bytes], numbers: Iterable[int], end: bytes) -> None:
-    """Copy the pieces into the file, and remove each after that.
+def join_pieces(sink: LocalSink, head: bytes, numbers: Iterable[int], end: bytes) -> None:
+    """Copy the pieces into the file, after its first bytes, and remove each after that.
 
     Parameters
     ----------
-    sink : Sink
+    sink : LocalSink
         The file that is being written.
-    head : iterable of bytes
-        Bytes before the pieces.
+    head : bytes
+        Bytes before the pieces, which the target writes.
     numbers : iterable of int
         The pieces in order.
     end : bytes
         Bytes after the pieces.
     """
+    offset = len(head)
     with sink.opened() as descriptor:
-        offset = 0
-        for data in head:
-            write_at(descriptor, offset, data)
-            offset += len(data)
         for number in numbers:
             path = piece_path(sink, number)
             with open(path, "rb", buffering=0) as piece:
                 offset = copy(piece.fileno(), descriptor, offset)
             os.unlink(path)
         write_at(descriptor, offset, end)
-        os.ftruncate(descriptor, offset + len(end))
 
 
 def copy(source: int, target: int, offset: int) -> int:
@@ -106,19 +102,19 @@ def copy(source: int, target: int, offset: int) -> int:
 
 
 @contextmanager
-def plain_file(sink: Sink, nbytes: int) -> Iterator[Sink]:
+def plain_file(sink: LocalSink, nbytes: int) -> Iterator[LocalSink]:
     """Create a temporary file for data that will be compressed into another.
 
     Parameters
     ----------
-    sink : Sink
+    sink : LocalSink
         The other file, which is being written.
     nbytes : int
         Disk space to reserve.
 
     Yields
     ------
-    Sink
+    LocalSink
         Where to write.
     """
     plain = replace(sink, part=piece_path(sink, "plain"))
