@@ -137,7 +137,7 @@ def sealed(path, monkeypatch):
     def refuse(*_args, **_options):
         raise AssertionError("the file was read")
 
-    for name in ("open", "opened", "readinto", "view", "whole", "window", "read_ranges"):
+    for name in ("open", "opened", "view", "whole", "window", "read_ranges"):
         monkeypatch.setattr(LocalSource, name, refuse)
     with pytest.raises(AssertionError, match="the file was read"):
         dataset["data"][0].load()

@@ -141,7 +141,7 @@ def error_text(error: BaseException, name: str) -> str:
 
     Examples
     --------
-    >>> error_text(FileNotFoundError(2, "No such file or directory", "/tmp/a.mrc"), "a.mrc")
+    >>> error_text(FileNotFoundError(2, "No such file or directory", "a.mrc"), "a.mrc")
     'a.mrc: No such file or directory'
     """
     if isinstance(error, OSError) and error.strerror:

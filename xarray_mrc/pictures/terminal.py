@@ -63,7 +63,8 @@ def draw(
     >>> import xarray as xr
     >>> from xarray_mrc.pictures.planes import read_planes
     >>> data = xr.DataArray([[0.0, 1.0], [2.0, 3.0]], dims=("y", "x"))
-    >>> print(draw(read_planes(data), width=4, is_unicode=False))
+    >>> draw(read_planes(data), width=4, is_unicode=False).splitlines()[0].strip()
+    '**@@'
     """
     count = len(found.planes)
     column = (width - GAP * (count - 1)) // count
