@@ -4,13 +4,17 @@ A page is run from top to bottom with one set of names, as a reader would run it
 
 - ``python`` is run, unless the line before it is ``<!-- not run: REASON -->``;
 - ``text`` after a ``python`` block is what this block prints; ``...`` stands for anything;
+- ``console`` has commands after ``$ `` and what each prints, which are compared in the same way;
 - every other language needs such a comment.
 """
 
 import contextlib
 import doctest
 import io
+import os
 import re
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +39,13 @@ FENCE = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+# The commands of a console run with this interpreter and this source tree, and know the exit status
+# of the command before them.
+PRELUDE = """
+python() {{ "$PYTHON" "$@"; }}
+xarray-mrc() {{ "$PYTHON" -m xarray_mrc "$@"; }}
+(exit {status})
+"""
 
 
 class Block(NamedTuple):
@@ -53,6 +64,35 @@ def blocks_of(page):
     return [block for block in found if not RUN_BY_SPHINX.match(block.language)]
 
 
+def compare(page, shown, printed):
+    """Check that a page shows what was printed."""
+    same = doctest.OutputChecker().check_output(shown, printed, SAME)
+    assert same, f"{page} shows\n{shown}\nbut the program prints\n{printed}"
+
+
+def run_console(page, code):
+    """Run the commands of a transcript one after the other, and compare what they print."""
+    environment = {
+        **os.environ,
+        "PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "COLUMNS": "100",
+        "NO_COLOR": "1",
+    }
+    status = 0
+    head, *entries = re.split(r"^\$ ", code, flags=re.MULTILINE)
+    assert not head.strip(), f"{page}: a console starts with {head!r}, expected '$ ' and a command"
+    for entry in entries:
+        command, _, shown = entry.partition("\n")
+        done = subprocess.run(
+            ["bash", "-c", PRELUDE.format(status=status) + command],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=120, check=False,
+        )  # fmt: skip
+        compare(page, shown, done.stdout)
+        status = done.returncode
+
+
 def run_page(page, names):
     """Run the Python of a page, and compare what it prints; return the number of blocks run."""
     printed = None
@@ -69,10 +109,9 @@ def run_page(page, names):
             print(printed.getvalue(), end="")
             count += 1
         elif language == "text" and printed is not None:
-            same = doctest.OutputChecker().check_output(code, printed.getvalue(), SAME)
-            assert same, (
-                f"{page} shows\n{code}\nbut the block before it prints\n{printed.getvalue()}"
-            )
+            compare(page, code, printed.getvalue())
+        elif language == "console":
+            run_console(page, code)
         else:
             raise AssertionError(f"{page}: a block of {language!r} is not run, and says no reason")
     return count
