@@ -31,6 +31,7 @@ STATIONS = {
     "checking": {"numpy", "xarray"},
     "writing": {"numpy", "xarray", "dask"},
     "conversion": {"numpy", "xarray", "dask", "zarr", "numcodecs"},
+    "multifile": {"numpy", "xarray", "rich"},
     "pictures": {"numpy", "xarray", "dask"},
     "mrcfile": {"numpy"},
     "cli": {"click", "rich", "dask", "distributed"},

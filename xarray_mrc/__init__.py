@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         MrcWarning,
     )
     from xarray_mrc.installation import show_versions
+    from xarray_mrc.multifile.indexing import index
     from xarray_mrc.opening import open_mrc
     from xarray_mrc.reading.open_file import read_header
     from xarray_mrc.writing.header_edit import HeaderDifference, edit_header
@@ -51,6 +52,7 @@ __all__ = [
     "__version__",
     "convert",
     "edit_header",
+    "index",
     "open_mrc",
     "read_header",
     "show_versions",
@@ -76,6 +78,7 @@ if not TYPE_CHECKING:  # with it, type checkers would believe that any name exis
         "convert": "conversion.converter",
         "edit_header": "writing.header_edit",
         "open_mrc": "opening",
+        "index": "multifile.indexing",
         "read_header": "reading.open_file",
         "show_versions": "installation",
         "statistics": "checking.array_statistics",

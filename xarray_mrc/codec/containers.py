@@ -1,13 +1,15 @@
-"""The suffixes of containers (gzip, bzip2, xz, zstd) in file names."""
+"""Suffixes of file names: those of MRC files, and of containers (gzip, bzip2, xz, zstd)."""
 
 from __future__ import annotations
 
 import os
 
-__all__ = ["SUFFIX_OF", "named_container", "plain_name"]
+__all__ = ["SUFFIX_OF", "has_mrc_suffix", "named_container", "plain_name"]
 
+MRC_SUFFIXES = (".mrc", ".mrcs", ".map", ".ccp4", ".st", ".ali", ".preali", ".rec")
 SUFFIX_OF = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 CONTAINER_OF = {suffix: container for container, suffix in SUFFIX_OF.items()}
+MRC_ENDINGS = tuple(mrc + suffix for mrc in MRC_SUFFIXES for suffix in ("", *CONTAINER_OF))
 
 
 def named_container(path: str) -> str | None:
@@ -48,3 +50,23 @@ def plain_name(path: str) -> str:
     'stack.mrcs'
     """
     return path if named_container(path) is None else os.path.splitext(path)[0]
+
+
+def has_mrc_suffix(path: str) -> bool:
+    """Return True if a name is that of an MRC file, compressed or not.
+
+    Parameters
+    ----------
+    path : str
+        Path or name of a file.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> has_mrc_suffix("emd_3001.map.gz"), has_mrc_suffix("notes.txt.gz")
+    (True, False)
+    """
+    return path.lower().endswith(MRC_ENDINGS)

@@ -1,0 +1,94 @@
+"""`index`: the headers of many files as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import xarray as xr
+
+from xarray_mrc.multifile.header_table import Column, decode_heads
+from xarray_mrc.multifile.heads import FileHead, read_head
+from xarray_mrc.multifile.paths import Paths, find_files
+
+__all__ = ["index"]
+
+NOT_A_TIME = np.iinfo(np.int64).min
+
+
+def index(paths: Paths, *, progress: bool = False) -> xr.Dataset:
+    """Read the headers of many files as a table; their data are not read.
+
+    Parameters
+    ----------
+    paths : str, os.PathLike or iterable of them
+        Files, patterns (``"data/**/*.mrcs"``) and folders. A folder stands for all MRC files in it
+        and below it, compressed ones too.
+    progress : bool
+        Whether to show a progress bar on the standard error stream.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimension ``file``, sorted by path, with the paths as its coordinate. The variables are
+        every field of the header under its name, those of several numbers as one variable a number
+        (``cella_x``), and:
+
+        - ``voxel_size_x``, ``voxel_size_y``, ``voxel_size_z``: float64, in angstrom; nan if unknown
+        - ``kind``: "image", "image_stack", "volume" or "volume_stack"
+        - ``dtype``: name of the data type as `open_mrc` would have it
+        - ``byteorder``: "<" or ">"
+        - ``size``: int64, bytes of the file as it is stored
+        - ``mtime``: datetime64[ns], time of the last change (UTC)
+        - ``problem``: why the file cannot be read, or what is damaged; "" if all is well
+
+        A file that cannot be read is a row like others, with its problem.
+
+    Raises
+    ------
+    FileNotFoundError
+        A pattern or a folder has no files.
+
+    Notes
+    -----
+    ``index(...).to_pandas()`` is a table of pandas. Files are read one after the other: threads
+    make it slower where the headers are in memory.
+
+    Examples
+    --------
+    >>> import tempfile, xarray_mrc
+    >>> image = xr.DataArray(np.zeros((2, 4, 4), "f4"), dims=("image", "y", "x"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("a.mrcs", "b.mrcs"):
+    ...         xarray_mrc.to_mrc(image, f"{folder}/{name}", voxel_size=1.35)
+    ...     table = index(folder)
+    >>> table.nz.values.tolist(), table.voxel_size_x.values.tolist()
+    ([2, 2], [1.35, 1.35])
+    """
+    files = find_files(paths)
+    heads = [read_head(path) for path in shown(files, progress)]
+    return as_dataset(heads)
+
+
+def shown(files: list[str], progress: bool) -> Iterable[str]:
+    """Return the files, with a progress bar if that is wanted."""
+    if not progress:
+        return files
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(files, "Reading headers", console=Console(stderr=True), transient=True)
+
+
+def as_dataset(heads: list[FileHead]) -> xr.Dataset:
+    """Return the table of files whose first bytes were read."""
+    columns = decode_heads(heads)
+    stored = np.array([head.stored_size for head in heads], np.int64)
+    columns["size"] = Column(stored, "size of the file as it is stored", "byte")
+    times = [NOT_A_TIME if head.mtime_ns is None else head.mtime_ns for head in heads]
+    columns["mtime"] = Column(np.array(times, "M8[ns]"), "time of the last change")
+    variables = {}
+    for name, column in columns.items():
+        attrs = {"long_name": column.doc} | ({"units": column.unit} if column.unit else {})
+        variables[name] = xr.Variable("file", column.values, attrs)
+    return xr.Dataset(variables, {"file": np.array([head.path for head in heads], object)})
