@@ -18,7 +18,7 @@ __all__ = ["main", "program"]
 
 # Commands in the order of the help text. Each is the object of this name in the module of this
 # name, which is imported when the command is called.
-COMMANDS = ("header", "validate", "show", "stats", "edit", "convert", "versions")
+COMMANDS = ("header", "index", "validate", "show", "stats", "edit", "convert", "versions")
 DEFAULT_COMMAND = "header"
 # The programs of mrcfile that a copy of this one, under their name, stands in for.
 MRCFILE_PROGRAMS = ("mrcfile-header", "mrcfile-validate")

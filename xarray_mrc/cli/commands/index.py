@@ -1,0 +1,63 @@
+"""``xarray-mrc index``: the headers of many files as a table."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from xarray_mrc.cli.output import json_option, one_line, print_json, printable
+
+FINDING = 1
+# The columns that a terminal has room for.
+SHORT = ("nx", "ny", "nz", "dtype", "kind", "voxel_size_x")
+
+EPILOG = """\b
+Examples:
+  xarray-mrc index data/                      all MRC files in a folder and below
+  xarray-mrc index "tilts/**/*.st" --csv > tilts.csv
+  xarray-mrc index --problems particles/*.mrcs
+  xarray-mrc index --json maps/ | jq -r '.[] | select(.voxel_size_x > 2) | .file'
+
+Only the headers are read. The exit status is 1 if a file has a problem: it cannot be read, or is
+cut off.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--csv", "as_csv", is_flag=True, help="Print all columns as comma-separated values.")
+@click.option("--problems", is_flag=True, help="Leave out files without a problem.")
+@json_option
+def index(paths: tuple[str, ...], as_csv: bool, problems: bool, as_json: bool) -> int:
+    """Show the headers of many files as a table; a PATH is a file, folder or pattern."""
+    from xarray_mrc.multifile.indexing import index as read_index
+
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json were passed, expected one of them")
+    found = read_index(paths, progress=sys.stderr.isatty())
+    table = found.to_dataframe()
+    has_problem = bool(table["problem"].any())
+    if problems:
+        table = table[table["problem"] != ""]
+    if as_json:
+        times = table["mtime"].map(lambda time: time.isoformat())
+        print_json(table.assign(mtime=times).reset_index().to_dict("records"))
+    elif as_csv:
+        click.echo(table.to_csv(), nl=False)
+    else:
+        print_table(table)
+    return FINDING if has_problem else 0
+
+
+def print_table(table: Any) -> None:
+    """Print the columns that most people look for, aligned, one file a line."""
+    if not len(table):
+        return
+    short = table[list(SHORT)].rename(columns={"voxel_size_x": "voxel size"})
+    lines = short.to_string(index=False, float_format="{:.6g}".format).splitlines()
+    names = ["file", *map(printable, table.index)]
+    problems = ["", *map(one_line, table["problem"])]
+    for line, name, problem in zip(lines, names, problems, strict=True):
+        click.echo(f"{line}  {name}" + (f": {problem}" if problem else ""))
