@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 import re
 import runpy
+import sys
 
 import numpy as np
 import pytest
@@ -37,7 +38,11 @@ def folder(files, tmp_path, monkeypatch):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
+    # What a page sets for its readers, and draws, ends with it.
+    with xr.set_options(arithmetic_join="inner"):
+        yield tmp_path
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
     assert {name: (tmp_path / name).read_bytes() for name in files} == files
 
 
