@@ -12,7 +12,10 @@ import xarray_mrc
 from xarray_mrc.codec.header_field import Field
 
 if TYPE_CHECKING:
+    from docutils.nodes import Element
+    from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
 
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS / "extensions"))
@@ -74,6 +77,20 @@ def skip_header_fields(
     return True if isinstance(obj, Field) else None
 
 
+def resolve_public_name(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: Element
+) -> Element | None:
+    """Link `to_mrc` in the docstring of a submodule to `xarray_mrc.to_mrc`."""
+    target = node["reftarget"]
+    if node.get("refdomain") != "py" or target not in xarray_mrc.__all__:
+        return None
+    domain = env.domains.python_domain
+    return domain.resolve_xref(
+        env, node["refdoc"], app.builder, "obj", f"xarray_mrc.{target}", node, contnode
+    )
+
+
 def setup(app: Sphinx) -> None:
     """Connect the functions of this file."""
+    app.connect("missing-reference", resolve_public_name)
     app.connect("autodoc-skip-member", skip_header_fields)
