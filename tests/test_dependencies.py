@@ -25,7 +25,7 @@ def names(requirements):
 # Third-party modules of each station, the folders of the package.
 STATIONS = {
     "codec": {"numpy"},
-    "storage": {"numpy", "isal", "backports.zstd"},
+    "storage": {"numpy", "isal", "backports.zstd", "fsspec", "aiohttp"},
     "reading": {"numpy", "mdocfile"},
     "dataset": {"numpy", "xarray"},
     "checking": {"numpy", "xarray"},

@@ -53,10 +53,10 @@ class MrcAccessor:
         >>> xr.open_dataset("tomo.mrc", engine="mrc").mrc.header.n  # doctest: +SKIP
         (1024, 1024, 300)
         """
-        from xarray_mrc.dataset.from_file import path_of
+        from xarray_mrc.dataset.from_file import file_of
         from xarray_mrc.reading.open_file import read_header
 
-        return read_header(path_of(self._obj))
+        return read_header(file_of(self._obj))
 
     def validate(self, profile: str = "mrc2014", data: bool = True) -> Report:
         """Check the file that the object was opened from.
@@ -85,9 +85,9 @@ class MrcAccessor:
         True
         """
         from xarray_mrc.checking.validation import validate
-        from xarray_mrc.dataset.from_file import path_of
+        from xarray_mrc.dataset.from_file import file_of
 
-        return validate(path_of(self._obj), profile, data)
+        return validate(file_of(self._obj), profile, data)
 
     @property
     def voxel_size(self) -> dict[str, float]:

@@ -16,6 +16,7 @@ from xarray_mrc.reading.file_layout import decode_header, name_of
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage import open_head
+from xarray_mrc.storage.remote.urls import is_fsspec, is_remote, path_text
 from xarray_mrc.storage.source import Openable
 
 __all__ = ["MrcBackendEntrypoint"]
@@ -67,14 +68,11 @@ class MrcBackendEntrypoint(BackendEntrypoint):
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Return True if the name and, if they are at hand, the first bytes are of an MRC file."""
-        if isinstance(filename_or_obj, str | os.PathLike):
-            path = os.fspath(filename_or_obj)
-            if (
-                not isinstance(path, str)
-                or os.path.splitext(name_of(path))[1].lower() not in SUFFIXES
-            ):
+        if isinstance(filename_or_obj, str | os.PathLike) or is_fsspec(filename_or_obj):
+            path = path_text(filename_or_obj)
+            if path is None or os.path.splitext(name_of(path))[1].lower() not in SUFFIXES:
                 return False
-            if "://" in path and not path.startswith("file://"):
+            if is_remote(filename_or_obj):
                 return True
         position = None
         try:

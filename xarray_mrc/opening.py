@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -12,7 +11,8 @@ from xarray_mrc.backend import MrcBackendEntrypoint
 from xarray_mrc.codec.containers import named_container
 from xarray_mrc.reading.options import DIM_NAMES, is_chunk
 from xarray_mrc.storage.memory import MemorySource
-from xarray_mrc.storage.source import Openable
+from xarray_mrc.storage.remote.urls import is_remote, path_of_url, path_text
+from xarray_mrc.storage.source import Openable, open_head
 
 __all__ = ["open_mrc"]
 
@@ -26,8 +26,9 @@ def open_mrc(
 
     Parameters
     ----------
-    path : str, os.PathLike, file URL, bytes, memoryview or binary file object
-        The file. A file object is held open, and objects made from it cannot be pickled.
+    path : str, os.PathLike, URL, fsspec.OpenFile, bytes, memoryview or binary file object
+        The file: a local path, ``https://...``, ``s3://...`` or any other URL of fsspec. A file
+        object is held open, and objects made from it cannot be pickled.
     chunks : dict, int, "auto" or None
         As in `xarray.open_dataset`. By default slabs of whole sections of about 64 MiB; None for
         lazy reading without dask.
@@ -67,6 +68,14 @@ def open_mrc(
         to silence it. `open_mrc` does that by itself.
     default_name : str
         Name of the data variable.
+    storage_options : dict, optional
+        How a URL is reached, under fsspec's names: ``headers``, ``auth`` and others for https,
+        ``anon``, ``key``, ``secret``, ``client_kwargs`` and others for s3. Also ``max_requests``,
+        the requests at a time to one host (8), and ``timeout``, the seconds to wait for an answer
+        (15). They are needed on workers, so pickles hold them; nothing shows them.
+    local_copy : str or os.PathLike, optional
+        Directory that keeps a copy of a remote file, decompressed. It is downloaded at the first
+        opening, and again only if the file on the server changed. Local files are read in place.
     **options
         The options from `truncated` on, and any of `xarray.open_dataset`.
 
@@ -101,7 +110,12 @@ def open_mrc(
     found: Any = path
     if isinstance(path, bytes | bytearray | memoryview):
         found = MemorySource(path)
-    is_compressed = isinstance(path, str | os.PathLike) and named_container(os.fspath(path))
+    elif is_remote(path):
+        # xarray makes the names of dask's tasks from this, so that a changed file gets new ones.
+        places = {name: options.pop(name, None) for name in ("storage_options", "local_copy")}
+        found = open_head(path, memmap=options.get("memmap", "auto"), **places)
+    name = path_text(path)
+    is_compressed = name is not None and named_container(path_of_url(name))
     if chunks and not is_compressed and options.get("preferred_chunks") is None:
         options["preferred_chunks"] = as_lengths(chunks)
     array = xr.open_dataarray(found, engine=MrcBackendEntrypoint, chunks=chunks, **options)

@@ -126,6 +126,6 @@ def test_all_that_can_be_opened(tmp_path):
     for source in (path, str(path), path.as_uri(), raw, bytearray(raw), memoryview(raw)):
         assert [f.id for f in validate(source).findings] == ["H06"]
     assert [f.id for f in validate(io.BytesIO(raw)).findings] == ["H06"]
-    with pytest.raises(xarray_mrc.MrcError, match="expected a local path"):
-        validate("https://example.org/a.mrc")
+    with pytest.raises(xarray_mrc.MrcError, match="gopher:// is not supported"):
+        validate("gopher://example.org/a.mrc")
     assert path.read_bytes() == raw

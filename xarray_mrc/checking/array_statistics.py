@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import reduce
 from typing import Any
 
@@ -17,20 +18,25 @@ from xarray_mrc.dataset.conventions import data_variable
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage.protocol import StreamSource
+from xarray_mrc.storage.remote.urls import FsspecFile, is_fsspec
 
 __all__ = ["statistics"]
 
 
 def statistics(
-    data: str | os.PathLike[str] | bytes | xr.Dataset | xr.DataArray | NDArray[Any],
+    data: str | os.PathLike[str] | FsspecFile | bytes | xr.Dataset | xr.DataArray | NDArray[Any],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Statistics:
     """Measure a file or an array in one pass and bounded memory.
 
     Parameters
     ----------
-    data : str, os.PathLike, bytes, Dataset, DataArray, dask array or ndarray
+    data : str, os.PathLike, URL, bytes, Dataset, DataArray, dask array or ndarray
         A file, compressed or not, or an array of real or complex numbers of any shape. A dask
         array is computed as one graph.
+    storage_options : mapping, optional
+        How a URL is reached, as in `open_mrc`.
 
     Returns
     -------
@@ -52,8 +58,9 @@ def statistics(
     >>> found.mean, found.rms, found.nans
     (2.0, 1.0, 1)
     """
-    if isinstance(data, str | os.PathLike | bytes):
-        array = open_file(data, ReadingOptions(extended_header="none")).array
+    if isinstance(data, str | os.PathLike | bytes) or is_fsspec(data):
+        options = ReadingOptions(extended_header="none", storage_options=storage_options)
+        array = open_file(data, options).array
         found = measure_file(array.source, array.layout, measure)
         if isinstance(array.source, StreamSource):
             array.source.verify_trailer(array.layout.end)

@@ -22,11 +22,12 @@ from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage import Head, Source
 from xarray_mrc.storage.compressed.source import CompressedSource
 from xarray_mrc.storage.protocol import StreamSource, bounded_size, full_size
+from xarray_mrc.storage.remote.urls import is_url, path_of_url
 
 __all__ = ["examine", "header_facts", "true_size", "with_damage"]
 
 
-def examine(source: Source, data: bool) -> Facts:
+def examine(source: Source, data: bool, start: bytes = b"") -> Facts:
     """Gather all facts of a file.
 
     Parameters
@@ -35,6 +36,8 @@ def examine(source: Source, data: bool) -> Facts:
         The file.
     data : bool
         Whether to read and measure the data too.
+    start : bytes
+        First bytes of the file that were read already.
 
     Returns
     -------
@@ -53,9 +56,10 @@ def examine(source: Source, data: bool) -> Facts:
     >>> found.layout.shape, found.data.mean
     ((1, 1, 3), 2.0)
     """
-    facts = header_facts(source)
-    if source.local_path is not None:
-        facts = replace(facts, suffix=os.path.splitext(source.local_path)[1])
+    head = Head(source, start)
+    facts = header_facts(head)
+    if source.local_path is not None or is_url(source.uri):
+        facts = replace(facts, suffix=os.path.splitext(path_of_url(source.uri))[1])
     if not facts.has_header:
         return facts
     try:
@@ -65,14 +69,15 @@ def examine(source: Source, data: bool) -> Facts:
     except MrcHeaderError:
         pass  # a length below 1, which has a check of its own
     try:
-        facts = lay_out(facts, source)
+        facts = lay_out(facts, head)
         return with_data(facts, source) if data else facts
     except MrcError as error:
         return with_damage(facts, source, error)
 
 
-def header_facts(source: Source) -> Facts:
+def header_facts(start: Head) -> Facts:
     """Read the header, in the byte order in which it makes more sense."""
+    source = start.source
     nothing = Facts(
         Header(bytes(HEADER_SIZE), "<"),
         container=source.container if isinstance(source, CompressedSource) else "",
@@ -80,7 +85,7 @@ def header_facts(source: Source) -> Facts:
     )
     try:
         found_nbytes = bounded_size(source, HEADER_SIZE)
-        head = Head(source).read(0, min(found_nbytes, HEADER_SIZE))
+        head = start.read(0, min(found_nbytes, HEADER_SIZE))
         if found_nbytes < HEADER_SIZE:
             other = foreign_format(head)
             not_mrc = f"this is not an MRC file but {other}" if other else ""
@@ -108,14 +113,14 @@ def true_size(source: Source) -> int:
     return full_size(source)
 
 
-def lay_out(facts: Facts, source: Source) -> Facts:
+def lay_out(facts: Facts, head: Head) -> Facts:
     """Add how the data lie, or why they can't be read, and the extended header."""
-    facts, header = replace(facts, layout=None), facts.header
+    facts, header, source = replace(facts, layout=None), facts.header, head.source
     if min(header.n) < 1:
         return facts
     try:
         found = find_layout(
-            Head(source),
+            head,
             header,
             size=facts.size,
             options=ReadingOptions(truncated="sections"),
@@ -145,7 +150,7 @@ def with_data(facts: Facts, source: Source) -> Facts:
         try:
             found = measure_file(source, layout, measure)
         except MrcTruncatedError:
-            facts = lay_out(replace(facts, size=true_size(source)), source)
+            facts = lay_out(replace(facts, size=true_size(source)), Head(source))
     size = full_size(source)
     surplus = source.trailing_nbytes() if isinstance(source, StreamSource) else 0
     return replace(facts, size=size, data=found, surplus=surplus)

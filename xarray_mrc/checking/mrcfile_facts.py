@@ -16,7 +16,7 @@ from xarray_mrc.codec.kinds import STACK_SPACE_GROUPS
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.codec.modes import MODES
 from xarray_mrc.errors import MrcError, MrcTruncatedError
-from xarray_mrc.storage import Source
+from xarray_mrc.storage import Head, Source
 from xarray_mrc.storage.compressed.source import CompressedSource
 from xarray_mrc.storage.protocol import full_size
 
@@ -50,7 +50,7 @@ def examine_as_mrcfile(source: Source, data: bool) -> tuple[Facts, MrcfileView |
     """
     if isinstance(source, CompressedSource) and source.container not in ("gzip", "bzip2"):
         source = source.inner  # mrcfile reads other containers as if they were plain
-    facts = header_facts(source)
+    facts = header_facts(Head(source))
     if not facts.has_header:
         return facts, None
     try:

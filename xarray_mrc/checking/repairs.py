@@ -10,7 +10,7 @@ from xarray_mrc.codec.checks import CHECKS, Facts, fixes
 from xarray_mrc.codec.checks.content import missing_sections
 from xarray_mrc.codec.header import Header
 from xarray_mrc.errors import MrcError
-from xarray_mrc.storage import Source
+from xarray_mrc.storage import Head, Source
 from xarray_mrc.storage.compressed.encoders import encoder_for
 from xarray_mrc.storage.compressed.source import CompressedSource
 
@@ -75,7 +75,7 @@ def attempts(source: Source, facts: Facts) -> Iterator[tuple[str, Facts]]:
         header = before.header.replace(**fixes(before))
         try:
             is_read_alike = Header.decode(header.raw, facts.size).byteorder == header.byteorder
-            after = lay_out(replace(facts, header=header), source)
+            after = lay_out(replace(facts, header=header), Head(source))
         except MrcError:
             continue
         # Nothing is written to a file that would not be readable.

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from xarray_mrc.checking.facts import examine
 from xarray_mrc.checking.mrcfile_facts import examine_as_mrcfile
 from xarray_mrc.checking.mrcfile_rules import mrcfile_findings
 from xarray_mrc.checking.profiles import PROFILES, findings
 from xarray_mrc.checking.repairs import repair_calls
 from xarray_mrc.checking.report import SEVERITIES, Finding, Report
-from xarray_mrc.storage import open_source
+from xarray_mrc.storage import open_head
 from xarray_mrc.storage.source import Openable
 
 __all__ = ["validate"]
 
 
-def validate(path: Openable, profile: str = "mrc2014", data: bool = True) -> Report:
+def validate(
+    path: Openable,
+    profile: str = "mrc2014",
+    data: bool = True,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Report:
     """Check a file against the rules of the format.
 
     Parameters
     ----------
-    path : str, os.PathLike, bytes, memoryview or binary file object
+    path : str, os.PathLike, URL, fsspec.OpenFile, bytes, memoryview or binary file object
         The file, plain or compressed.
     profile : {"mrc2014", "emdb", "cryoet-portal", "mrcfile"}
         The standard; the further rules of the archives EMDB and CryoET Data Portal; or the
@@ -27,6 +36,8 @@ def validate(path: Openable, profile: str = "mrc2014", data: bool = True) -> Rep
     data : bool
         Whether to read the data too, and compare the header's statistics with them. Otherwise
         only the headers are read, whatever the size of the file.
+    storage_options : mapping, optional
+        How a URL is reached, as in `open_mrc`.
 
     Returns
     -------
@@ -41,7 +52,7 @@ def validate(path: Openable, profile: str = "mrc2014", data: bool = True) -> Rep
     ValueError
         There is no such profile.
     MrcError
-        The file changed while it was read, or the URL is of a kind that can't be read.
+        The file changed while it was read, or the URL can't be read.
 
     Notes
     -----
@@ -60,11 +71,12 @@ def validate(path: Openable, profile: str = "mrc2014", data: bool = True) -> Rep
     """
     if profile not in PROFILES:
         raise ValueError(f"profile={profile!r}, expected one of {', '.join(PROFILES)}")
-    source = open_source(path)
+    head = open_head(path, storage_options=storage_options)
+    source = head.source
     if profile == "mrcfile":
         found = list(mrcfile_findings(*examine_as_mrcfile(source, data)))
     else:
-        facts = examine(source, data)
+        facts = examine(source, data, head.data)
         calls = repair_calls(source, facts) if source.local_path is not None else {}
         advice = {id_: f"; {call} corrects it" for id_, call in calls.items()}
         found = [

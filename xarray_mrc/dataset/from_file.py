@@ -15,11 +15,14 @@ from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.codec.old_header import old_origin
 from xarray_mrc.dataset.conventions import AXES, RAW_DIM
-from xarray_mrc.dataset.lazy_variable import bare_dataset, lazy_variable
+from xarray_mrc.dataset.lazy_variable import bare_dataset, find_source, lazy_variable
 from xarray_mrc.reading.open_file import OpenedFile
 from xarray_mrc.reading.options import Coords, ExtendedHeader, ReadingOptions
+from xarray_mrc.storage import Head
+from xarray_mrc.storage.protocol import address_of
+from xarray_mrc.storage.remote.urls import is_url
 
-__all__ = ["build_dataset", "path_of"]
+__all__ = ["build_dataset", "file_of"]
 
 CELL_AXES = "abc"
 # Each chunk of a compressed file unpacks all that lies before it, unless it comes in order.
@@ -64,9 +67,10 @@ def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
         "mrc_mode": header.mode,
         "mrc_byteorder": header.byteorder,
     }
-    path = opened.array.source.local_path
-    if path is not None:  # only a path finds the file again
-        encoding["source"] = path
+    source = opened.array.source
+    address = address_of(source)
+    if address is not None:  # it alone finds the file again
+        encoding["source"] = address
     variable = lazy_variable(opened.array, attrs, encoding)
     found = positions_along(geometry, layout, options.coords)
     found |= section_coords(opened, options.extended_header)
@@ -77,22 +81,31 @@ def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
             f"another default_name"
         )
     dataset = bare_dataset({name: variable}, found)
-    if path is not None:
-        dataset.encoding["source"] = path
+    if address is not None or is_url(source.uri):
+        # xarray would store a URL with its secrets.
+        dataset.encoding["source"] = address or source.uri
     return dataset
 
 
-def path_of(obj: xr.Dataset | xr.DataArray) -> str:
-    """Return the path of the file that an object was opened from; ValueError if it has none."""
+def file_of(obj: xr.Dataset | xr.DataArray) -> str | Head:
+    """Return the file that an object was opened from; ValueError if it does not know it.
+
+    Data that are not loaded and not in dask chunks also know a file that needs storage options.
+    """
     # The source of a Dataset may come from xarray, for a file object whose path is not a local one.
-    arrays = obj.data_vars.values() if isinstance(obj, xr.Dataset) else [obj]
-    source = next((a.encoding["source"] for a in arrays if "source" in a.encoding), None)
-    if source is None:
+    arrays = list(obj.data_vars.values()) if isinstance(obj, xr.Dataset) else [obj]
+    for array in arrays:
+        if "source" in array.encoding:
+            return str(array.encoding["source"])
+    sources = (find_source(array.variable) for array in arrays)
+    source = next((source for source in sources if source is not None), None)
+    if source is None or not is_url(source.uri):
         raise ValueError(
-            "the object does not know its file: it is the result of a computation, or was opened "
-            "from memory; use xarray_mrc.read_header(path) or xarray_mrc.validate(path)"
+            "the object does not know its file: it is the result of a computation, was opened "
+            "from memory, or needs storage options; use xarray_mrc.read_header(path) or "
+            "xarray_mrc.validate(path)"
         )
-    return str(source)
+    return Head(source)
 
 
 def positions_along(geometry: Geometry, layout: Layout, coords: Coords) -> dict[str, xr.Variable]:

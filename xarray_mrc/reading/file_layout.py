@@ -24,6 +24,7 @@ from xarray_mrc.storage.compressed.source import (
 )
 from xarray_mrc.storage.protocol import StreamSource, bounded_size, full_size
 from xarray_mrc.storage.protocol import truncated as truncated_source
+from xarray_mrc.storage.remote.urls import path_of_url
 
 __all__ = ["FileLayout", "decode_header", "find_layout", "name_of", "named"]
 
@@ -189,5 +190,8 @@ def states_size(source: Source, nbytes: int) -> bool:
 
 
 def name_of(path: str) -> str:
-    """Return the name of a file, without the suffix of a container: ``a.mrcs`` of ``a.mrcs.gz``."""
-    return os.path.basename(plain_name(path))
+    """Return the name of a file, without the suffix of a container: ``a.mrcs`` of ``a.mrcs.gz``.
+
+    Of a URL it is the name in its path, without a query.
+    """
+    return os.path.basename(plain_name(path_of_url(path)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from xarray_mrc.codec.checks import Facts, reading_notes
 from xarray_mrc.codec.extended import Extended, decode_extended
@@ -52,13 +54,15 @@ class OpenedFile:
     array: MrcArray
 
 
-def read_header(path: Openable) -> Header:
+def read_header(path: Openable, *, storage_options: Mapping[str, Any] | None = None) -> Header:
     """Read the header of a file; its data are not read.
 
     Parameters
     ----------
-    path : str, os.PathLike, bytes, memoryview or binary file object
-        The file.
+    path : str, os.PathLike, URL, fsspec.OpenFile, bytes, memoryview or binary file object
+        The file. Of a remote one 64 KiB are read.
+    storage_options : mapping, optional
+        How a URL is reached, as in `open_mrc`.
 
     Returns
     -------
@@ -77,7 +81,7 @@ def read_header(path: Openable) -> Header:
     >>> read_header(Header.blank().replace(nx=4, ny=3, nz=2).raw).n
     (4, 3, 2)
     """
-    head = open_head(path)
+    head = open_head(path, storage_options=storage_options)
     with named(head.source):
         return decode_header(head)
 
@@ -119,7 +123,12 @@ def open_file(
     >>> open_file(header.raw + bytes([1, 2])).array[...].tolist()
     [[1, 2]]
     """
-    head = open_head(path, memmap=options.memmap)
+    head = open_head(
+        path,
+        memmap=options.memmap,
+        storage_options=options.storage_options,
+        local_copy=options.local_copy,
+    )
     if options.truncated == "sections" and isinstance(head.source, StreamSource):
         head = replace(head, source=head.source.allow_truncated())
     source = head.source
@@ -136,7 +145,10 @@ def open_file(
     if source.local_path is not None:
         sidecar = read_beside(source.local_path, layout, header.nz, options)
     elif options.sidecar is True:
-        raise ValueError("sidecar=True was passed, but only a file at a local path has sidecars")
+        raise ValueError(
+            f"sidecar=True was passed, but {source.uri} is not at a local path, and sidecars are "
+            f"read only there"
+        )
     odd = reading_notes(Facts(header, layout, found.size, records, options.signed is not None))
     odd += [sidecar.problem] if sidecar.problem else []
     if odd and notes is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from xarray_mrc.codec.geometry import Origin
@@ -38,7 +39,7 @@ class ReadingOptions:
     Parameters
     ----------
     truncated, signed, kind, origin, coords, extended_header, sidecar, memmap, preferred_chunks, \
-default_name
+default_name, storage_options, local_copy
         As in `xarray_mrc.open_mrc`.
 
     Raises
@@ -62,6 +63,8 @@ default_name
     memmap: MemMap = "auto"
     preferred_chunks: Mapping[str, int | tuple[int, ...]] | None = None
     default_name: str = "data"
+    storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
+    local_copy: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -120,8 +123,10 @@ default_name
                 names = [field.name for field in fields(cls)]
                 close = difflib.get_close_matches(name, (*names, *XARRAY_NAMES), 1)
                 hint = f"; did you mean {close[0]!r}?" if close else "."
+                # A value of another type may be a secret under a misspelled name.
+                shown = f"={value!r}" if isinstance(value, int | float | None) else "="
                 raise TypeError(
-                    f"{name}={value!r} is not an option of opening an MRC file{hint} The options "
+                    f"{name}{shown} is not an option of opening an MRC file{hint} The options "
                     f"are {', '.join(names)}, and those of xarray.open_dataset"
                 )
         return cls(**options)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ __all__ = [
     "Parts",
     "Source",
     "StreamSource",
+    "address_of",
     "bounded_size",
     "full_size",
     "split_parts",
@@ -165,6 +166,18 @@ class Head:
         found = np.empty(max(0, end - offset), np.uint8)
         self.source.read_ranges([(offset, found)])
         return found.tobytes()
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        return "xarray_mrc.Head", self.source.uri, self.source.fingerprint
+
+
+def address_of(source: Source) -> str | None:
+    """Return the path or URL that alone opens a file again; None if it needs more, or has none."""
+    if source.local_path is not None:
+        return source.local_path
+    stored: Any = getattr(source, "inner", source)  # of a compressed file
+    address: str | None = stored.adapter.address if hasattr(stored, "adapter") else None
+    return address
 
 
 def full_size(source: Source) -> int:

@@ -16,6 +16,7 @@ from xarray_mrc.codec.layout import Kind
 from xarray_mrc.codec.statistics import Statistics
 from xarray_mrc.dataset.axis_positions import VoxelSize
 from xarray_mrc.dataset.conventions import data_variable
+from xarray_mrc.dataset.from_file import file_of
 from xarray_mrc.dataset.section_metadata import WrittenSidecar
 from xarray_mrc.dataset.to_file import FilePlan, plan_file
 from xarray_mrc.errors import warn
@@ -24,6 +25,7 @@ from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage.compressed.encoders import Encoder
 from xarray_mrc.storage.compressed.members import join_pieces, plain_file
 from xarray_mrc.storage.local_sink import existing_file, new_file
+from xarray_mrc.storage.remote.urls import FsspecFile
 from xarray_mrc.storage.source import local_path, open_source
 from xarray_mrc.writing.block_writing import (
     is_small,
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["to_mrc"]
 
-Like = str | os.PathLike[str] | xr.Dataset | xr.DataArray | OpenedFile
+Like = str | os.PathLike[str] | FsspecFile | xr.Dataset | xr.DataArray | OpenedFile
 
 
 def to_mrc(
@@ -88,8 +90,9 @@ def to_mrc(
     voxel_size : float, sequence of 3 floats or dict, optional
         Voxel size in angstrom along x, y and z, instead of that of the coordinates. An axis of
         length 1 has that of x by default.
-    like : str, os.PathLike, Dataset or DataArray, optional
-        A file, or an object opened from one. The extended header, labels, fields of IMOD and the
+    like : str, os.PathLike, URL, fsspec.OpenFile, Dataset or DataArray, optional
+        A file, or an object opened from one; ``fsspec.open(url, **options)`` for a URL that needs
+        storage options. The extended header, labels, fields of IMOD and the
         unit cell of a crystal are copied from it.
     kind : {"image", "image_stack", "volume", "volume_stack"}, optional
         Kind of the data; by default the dimensions tell it.
@@ -304,10 +307,11 @@ def open_like(like: Like | None, notes: list[str]) -> OpenedFile | None:
         return like
     path: Any = like
     if isinstance(like, xr.Dataset | xr.DataArray):
-        path = data_variable(like).encoding.get("source")
-        if path is None:
+        try:
+            path = file_of(data_variable(like))
+        except ValueError:
             raise ValueError(
-                "like= is an object that does not know its file, expected one opened from a local "
-                "path and not computed with: pass the path"
-            )
+                "like= is an object that does not know its file, expected one opened from a path "
+                "or URL and not computed with: pass the path"
+            ) from None
     return open_file(path, ReadingOptions(extended_header="raw"), notes=notes)
