@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+PROJECT, GROUPS = DECLARED["project"], DECLARED["dependency-groups"]
 EXTRAS = PROJECT["optional-dependencies"]
 # xarray saves to netCDF by these when a user asks for it.
 IMPORTED_BY_OTHERS = {"h5netcdf", "h5py", "netCDF4"}
@@ -35,7 +36,10 @@ STATIONS = {
     "pictures": {"numpy", "xarray", "dask"},
     "mrcfile": {"numpy"},
     "cli": {"click", "rich", "dask", "distributed"},
+    # Imported by nothing else; who uses it has the other two.
+    "testing": {"numpy", "pytest", "hypothesis"},
 }
+FOR_TESTS = {"pytest", "hypothesis"}
 
 
 def imported(station="."):
@@ -59,7 +63,10 @@ OPTIONAL = names(requirement for extra in EXTRAS.values() for requirement in ext
 
 
 def test_each_import_is_declared():
-    assert imported() <= BASE | OPTIONAL
+    assert imported() <= BASE | OPTIONAL | FOR_TESTS
+    assert names(GROUPS["test"]) >= FOR_TESTS
+    for station in STATIONS.keys() - {"testing"}:
+        assert not imported(station) & FOR_TESTS
 
 
 def test_each_dependency_is_imported():

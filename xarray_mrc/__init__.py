@@ -85,7 +85,7 @@ if not TYPE_CHECKING:  # with it, type checkers would believe that any name exis
         "to_mrc": "writing.writer",
         "validate": "checking.validation",
     }
-    SUBMODULES = ("mrcfile",)
+    SUBMODULES = ("mrcfile", "testing")
 
     def __getattr__(name: str) -> Any:
         """Load a public name on its first use."""
