@@ -25,7 +25,10 @@ MAX_SECONDS = 60
 STARTUP = (
     "import warnings",
     "warnings.simplefilter('error')",
-    "warnings.filterwarnings('ignore', module='ipykernel')",  # from its own shutdown
+    # Other packages deprecate things for each other.
+    "warnings.filterwarnings('ignore', category=DeprecationWarning)",
+    "warnings.filterwarnings('ignore', category=PendingDeprecationWarning)",
+    "warnings.filterwarnings('error', category=DeprecationWarning, module='__main__|xarray_mrc')",
 )
 """Lines that the kernel runs before the first cell."""
 
