@@ -33,7 +33,7 @@ STATIONS = {
     "writing": {"numpy", "xarray", "dask"},
     "conversion": {"numpy", "xarray", "dask", "zarr", "numcodecs"},
     "multifile": {"numpy", "xarray", "rich"},
-    "pictures": {"numpy", "xarray", "dask"},
+    "pictures": {"numpy", "xarray", "dask", "matplotlib"},
     "mrcfile": {"numpy"},
     "cli": {"click", "rich", "dask", "distributed"},
     # Imported by nothing else; who uses it has the other two.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import xarray as xr
     from dask.delayed import Delayed
+    from matplotlib.figure import Figure
 
     from xarray_mrc.checking.report import Report
     from xarray_mrc.codec.header import Header
@@ -222,3 +223,27 @@ class MrcAccessor:
         from xarray_mrc.pictures.projections import projection
 
         return projection(self._obj, dim, method)
+
+    def show(self) -> Figure:
+        """Draw planes of the data, their histogram and the power spectrum.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            As `xarray_mrc.pictures.figure.show` describes; it shows itself in a notebook.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed: ``pip install 'xarray-mrc[viz]'``.
+        ValueError
+            An MRC file cannot have the dimensions of the object.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> xr.open_dataset("tomo.mrc", engine="mrc").mrc.show()  # doctest: +SKIP
+        """
+        from xarray_mrc.pictures.figure import show
+
+        return show(self._obj)

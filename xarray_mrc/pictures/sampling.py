@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xarray_mrc.dataset.axis_positions import AxisPositions, even_step, read_positions
 from xarray_mrc.dataset.conventions import AXES
 
-__all__ = ["Axis", "Sampling", "axis_of"]
+__all__ = ["MAX_PLANE_NBYTES", "Axis", "Sampling", "axis_of"]
 
 # Data up to this size are drawn from every pixel of a plane.
 SMALL_NBYTES = 256 * 2**20

@@ -16,7 +16,7 @@ from xarray_mrc.dataset.conventions import AXES, data_variable
 from xarray_mrc.pictures.planes import kind_and_dims
 from xarray_mrc.pictures.sampling import axis_of
 
-__all__ = ["power_spectrum"]
+__all__ = ["power_spectrum", "spectra_over"]
 
 # Frequencies that are put into rings at a time: as many as stay in the processor's cache.
 RING_BLOCK = 2**18
@@ -79,7 +79,11 @@ def power_spectrum(
     kind, names = kind_and_dims(array)
     is_volume = kind in ("volume", "volume_stack")
     dims = [names[name] for name in ("z", "y", "x") if name in names and (is_volume or name != "z")]
-    rotational = is_volume if rotational is None else rotational
+    return spectra_over(array, dims, is_volume if rotational is None else rotational)
+
+
+def spectra_over(array: xr.DataArray, dims: list[Hashable], rotational: bool) -> xr.DataArray:
+    """Compute the power spectra over some dimensions, as `power_spectrum` describes."""
     steps, unit = steps_along(array, dims)
     shape = tuple(array.sizes[dim] for dim in dims)
     outputs = ["frequency"] if rotational else [f"frequency_{dim}" for dim in dims]
