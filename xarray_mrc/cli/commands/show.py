@@ -71,11 +71,11 @@ def check_target(save: str, paths: list[str]) -> None:
 
 def save_picture(path: str, save: str) -> None:
     """Save a file as a picture or a page."""
-    pictures = import_module("xarray_mrc.pictures")
     if save.lower().endswith(PAGES):
-        Path(save).write_text(pictures.overview_page(path), "utf-8")
+        page = import_module("xarray_mrc.pictures.overview").overview_page(path)
+        Path(save).write_text(page, "utf-8")
     else:
-        pictures.show(path).savefig(save)
+        import_module("xarray_mrc.pictures.figure").show(path).savefig(save)
 
 
 def show_in_terminal(path: str) -> None:
