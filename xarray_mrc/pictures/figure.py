@@ -12,7 +12,7 @@ import xarray as xr
 
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.statistics import stated_statistics
-from xarray_mrc.dataset.from_file import path_of
+from xarray_mrc.dataset.from_file import file_of
 from xarray_mrc.pictures.labels import describe, file_name, length_text, nice_length
 from xarray_mrc.pictures.planes import Plane, PlaneSet, Showable, open_array, read_planes
 from xarray_mrc.pictures.section_spectrum import SectionSpectrum, section_spectrum
@@ -152,7 +152,7 @@ def find_header(obj: Showable) -> Header | None:
     """Return the header of the file that an object is or comes from; None if there is none."""
     try:
         if isinstance(obj, xr.Dataset | xr.DataArray):
-            return read_header(path_of(obj))
+            return read_header(file_of(obj))
         return read_header(obj)
     except (ValueError, OSError):  # from memory, or the file is gone
         return None

@@ -9,7 +9,9 @@ import xarray as xr
 
 from xarray_mrc.dataset.axis_positions import voxel_size_of
 from xarray_mrc.dataset.conventions import AXES
-from xarray_mrc.dataset.from_file import path_of
+from xarray_mrc.dataset.from_file import file_of
+from xarray_mrc.storage.protocol import Head
+from xarray_mrc.storage.remote.urls import path_of_url
 
 __all__ = ["describe", "file_name", "length_text", "nice_length"]
 
@@ -50,12 +52,14 @@ def file_name(obj: object) -> str:
     """Return the name of the file that an object is or was opened from; "" if it has none."""
     if isinstance(obj, xr.Dataset | xr.DataArray):
         try:
-            obj = path_of(obj)
+            obj = file_of(obj)
         except ValueError:
             return ""
+    if isinstance(obj, Head):
+        obj = obj.source.uri
     if not isinstance(obj, str | os.PathLike):
         return ""
-    name = os.path.basename(os.fsdecode(obj).rstrip("/"))
+    name = os.path.basename(path_of_url(os.fsdecode(obj)).rstrip("/"))
     return name.encode("utf-8", "backslashreplace").decode()
 
 
