@@ -60,7 +60,9 @@ def blocks_of(page):
     """Return the code blocks of a page, in order."""
     text = page.read_text("utf-8")
     found = [Block(m["language"], m["code"], m["reason"]) for m in FENCE.finditer(text)]
-    assert len(re.findall(r"^```", text, re.MULTILINE)) == 2 * len(found), f"{page}: odd fences"
+    assert len(re.findall(r"^ *```", text, re.MULTILINE)) == 2 * len(found), f"{page}: odd fences"
+    indented = re.search(r"\n\n    \S.*", FENCE.sub("", text))
+    assert not indented, f"{page}: {indented.group()!r} is a block that nobody runs: use ```"
     return [block for block in found if not RUN_BY_SPHINX.match(block.language)]
 
 
