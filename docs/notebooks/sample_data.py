@@ -7,6 +7,7 @@ series, a movie and half maps are pictures of such points, with the noise of cou
 
 from __future__ import annotations
 
+import struct
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -374,3 +375,47 @@ def write_tilt_series(folder: str | Path = ".") -> float:
         ]
     path.with_name("tilts.st.mdoc").write_text("\n".join(lines) + "\n", "ascii")
     return thickness
+
+
+def write_map(path: str | Path = "map.mrc", voxel: float = 2.4) -> None:
+    """Write a map of the complex: float32, 96 x 96 x 96 voxels, centred on the origin."""
+    density = complex_density(96, voxel * 1.25, b_factor=400)
+    density += np.random.default_rng(6).normal(0, 0.02, density.shape)
+    positions = (np.arange(96) - 48) * voxel
+    coords = {axis: (axis, positions, {"units": "angstrom"}) for axis in "zyx"}
+    xr.DataArray(density.astype("f4"), coords, ("z", "y", "x")).mrc.to_mrc(path, overwrite=True)
+
+
+def write_session(folder: str | Path = "session", voxel: float = 1.7) -> None:
+    """Write twelve micrographs, of which programs have spoiled most headers.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where to write micrograph_01.mrc to micrograph_12.mrc; made if it does not exist.
+    voxel : float
+        Pixel size in angstrom. Four headers have 1 instead.
+    """
+    folder = Path(folder)
+    folder.mkdir(exist_ok=True)
+    # Offset, format and values of the fields of each fault.
+    no_version = [(108, "<i", (0,))]
+    no_statistics = [(76, "<4f", (0, 0, 0, 0)), (216, "<f", (0,))]
+    wrong_stamp = [(212, "4B", (17, 17, 0, 0))]
+    wrong_count = [(220, "<i", (7,))]
+    unit_pixels = [(40, "<3f", (256, 256, 1))]
+    faults = {
+        2: no_version, 3: no_version + wrong_count, 4: no_statistics, 5: no_statistics,
+        6: unit_pixels, 7: unit_pixels, 8: unit_pixels + no_version, 9: unit_pixels,
+        10: wrong_stamp, 11: wrong_count,
+    }  # fmt: skip
+    for number in range(1, 13):
+        random = np.random.default_rng(number)
+        arriving = exposure((256, 256), voxel, 9000 + 1500 * number, number)
+        counts = random.poisson(20 * arriving).astype("i2")
+        path = folder / f"micrograph_{number:02}.mrc"
+        xr.DataArray(counts, dims=("y", "x")).mrc.to_mrc(path, voxel_size=voxel, overwrite=True)
+        content = bytearray(path.read_bytes())
+        for offset, form, values in faults.get(number, ()):
+            struct.pack_into(form, content, offset, *values)
+        path.write_bytes(content[:100_000] if number == 12 else content)  # 12 was cut off
