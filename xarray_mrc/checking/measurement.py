@@ -18,6 +18,7 @@ from xarray_mrc.codec.statistics import Statistics, measure
 from xarray_mrc.storage import Source
 from xarray_mrc.storage.compressed.encoders import cores
 from xarray_mrc.storage.progress import report_progress
+from xarray_mrc.storage.protocol import is_sequential
 
 __all__ = ["NumpyStatistics", "measure_file"]
 
@@ -45,7 +46,7 @@ M = TypeVar("M", bound=Mergeable)
 def measure_file(source: Source, layout: Layout, measure_values: Callable[[NDArray[Any]], M]) -> M:
     """Measure all data of a file in one pass, from the first byte to the last.
 
-    A plain file is measured on all cores, up to 8. A compressed file is read in order.
+    A file that can be read in any order is measured on all cores, up to 8; others in order.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def measure_file(source: Source, layout: Layout, measure_values: Callable[[NDArr
         return found
 
     found = nothing = measure_values(np.empty(0, layout.dtype))
-    is_stream = source.size_if_known is None
+    is_stream = is_sequential(source)
     if is_stream:
         return measure_part(layout.whole)
     done = 0

@@ -17,6 +17,7 @@ from xarray_mrc.dataset.section_metadata import WrittenSidecar
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage import open_source
+from xarray_mrc.storage.protocol import is_sequential
 from xarray_mrc.storage.source import Openable, local_path
 from xarray_mrc.writing.target import check_suffix
 from xarray_mrc.writing.writer import to_mrc
@@ -146,7 +147,7 @@ def convert(
             shards=shards,
             compression=compression,
             zarr_format=zarr_format,
-            in_order=open_source(src).size_if_known is None,
+            in_order=is_sequential(open_source(src)),
         )
         return
     written |= {"overwrite": overwrite, "compression": compression, "format": format}

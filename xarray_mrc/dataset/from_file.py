@@ -19,7 +19,7 @@ from xarray_mrc.dataset.lazy_variable import bare_dataset, find_source, lazy_var
 from xarray_mrc.reading.open_file import OpenedFile
 from xarray_mrc.reading.options import Coords, ExtendedHeader, ReadingOptions
 from xarray_mrc.storage import Head
-from xarray_mrc.storage.protocol import address_of
+from xarray_mrc.storage.protocol import address_of, is_sequential
 from xarray_mrc.storage.remote.urls import is_url
 
 __all__ = ["build_dataset", "file_of"]
@@ -59,7 +59,7 @@ def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
     header, layout = opened.header, opened.array.layout
     geometry = Geometry.from_header(header, options.origin)
     attrs = describe(header, layout, geometry, opened.extended)
-    is_stream = opened.array.source.size_if_known is None
+    is_stream = is_sequential(opened.array.source)
     chunks = layout.preferred_chunks(STREAM_NBYTES) if is_stream else layout.preferred_chunks()
     preferred = options.preferred_chunks or {}
     encoding: dict[str, Any] = {

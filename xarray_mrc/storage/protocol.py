@@ -30,6 +30,7 @@ __all__ = [
     "address_of",
     "bounded_size",
     "full_size",
+    "is_sequential",
     "split_parts",
     "truncated",
 ]
@@ -116,6 +117,10 @@ class MappedSource(Protocol):
 class StreamSource(Protocol):
     """A source whose size and checksums are known only after a pass over it."""
 
+    @property
+    def is_sequential(self) -> bool:
+        """True if the bytes are best read from the first to the last, by a guess."""
+
     def measure_size(self) -> int:
         """Return the number of bytes. Once a process this costs a pass, which checks them all."""
 
@@ -195,6 +200,11 @@ def bounded_size(source: Source, limit: int) -> int:
     if source.size_if_known is None and isinstance(source, StreamSource):
         return source.bounded_size(limit)
     return source.size_if_known or 0
+
+
+def is_sequential(source: Source) -> bool:
+    """Return True if the bytes of a source are best read from the first to the last."""
+    return isinstance(source, StreamSource) and source.is_sequential
 
 
 def split_parts(byte_ranges: ByteRanges) -> tuple[Bytes, Parts]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from xarray_mrc.errors import MrcTruncatedError
+from xarray_mrc.storage.compressed.block_files import BlockFile, block_files, is_cut_into_blocks
 from xarray_mrc.storage.compressed.stream import BLOCK_NBYTES, Cursor, End, Key, streams
 from xarray_mrc.storage.fileobject import FileObjectSource
 from xarray_mrc.storage.memory import MemorySource
@@ -19,6 +20,8 @@ __all__ = ["MAX_TRUSTED_NBYTES", "CompressedSource", "has_implausible_ratio"]
 # Of data beyond what the header describes, as much is decompressed and checked as there are data,
 # but at least this much.
 MIN_SURPLUS_NBYTES = 64 * 2**20
+# Content at the start of a file that is read as a stream, because headers are there.
+HEAD_NBYTES = 64 * 2**10
 # Headers are trusted up to this size, and beyond it up to this ratio of compression. Densities
 # never reach it; masks may, and then cost one pass more.
 MAX_TRUSTED_NBYTES = 16 * 2**20
@@ -110,10 +113,30 @@ class CompressedSource:
 
         Once a process this costs a pass, which checks them all.
         """
-        return self.bounded_size(sys.maxsize - 1)
+        blocks = self._blocks(sys.maxsize)
+        if blocks is not None and blocks.verify(self.inner, 0, sys.maxsize):
+            self._keep_end(blocks)
+        return self._stream_size(sys.maxsize - 1)
 
     def bounded_size(self, limit: int) -> int:
-        """Return the size, or `limit` + 1 if it is larger; no more than that is decompressed."""
+        """Return the size, or `limit` + 1 if it is larger; no more than that is decompressed.
+
+        Of a file of blocks nothing is, unless they claim an implausible compression ratio.
+        """
+        blocks = self._blocks(limit)
+        if blocks is not None and (end := blocks.stated_end) is not None:
+            is_suspect = has_implausible_ratio(end.size, end.size, self.stored_size())
+            if not is_suspect or blocks.verify(self.inner, 0, limit):
+                return min(end.size, limit + 1)
+        return self._stream_size(limit)
+
+    @property
+    def is_sequential(self) -> bool:
+        """True if the bytes are best read from the first to the last; a guess by the first ones."""
+        return not is_cut_into_blocks(self.container, self.inner)
+
+    def _stream_size(self, limit: int) -> int:
+        """Return the size, or `limit` + 1 if it is larger, by decompressing the stream."""
         if (end := streams.find_end(self._key)) is not None:
             return min(end.size, limit + 1)
         with self._cursor(limit + 1) as cursor:
@@ -138,12 +161,22 @@ class CompressedSource:
         return replace(self, strict=False)
 
     def read_ranges(self, parts: Parts) -> None:
-        """Fill each array with the bytes from its offset on, in one pass."""
+        """Fill each array with the bytes from its offset on, in one pass or by blocks."""
         in_order = sorted(parts, key=lambda part: part[0])
+        stop = max((offset + out.size for offset, out in parts), default=0)
+        blocks = self._blocks(stop)
+        if blocks is not None and stop > blocks.size and blocks.verify(self.inner, 0, sys.maxsize):
+            self._keep_end(blocks)
         end = streams.find_end(self._key)
         for offset, out in in_order:
             if end is not None and offset + out.size > end.size:
                 raise self._too_short(end, offset, out.size)
+        if blocks is not None:
+            if blocks.read_ranges(self.inner, in_order):
+                return
+            if blocks.needs_pass:  # a stream returns bytes before it comes to their checksum
+                self._stream_size(sys.maxsize - 1)
+                blocks.needs_pass = False
         before, last = 0, np.empty(0, np.uint8)  # the range that reaches furthest so far
         with self._cursor(in_order[0][0] if in_order else 0) as cursor:
             for offset, out in in_order:
@@ -160,17 +193,14 @@ class CompressedSource:
         Data beyond those that the header describes, and bytes after the stream, give one warning.
         Reading stops when there are more surplus bytes than data.
         """
-        with self._cursor(end) as cursor:
-            try:
-                if cursor.position == end or streams.find_end(self._key) is None:
-                    cursor.skip(self.inner, end + max(end, MIN_SURPLUS_NBYTES))
-            except MrcTruncatedError:
-                if self.strict:
-                    raise
-                self._warn(f"the {self.container} data are cut off: their checksum is not known")
-                return
-            found = cursor.end or streams.find_end(self._key)
-        size, trailing_nbytes = found or End(cursor.position, 0)
+        try:
+            position, found = self._read_surplus(end, end + max(end, MIN_SURPLUS_NBYTES))
+        except MrcTruncatedError:
+            if self.strict:
+                raise
+            self._warn(f"the {self.container} data are cut off: their checksum is not known")
+            return
+        size, trailing_nbytes = found or End(position, 0)
         if size < end:
             raise self._too_short(End(size, trailing_nbytes), 0, end)
         notes = []
@@ -183,6 +213,29 @@ class CompressedSource:
             notes.append(f"its last {trailing_nbytes} stored bytes are not {self.container} data")
         if notes:
             self._warn(f"{'; '.join(notes)}; they were left out")
+
+    def _read_surplus(self, start: int, limit: int) -> tuple[int, End | None]:
+        """Decompress what follows a position; return how far that came, and the end if reached."""
+        blocks = self._blocks(limit)
+        if blocks is not None and blocks.verify(self.inner, start, limit):
+            self._keep_end(blocks)
+            end = blocks.stated_end
+            return min(blocks.size, limit), end if end and end.size <= limit else None
+        with self._cursor(start) as cursor:
+            if cursor.position == start or streams.find_end(self._key) is None:
+                cursor.skip(self.inner, limit)
+            return cursor.position, cursor.end or streams.find_end(self._key)
+
+    def _blocks(self, stop: int) -> BlockFile | None:
+        """Return the blocks of the file, or None to read the bytes before `stop` as a stream."""
+        if stop <= HEAD_NBYTES:  # headers are read without looking for blocks
+            return None
+        return block_files.find(self._key, self.container, self.inner)
+
+    def _keep_end(self, blocks: BlockFile) -> None:
+        """Keep the end of the content, if all blocks were decompressed and were right."""
+        if (end := blocks.verified_end) is not None:
+            streams.add_end(self._key, end)
 
     def _warn(self, message: str) -> None:
         """Warn about the file, once in a process."""

@@ -229,12 +229,12 @@ class StreamCache:
             yield cursor
         finally:
             if cursor.end is not None:
-                self._add_end(key, cursor.end)
+                self.add_end(key, cursor.end)
         if cursor.position and cursor.end is None:
             self._add_cursor(key, cursor)
 
-    def _add_end(self, key: Key, end: End) -> None:
-        """Keep the end of a stream; the oldest are dropped."""
+    def add_end(self, key: Key, end: End) -> None:
+        """Keep the end of a stream, all of which was right; the oldest are dropped."""
         with self._lock:
             self._ends[key] = end
             while len(self._ends) > MAX_ENDS:

@@ -1,0 +1,404 @@
+"""Files of blocks: any access gives the bytes of the stream, and damage is found in any order."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pickle
+import random
+import shutil
+import struct
+import subprocess
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from programs import run_program
+
+from xarray_mrc.errors import MrcError, MrcTruncatedError, MrcWarning
+from xarray_mrc.storage.compressed import block_files, blocks, gzip_blocks, scanning, stream
+from xarray_mrc.storage.compressed.source import CompressedSource
+from xarray_mrc.storage.local import LocalSource
+from xarray_mrc.storage.memory import MemorySource
+from xarray_mrc.storage.protocol import split_parts
+
+# Far beyond the content that is read as a stream, at the start of a file.
+DATA = np.random.default_rng(7).poisson(1.2, 1_500_000).astype(np.int8).tobytes()
+SIZE = len(DATA)
+
+
+def bgzf_block(data: bytes) -> bytes:
+    """Lay down a BGZF block, as the SAM specification describes it."""
+    maker = zlib.compressobj(6, wbits=-15)
+    body = maker.compress(data) + maker.flush()
+    head = struct.pack("<4BIBBH2sHH", 31, 139, 8, 4, 0, 0, 255, 6, b"BC", 2, len(body) + 25)
+    return head + body + struct.pack("<II", zlib.crc32(data), len(data))
+
+
+def bgzf(data: bytes, nbytes: int = 65280) -> bytes:
+    parts = [data[i : i + nbytes] for i in range(0, len(data), nbytes)]
+    return b"".join(map(bgzf_block, [*parts, b""]))
+
+
+def members(data: bytes, nbytes: int = 100_000) -> bytes:
+    parts = [data[i : i + nbytes] for i in range(0, len(data), nbytes)]
+    return b"".join(gzip.compress(part, 6, mtime=0) for part in parts)
+
+
+PACK: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "BGZF": ("gzip", bgzf),
+    "gzip members": ("gzip", members),
+}
+
+
+@cache
+def stored_as(kind: str) -> bytes:
+    return PACK[kind][1](DATA)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Small files are files of blocks, too, and jobs are small enough for several threads."""
+    monkeypatch.setattr(block_files, "MIN_STORED_NBYTES", 0)
+    monkeypatch.setattr(blocks, "JOB_NBYTES", 100_000)
+    monkeypatch.setattr(blocks, "MAX_AHEAD_NBYTES", 400_000)
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
+    stream.streams.clear()
+    block_files.block_files.clear()
+    blocks.recent_blocks.clear()
+
+
+@pytest.fixture(params=[*PACK])
+def packed(request: pytest.FixtureRequest) -> tuple[str, bytes]:
+    return PACK[request.param][0], stored_as(request.param)
+
+
+class Counting(MemorySource):
+    """Bytes that count how many of them were read through `read_ranges`."""
+
+    nread = 0
+
+    def read_ranges(self, parts: list[tuple[int, np.ndarray]]) -> None:
+        self.nread += sum(out.size for _, out in parts)
+        super().read_ranges(parts)
+
+
+def read(source: CompressedSource, start: int, stop: int) -> bytes:
+    out = np.empty(stop - start, np.uint8)
+    source.read_ranges([(start, out)])
+    return out.tobytes()
+
+
+def no_stream(*_: object) -> None:
+    raise AssertionError("the file was read as a stream")
+
+
+# What comes out
+
+
+def test_a_late_read_takes_its_blocks_only(
+    packed: tuple[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container, stored = packed
+    inner = Counting(stored)
+    source = CompressedSource(inner, container)
+    monkeypatch.setattr(stream.Cursor, "read", no_stream)
+    assert read(source, SIZE - 5000, SIZE - 4000) == DATA[-5000:-4000]
+    assert inner.nread < 150_000
+
+
+def test_neighbouring_reads_decompress_a_block_once(
+    packed: tuple[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container, stored = packed
+    source = CompressedSource(MemorySource(stored), container)
+    made: list[int] = []
+    decode = gzip_blocks.decode_member
+
+    def count(data: memoryview, number: int, nbytes: int) -> bytes:
+        made.append(number)
+        return decode(data, number, nbytes)
+
+    monkeypatch.setattr(gzip_blocks, "decode_member", count)
+    for start in range(200_000, 900_000, 1000):
+        assert read(source, start, start + 1000) == DATA[start : start + 1000]
+    assert len(made) <= len({*made}) + 1  # the one before may be checked for its size, too
+
+
+ORDERS = st.lists(
+    st.tuples(st.integers(0, SIZE), st.sampled_from([0, 1, 700, 65280, 200_000, SIZE])), max_size=6
+)
+
+
+@given(kind=st.sampled_from([*PACK]), wanted=ORDERS, one_by_one=st.booleans())
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_ranges_in_any_order(
+    kind: str, wanted: list[tuple[int, int]], one_by_one: bool
+) -> None:
+    source = CompressedSource(MemorySource(stored_as(kind)), PACK[kind][0])
+    ranges = [(start, min(nbytes, SIZE - start)) for start, nbytes in wanted]
+    if one_by_one:
+        for start, nbytes in ranges:
+            assert read(source, start, start + nbytes) == DATA[start : start + nbytes]
+    found, parts = split_parts(ranges)
+    source.read_ranges(parts)
+    assert found.tobytes() == b"".join(DATA[start : start + nbytes] for start, nbytes in ranges)
+
+
+@given(
+    sizes=st.lists(st.sampled_from([0, 1, 5, 70_000, 65280, 100_000]), min_size=1, max_size=12),
+    with_bsize=st.booleans(),
+    start=st.floats(0, 1),
+)
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_members_of_any_sizes(sizes: list[int], with_bsize: bool, start: float) -> None:
+    edges = np.cumsum([0, *sizes]).tolist()
+    whole = bytes(edges[-1]) if edges[-1] > SIZE else DATA
+    parts = [whole[a:b] for a, b in pairwise(edges)]
+    data = b"".join(parts)
+    pack = (
+        bgzf_block if with_bsize and max(sizes) < 2**16 else partial(gzip.compress, compresslevel=1)
+    )
+    source = CompressedSource(MemorySource(b"".join(map(pack, parts))), "gzip")
+    first = int(start * len(data))
+    assert read(source, first, len(data)) == data[first:]
+    source.verify_trailer(len(data))
+    assert source.measure_size() == len(data)
+    assert read(source, 0, len(data)) == data
+
+
+def test_sizes(packed: tuple[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    container, stored = packed
+    source = CompressedSource(MemorySource(stored), container)
+    for limit in (100_000, SIZE - 1, SIZE, SIZE + 1, 2**60):
+        assert source.bounded_size(limit) == min(SIZE, limit + 1)
+    monkeypatch.setattr(stream.Cursor, "read", no_stream)
+    assert source.measure_size() == SIZE
+    with pytest.raises(MrcTruncatedError, match="10 bytes were wanted from byte 1499995, but o"):
+        read(source, SIZE - 5, SIZE + 5)
+
+
+def test_a_whole_read_verifies_all(packed: tuple[str, bytes]) -> None:
+    container, stored = packed
+    inner = Counting(stored)
+    source = CompressedSource(inner, container)
+    assert read(source, 0, SIZE) == DATA
+    source.verify_trailer(SIZE)
+    before = inner.nread
+    assert source.measure_size() == SIZE
+    assert inner.nread == before <= len(stored) + 2 * 65536
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_scanning_by_windows(copied: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(scanning, "MAP_NBYTES", 300_000)
+    monkeypatch.setattr(scanning, "COPY_NBYTES", 70_000)
+    path = tmp_path / "a.mrc.gz"
+    for stored in (stored_as("BGZF"), stored_as("gzip members")):
+        path.write_bytes(stored)
+        source = CompressedSource(LocalSource.open(str(path), memmap=not copied)[0], "gzip")
+        assert read(source, SIZE - 70_000, SIZE) == DATA[-70_000:]
+        assert source.measure_size() == SIZE
+
+
+# What is refused
+
+
+@given(
+    kind=st.sampled_from([*PACK]),
+    where=st.floats(0, 1, exclude_max=True),
+    bit=st.integers(0, 8),
+    order=st.sampled_from(["in order", "reversed", "random", "whole"]),
+    seed=st.integers(0, 9),
+)
+@settings(
+    deadline=None, max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_damage_is_found_in_every_order(
+    kind: str, where: float, bit: int, order: str, seed: int
+) -> None:
+    """Bit 8 cuts the file off. What is not found may only be what says nothing about the data."""
+    container, stored = PACK[kind][0], bytearray(stored_as(kind))
+    at = int(where * len(stored))
+    if bit == 8:
+        del stored[at:]
+    else:
+        stored[at] ^= 1 << bit
+    source = CompressedSource(MemorySource(bytes(stored)), container)
+    starts = [*range(0, SIZE, 150_000)] if order != "whole" else [0]
+    step = SIZE if order == "whole" else 150_000
+    if order == "random":
+        random.Random(seed).shuffle(starts)
+    elif order == "reversed":
+        starts.reverse()
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MrcWarning)
+        try:
+            for start in starts:
+                found[start] = read(source, start, start + step)
+            source.verify_trailer(SIZE)
+        except MrcError as error:
+            assert str(error).startswith("<bytes>: ")  # noqa: PT017
+            if bit == 8:
+                assert isinstance(error, MrcTruncatedError)  # noqa: PT017
+            assert all(found[start] == DATA[start : start + step] for start in found)
+            return
+    assert b"".join(found[start] for start in sorted(found)) == DATA
+    assert bit != 8 or kind == "BGZF"  # without its empty last block it is complete, too
+
+
+def test_a_wrong_size_shifts_nothing() -> None:
+    """A bit that flipped in the size of a block that is not read must not move later bytes."""
+    stored = bytearray(stored_as("BGZF"))
+    first = struct.unpack_from("<H", stored, 16)[0] + 1
+    stored[first - 4] ^= 1
+    source = CompressedSource(MemorySource(bytes(stored)), "gzip")
+    with pytest.raises(MrcError, match="damaged"):
+        read(source, SIZE - 70_000, SIZE)
+
+
+def test_false_members_are_read_as_a_stream() -> None:
+    """The header of a member within the stored bytes of another, which a scan takes for one."""
+    decoy = gzip.compress(b"x" * 70_000, mtime=0)
+    data = [b"a" * 100_000, decoy + os.urandom(1000), b"b" * 100_000]
+    stored = b"".join(gzip.compress(part, 0, mtime=0) for part in data)
+    whole = b"".join(data)
+    for start in (70_000, len(whole) - 10):
+        forget()
+        source = CompressedSource(MemorySource(stored), "gzip")
+        assert read(source, start, len(whole)) == whole[start:]
+        assert source.measure_size() == len(whole)
+
+
+@pytest.mark.parametrize("garbage", [b"x", b"\0\0garbage", bytes(600_000) + b"BZ", bytes(9)])
+def test_garbage_is_named_as_by_a_stream(packed: tuple[str, bytes], garbage: bytes) -> None:
+    container, stored = packed
+    source = CompressedSource(MemorySource(stored + garbage), container)
+    assert read(source, SIZE - 10, SIZE) == DATA[-10:]
+    number = len(garbage.lstrip(b"\0"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        source.verify_trailer(SIZE)
+    texts = [str(warning.message) for warning in caught]
+    assert len(texts) == bool(number)
+    assert not number or f"its last {number} stored bytes are not gzip data" in texts[0]
+    assert source.measure_size() == SIZE
+    assert source.trailing_nbytes() == number
+
+
+def test_surplus_is_named(packed: tuple[str, bytes]) -> None:
+    container, stored = packed
+    source = CompressedSource(MemorySource(stored), container)
+    with pytest.warns(MrcWarning, match=f"has {SIZE - 70_000} bytes more than the header"):
+        source.verify_trailer(70_000)
+
+
+def test_claims_of_very_high_ratios_are_checked() -> None:
+    """Sizes in the trailers that are lies make the size of the whole a lie."""
+    block = bytearray(bgzf_block(b"a" * 20))
+    block[-4:] = struct.pack("<I", 28_000)
+    source = CompressedSource(MemorySource(bytes(block) * 3000), "gzip")
+    with pytest.raises(MrcError):
+        assert source.bounded_size(2**40)
+
+
+# Processes and threads
+
+
+def test_threads_and_a_pickled_copy(packed: tuple[str, bytes], tmp_path: Path) -> None:
+    container, stored = packed
+    path = tmp_path / "a.mrc"
+    path.write_bytes(stored)
+    source = CompressedSource(LocalSource.open(str(path))[0], container)
+    other = pickle.loads(pickle.dumps(source))
+    chance = random.Random(3)
+    starts = [chance.randrange(SIZE - 90_000) for _ in range(120)]
+    with ThreadPoolExecutor(6) as threads:
+        jobs = [
+            (start, threads.submit(read, chance.choice([source, other]), start, start + 90_000))
+            for start in starts
+        ]
+        for start, job in jobs:
+            assert job.result() == DATA[start : start + 90_000]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_reads_on(packed: tuple[str, bytes]) -> None:
+    container, stored = packed
+    source = CompressedSource(MemorySource(stored), container)
+    assert read(source, 200_000, 900_000) == DATA[200_000:900_000]
+    with block_files.block_files._lock, blocks.recent_blocks._lock, blocks.decoder_pool._lock:
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if read(source, 100_000, SIZE) == DATA[100_000:] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert read(source, 100_000, SIZE) == DATA[100_000:]
+
+
+def test_tables_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_files, "MAX_FILES", 3)
+    for _ in range(10):
+        source = CompressedSource(MemorySource(bgzf(DATA[:200_000])), "gzip")
+        assert read(source, 100_000, 200_000) == DATA[100_000:200_000]
+    assert len(block_files.block_files._files) == 3
+    assert blocks.recent_blocks._nbytes <= blocks.MAX_RECENT_NBYTES
+
+
+def test_small_files_are_streams() -> None:
+    program = """
+import gzip, numpy as np
+from xarray_mrc.storage.compressed import block_files
+from xarray_mrc.storage.compressed.source import CompressedSource
+from xarray_mrc.storage.memory import MemorySource
+source = CompressedSource(MemorySource(gzip.compress(bytes(10**6)) * 2), "gzip")
+source.read_ranges([(10**6, np.empty(10**6, np.uint8))])
+print(len(block_files.block_files._files))
+"""
+    assert run_program(program).strip() == "0"
+
+
+# Files of other programs
+
+
+TOOLS = {
+    "bgzip": ("gzip", ["bgzip", "-c"], True),
+    "gzip": ("gzip", ["gzip", "-c"], False),
+    "pigz": ("gzip", ["pigz", "-c", "-p", "2"], False),
+    "pigz -i": ("gzip", ["pigz", "-c", "-i", "-b", "128"], False),
+}
+
+
+@pytest.mark.parametrize("name", [*TOOLS])
+def test_files_of_tools(name: str, tmp_path: Path) -> None:
+    container, command, has_blocks = TOOLS[name]
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    (tmp_path / "a").write_bytes(DATA)
+    stored = subprocess.run([*command, str(tmp_path / "a")], check=True, capture_output=True).stdout
+    path = tmp_path / "a.packed"
+    path.write_bytes(stored)
+    source = CompressedSource(LocalSource.open(str(path))[0], container)
+    for start in (1_400_000, 70_000, 0, 700_000):
+        assert read(source, start, start + 100_000) == DATA[start : start + 100_000]
+    assert source.measure_size() == SIZE
+    file = block_files.block_files.find(source._key, container, source.inner)
+    assert (file is not None) == has_blocks

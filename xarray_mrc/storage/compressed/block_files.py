@@ -1,0 +1,229 @@
+"""`block_files`: the files whose blocks this process knows, and reading through their tables."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+
+import numpy as np
+
+from xarray_mrc.storage.compressed.blocks import (
+    SMALL_READ_NBYTES,
+    BlockError,
+    BlockTable,
+    Scatter,
+    Use,
+    decode_blocks,
+    recent_blocks,
+)
+from xarray_mrc.storage.compressed.gzip_blocks import find_gzip_blocks, starts_with_bgzf
+from xarray_mrc.storage.compressed.scanning import can_scan
+from xarray_mrc.storage.compressed.stream import End, Key
+from xarray_mrc.storage.protocol import Head, Parts, Source, full_size
+
+__all__ = ["BlockFile", "block_files", "is_cut_into_blocks"]
+
+# Stored bytes below which a file is read as a stream, which costs little then.
+MIN_STORED_NBYTES = 256 * 2**10
+# First stored bytes that show whether a file is cut into blocks.
+START_NBYTES = 64
+# Files that are kept, and the memory of their tables.
+MAX_FILES = 256
+MAX_TABLES_NBYTES = 64 * 2**20
+
+FINDERS = {"gzip": find_gzip_blocks}
+TESTERS = {"gzip": starts_with_bgzf}
+
+
+def is_cut_into_blocks(container: str, inner: Source) -> bool:
+    """Return True if the first stored bytes look like those of a file of blocks."""
+    if not can_scan(inner) or full_size(inner) < MIN_STORED_NBYTES or container not in TESTERS:
+        return False
+    return TESTERS[container](Head(inner).read(0, START_NBYTES))
+
+
+class BlockFile:
+    """A file of blocks, with the facts that are known about it; it holds nothing open.
+
+    All methods may be called by several threads at the same time.
+
+    Parameters
+    ----------
+    container : {"gzip", "bzip2", "xz", "zstd"}
+        The format of the file.
+    """
+
+    def __init__(self, container: str) -> None:
+        self.container = container
+        self.table: BlockTable | None = None
+        # A block was not what the table says. Either the file is damaged, or only the table is
+        # wrong, which a pass over the stream tells.
+        self.needs_pass = False
+        self._lock = threading.Lock()
+        self._was_searched = False
+        self._verified = np.empty(0, np.bool_)  # blocks that were decompressed, and were right
+
+    def find(self, inner: Source) -> bool:
+        """Look for the blocks, once; return False if the file has to be read as a stream."""
+        with self._lock:
+            if not self._was_searched:
+                finder = FINDERS.get(self.container)
+                self.table = finder(inner) if finder else None
+                self._verified = np.zeros(len(self.table or ()), np.bool_)
+                self._was_searched = True
+            return self.table is not None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the table takes."""
+        return 0 if self.table is None else self.table.nbytes
+
+    @property
+    def size(self) -> int:
+        """Number of bytes of the content that the table knows."""
+        return 0 if self.table is None else self.table.size
+
+    @property
+    def stated_end(self) -> End | None:
+        """Where the content ends, if the file states it, or all blocks were decompressed."""
+        if self.table is not None and self.table.sizes_are == "guessed":
+            return self.verified_end
+        return self._end
+
+    @property
+    def verified_end(self) -> End | None:
+        """Where the content ends, once all blocks were decompressed."""
+        return self._end if self._verified.all() else None
+
+    @property
+    def _end(self) -> End | None:
+        """Where the content ends by the table, if the blocks are the whole file."""
+        table = self.table
+        if table is None or table.trailing_nbytes is None:
+            return None
+        return End(table.size, table.trailing_nbytes)
+
+    def read_ranges(self, inner: Source, parts: Parts) -> bool:
+        """Fill each array with the bytes from its offset on.
+
+        Parameters
+        ----------
+        inner : Source
+            The stored file.
+        parts : sequence of (int, ndarray of uint8)
+            As in `Source.read_ranges`.
+
+        Returns
+        -------
+        bool
+            False if only a stream can tell the bytes; the arrays may then hold anything.
+        """
+        table, scatter = self.table, Scatter(parts)
+        if table is None or scatter.end > table.size:
+            return False
+        numbers = scatter.numbers(table)
+        kept = {numbers[0], numbers[-1]} if numbers else set()
+        if sum(out.size for _, out in scatter.parts) <= SMALL_READ_NBYTES:
+            kept.update(numbers)
+
+        def use(number: int, content: bytes) -> None:
+            if number in kept:
+                recent_blocks.add(self, number, content)
+            scatter.put(int(table.offsets[number]), content)
+
+        missing = []
+        for number in numbers:
+            content = recent_blocks.get(self, number)
+            if content is None:
+                missing.append(number)
+            else:
+                scatter.put(int(table.offsets[number]), content)
+        last = numbers[-1] if numbers else 0
+        return self._check_sizes(inner, table, last) and self._decode(inner, table, missing, use)
+
+    def verify(self, inner: Source, start: int, limit: int) -> bool:
+        """Decompress the blocks with content from `start` to `limit` that were not before.
+
+        Returns False if only a stream can tell whether they are right.
+        """
+        table = self.table
+        if table is None or table.trailing_nbytes is None:
+            return False
+        if table.sizes_are == "guessed":  # where `start` is depends on all blocks before
+            start = 0
+        # With blocks that have no content, as the last one of BGZF.
+        first = int(np.searchsorted(table.offsets[1:], start, "left"))
+        last = int(np.searchsorted(table.offsets, limit, "left")) if limit < table.size else None
+        numbers = np.flatnonzero(~self._verified[first:last]) + first
+        return self._decode(inner, table, numbers.tolist())
+
+    def _check_sizes(self, inner: Source, table: BlockTable, last: int) -> bool:
+        """Decompress the blocks before block `last` whose sizes are doubtful."""
+        doubtful = table.doubtful[: np.searchsorted(table.doubtful, last)]
+        numbers = doubtful[~self._verified[doubtful]]
+        return self._decode(inner, table, numbers.tolist())
+
+    def _decode(
+        self, inner: Source, table: BlockTable, numbers: list[int], use: Use | None = None
+    ) -> bool:
+        """Decompress blocks; return False, for good, if one is not what the table says."""
+
+        def take(number: int, content: bytes) -> None:
+            self._verified[number] = True
+            if use is not None:
+                use(number, content)
+
+        try:
+            if numbers:
+                decode_blocks(inner, table, numbers, take)
+        except BlockError:
+            self.needs_pass, self.table = True, None
+        return self.table is not None
+
+
+class BlockFiles:
+    """The files that the process read lately, by keys that name a file with its content.
+
+    All methods may be called by several threads at the same time.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all files and replace the lock, as a forked child must."""
+        self._lock = threading.Lock()
+        self._files: OrderedDict[Key, BlockFile] = OrderedDict()
+
+    def find(self, key: Key, container: str, inner: Source) -> BlockFile | None:
+        """Return the blocks of a file, which are looked for once; None if it is read as a stream.
+
+        Parameters
+        ----------
+        key : tuple
+            Names the file with its content.
+        container : {"gzip", "bzip2", "xz", "zstd"}
+            Its format.
+        inner : Source
+            The stored file.
+        """
+        if full_size(inner) < MIN_STORED_NBYTES or container not in FINDERS:
+            return None
+        with self._lock:
+            file = self._files.setdefault(key, BlockFile(container))
+            self._files.move_to_end(key)
+        found = file.find(inner)
+        with self._lock:
+            while len(self._files) > 1 and (
+                len(self._files) > MAX_FILES
+                or sum(file.nbytes for file in self._files.values()) > MAX_TABLES_NBYTES
+            ):
+                self._files.popitem(last=False)
+        return file if found or file.needs_pass else None
+
+
+block_files = BlockFiles()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=block_files.clear)
