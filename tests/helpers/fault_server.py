@@ -27,6 +27,8 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from waiting import wait_for
+
 __all__ = [
     "Exchange", "FaultServer", "Request", "content_range", "encoded", "endless", "etag", "hang_up",
     "ignore_ranges", "no_etag", "redirect", "reset", "shifted_range", "silence", "stall", "status",
@@ -332,7 +334,8 @@ class FaultServer:
 
     @property
     def nbytes_sent(self) -> int:
-        """Number of bytes of all bodies."""
+        """Number of bytes of all bodies, once all requests are answered."""
+        wait_for(lambda: self.in_flight == 0, 20)
         return sum(request.nbytes for request in self.requests)
 
     @property
