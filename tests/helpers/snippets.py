@@ -6,6 +6,8 @@ A page is run from top to bottom with one set of names, as a reader would run it
 - ``text`` after a ``python`` block is what this block prints; ``...`` stands for anything;
 - ``console`` has commands after ``$ `` and what each prints, which are compared in the same way;
 - every other language needs such a comment.
+
+Blocks with a URL are run only where a server on loopback takes the place of its host.
 """
 
 import contextlib
@@ -38,6 +40,7 @@ FENCE = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<language>[^\n]*)\n(?P<code>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
+URL = re.compile(r"https?://[\w.-]+(/[^\s\"']+)")
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # The commands of a console run with this interpreter and this source tree, and know the exit status
 # of the command before them.
@@ -95,8 +98,25 @@ def run_console(page, code):
         status = done.returncode
 
 
-def run_page(page, names):
-    """Run the Python of a page, and compare what it prints; return the number of blocks run."""
+def urls_of(page):
+    """Return the paths of the URLs that the Python of a page reads."""
+    blocks = blocks_of(page)
+    code = "".join(b.code for b in blocks if b.language == "python" and not b.reason)
+    return URL.findall(code)
+
+
+def run_page(page, names, server=None):
+    """Run the code of a page, and compare what it prints; return the number of Python blocks run.
+
+    Parameters
+    ----------
+    page : Path
+        The page.
+    names : dict
+        The names that the blocks define and use.
+    server : str, optional
+        URL of a server on loopback, which takes the place of all others.
+    """
     printed = None
     count = 0
     for language, code, reason in blocks_of(page):
@@ -106,6 +126,10 @@ def run_page(page, names):
             printed = io.StringIO()
             if "needs matplotlib" in code and not find_spec("matplotlib"):
                 continue
+            if URL.search(code) and server is None:
+                printed = None
+                continue
+            code = URL.sub(rf"{server}\1", code)
             with contextlib.redirect_stdout(printed):
                 exec(compile(code, str(page), "exec"), names)
             print(printed.getvalue(), end="")
