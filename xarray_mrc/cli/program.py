@@ -127,6 +127,8 @@ def print_version(ctx: click.Context, parameter: click.Parameter, is_wanted: boo
 @click.group(
     cls=Program,
     invoke_without_command=True,
+    options_metavar="",
+    subcommand_metavar="[COMMAND] FILE... [OPTIONS]",
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

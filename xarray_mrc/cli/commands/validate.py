@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ def validate(
         from xarray_mrc.checking.validation import validate
 
         with shown_progress(path, is_wanted=not no_data):
-            report = validate(path, profile, data=not no_data)
+            report = replace(validate(path, profile, not no_data), path=shown_name(path))
         reports.append(report)
         if not report:
             outcome.add_finding()
