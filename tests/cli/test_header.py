@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-
 import pytest
 from command import run
 from files import FILES, sound

@@ -77,7 +77,11 @@ def start(*arguments: object, folder: Path | None = None, **variables: str) -> D
 
 
 def start_in_terminal(
-    *arguments: object, columns: int = 80, folder: Path | None = None, **variables: str
+    *arguments: object,
+    columns: int = 80,
+    folder: Path | None = None,
+    command: list[str] | None = None,
+    **variables: str,
 ) -> Done:
     """Run a command in a new pseudo-terminal; all that it shows is the output."""
     import fcntl
@@ -88,7 +92,7 @@ def start_in_terminal(
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     process = subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
+        [*(command or COMMAND), *map(str, arguments)],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

@@ -162,9 +162,10 @@ def rms(view: MrcfileView) -> Iterator[str]:
     if not stated >= 0:
         return
     found, noise = (view.data.rms if view.data else 0), 0.0
-    if view.header.mode in MODES_IN_FLOAT32 and abs(found) < float(np.finfo(np.float32).max):
+    is_float32 = view.header.mode in MODES_IN_FLOAT32
+    if view.data and is_float32 and abs(found) < float(np.finfo(np.float32).max):
         found = float(np.float32(found))
-        noise = rounding_of(found, view.data.low, view.data.high) if view.data else 0.0
+        noise = rounding_of(found, view.data.low, view.data.high)
     if not is_close(found, stated, noise):
         yield inaccurate("RMS deviation", found, stated)
 

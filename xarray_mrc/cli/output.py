@@ -27,8 +27,12 @@ __all__ = [
 DEBUG_VARIABLE = "XARRAY_MRC_TRACEBACK"
 COLORS = {"error": "red", "warning": "yellow", "info": "blue", "valid": "green"}
 
-# Parameters of functions that are options of a command, with the same name.
-PARAMETER = re.compile(r"\b(overwrite|rewrite|fix|data|kind|dtype)=(True|'\w+')")
+# Parameters of functions, and the options of commands that set them.
+OPTIONS = {
+    "overwrite": "--overwrite", "rewrite": "--rewrite", "fix": "--fix", "data": "--data",
+    "kind": "--kind", "dtype": "--dtype", "tilt_angle": "--tilt-angles", "origin": "--origin",
+}  # fmt: skip
+PARAMETER = re.compile(rf"\b({'|'.join(OPTIONS)})=(True\b|'[^']*'|(?=[ ,]))")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -108,8 +112,8 @@ def as_command(text: str) -> str:
     """
 
     def option(match: re.Match[str]) -> str:
-        name, value = match[1].replace("_", "-"), match[2].strip("'")
-        return f"--{name}" if value == "True" else f"--{name} {value}"
+        value = match[2].strip("'")
+        return OPTIONS[match[1]] + (f" {value}" if value not in ("", "True") else "")
 
     def command(match: re.Match[str]) -> str:
         return f"'xarray-mrc edit {PARAMETER.sub(option, match[1]).replace(', ', ' ')} FILE'"

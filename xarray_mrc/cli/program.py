@@ -94,8 +94,7 @@ class Program(click.Group):
             except click.ClickException as error:
                 status = report_usage(error)
             except (click.Abort, KeyboardInterrupt):
-                print_error("interrupted")
-                status = INTERRUPTED
+                status = report_interrupt()
             except BrokenPipeError:
                 status = leave_broken_pipe()
             except Exception as error:  # of no single file: a target that exists, no cluster
@@ -108,9 +107,11 @@ class Program(click.Group):
         return status
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Call the command; click would end with status 1 if the reader of a pipe went away."""
+        """Call the command; click would end with status 1 after Ctrl-C and on closed pipes."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            return report_interrupt()
         except BrokenPipeError:
             return leave_broken_pipe()
 
@@ -209,6 +210,14 @@ def report_usage(error: click.ClickException) -> int:
     text += "" if text.endswith((".", "?")) else "."
     print_error(f"{text[:1].lower()}{text[1:]} See '{called} --help'.")
     return UNREADABLE
+
+
+def report_interrupt() -> int:
+    """Print that Ctrl-C ended the program, below the ^C of a terminal; return the exit status."""
+    if sys.stderr.isatty():
+        click.echo(err=True)
+    print_error("interrupted")
+    return INTERRUPTED
 
 
 def leave_broken_pipe() -> int:

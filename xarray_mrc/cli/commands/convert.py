@@ -123,6 +123,8 @@ def connected(scheduler: str | None) -> Iterator[None]:
             "--scheduler needs the package distributed: pip install 'xarray-mrc[distributed]'"
         ) from None
     is_file = scheduler.endswith(".json")
+    if is_file and not os.path.exists(scheduler):  # the client would wait until there is one
+        raise FileNotFoundError(f"--scheduler {scheduler}: there is no such file")
     found = {"scheduler_file": scheduler} if is_file else {"address": scheduler}
     try:
         client = Client(**found, timeout=CONNECT_SECONDS)
