@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -118,6 +117,8 @@ class MrcArray:
     async def read_async(self, key: Any) -> NDArray[Any]:
         """Read a selection while the event loop runs on, on another thread if need be."""
         if not isinstance(self.source, AsyncSource):
+            import asyncio  # a tenth of the start of the command line
+
             return await asyncio.to_thread(self.read, key)
         chosen = plan(self.layout, key)
         pixels = buffers.empty(chosen.shape, self.dtype)
