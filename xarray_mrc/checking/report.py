@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import json
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass
 
 from xarray_mrc.codec.checks import Severity
+from xarray_mrc.codec.header import Header
+from xarray_mrc.codec.html_text import badge, escape
 
 __all__ = ["Finding", "Report"]
 
@@ -18,14 +20,7 @@ WORDS: dict[Severity, tuple[str, str]] = {
     "info": ("note", "notes"),
 }
 SEVERITIES = tuple(WORDS)
-STYLE = """
-.mrc-report { font: 14px/1.5 sans-serif; text-align: left }
-.mrc-report table { border-collapse: collapse }
-.mrc-report td, .mrc-report th { padding: 2px 12px 2px 0; text-align: left; vertical-align: top }
-.mrc-report .error { color: #b00020 }
-.mrc-report .warning { color: #8a5a00 }
-.mrc-report .info { color: #555 }
-"""
+CALL = re.compile(r"(edit_header\([^()]*\))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +62,8 @@ class Report:
         Errors first.
     data_checked : bool
         Whether the data were read too, and not only the headers.
+    header : Header or None
+        The header of the file; None if it is not an MRC file.
 
     Examples
     --------
@@ -83,6 +80,7 @@ class Report:
     profile: str
     findings: tuple[Finding, ...]
     data_checked: bool
+    header: Header | None = None
 
     def __bool__(self) -> bool:
         return all(finding.severity != "error" for finding in self.findings)
@@ -150,32 +148,36 @@ class Report:
         Returns
         -------
         str
+            The page of `xarray_mrc.checking.report_page.report_page`, of this report alone.
 
         Examples
         --------
         >>> "a&lt;b.mrc" in Report("a<b.mrc", "mrc2014", (), True).to_html()
         True
         """
-        return (
-            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            f"<title>{html.escape(self._printable_path)}</title>\n</head>\n<body>\n{self._repr_html_()}\n"
-            f"</body>\n</html>\n"
-        )
+        from xarray_mrc.checking.report_page import report_page
+
+        return report_page([self])
 
     def _repr_html_(self) -> str:
-        rows = "\n".join(
-            f'<tr class="{finding.severity}">'
-            + "".join(
-                f"<td>{html.escape(cell)}</td>"
-                for cell in (finding.severity, finding.id, finding.title, finding.text)
-            )
-            + "</tr>"
-            for finding in self.findings
+        verdict = badge("valid", "valid") if self else badge("invalid", "error")
+        by_id = sorted(range(len(self.findings)), key=lambda number: self.findings[number].id)
+        places = {number: place for place, number in enumerate(by_id)}
+        items = "".join(
+            f'<li class="{finding.severity}" style="--by-name:{places[number]};margin:8px 0">'
+            f"{badge(WORDS[finding.severity][0], finding.severity)} "
+            f"<strong>{escape(finding.id)}</strong> <span>{escape(finding.title)}</span>"
+            f"<div>{with_code(finding.text)}</div></li>\n"
+            for number, finding in enumerate(self.findings)
         )
-        heads = "<tr><th>severity</th><th>check</th><th>rule</th><th>found</th></tr>"
-        table = f"<table>\n<thead>{heads}</thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n"
+        found = f'<ul style="list-style:none;padding:0;margin:0">\n{items}</ul>\n' if items else ""
         return (
-            f'<div class="mrc-report">\n<style>{STYLE}</style>\n'
-            f"<p><strong>{html.escape(self.summary)}</strong></p>\n"
-            f"{table if self.findings else ''}</div>"
+            f'<div class="mrc-report" style="text-align:left;overflow-wrap:anywhere">\n'
+            f"<p>{verdict} <strong>{escape(self.summary)}</strong></p>\n{found}</div>"
         )
+
+
+def with_code(text: str) -> str:
+    """Return a sentence as HTML, with calls of `edit_header` as code."""
+    parts = (escape(part) for part in CALL.split(text))
+    return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))

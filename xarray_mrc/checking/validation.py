@@ -74,7 +74,8 @@ def validate(
     head = open_head(path, storage_options=storage_options)
     source = head.source
     if profile == "mrcfile":
-        found = list(mrcfile_findings(*examine_as_mrcfile(source, data)))
+        facts, view = examine_as_mrcfile(source, data)
+        found = list(mrcfile_findings(facts, view))
     else:
         facts = examine(source, data, head.data)
         calls = repair_calls(source, facts) if source.local_path is not None else {}
@@ -85,4 +86,5 @@ def validate(
         ]
     found.sort(key=lambda row: SEVERITIES.index(row[1]))
     rows = (Finding(check.id, severity, check.title, text) for check, severity, text in found)
-    return Report(source.uri, profile, tuple(rows), data)
+    header = facts.header if facts.has_header and not facts.not_mrc else None
+    return Report(source.uri, profile, tuple(rows), data, header)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import html
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from xarray_mrc.codec.decimals import shortest
 from xarray_mrc.codec.header import IMOD_FIELDS, SKEW_FIELDS, Field, Header
+from xarray_mrc.codec.html_text import badge, escape
 from xarray_mrc.codec.modes import MODES
 from xarray_mrc.codec.old_header import old_origin
 
 __all__ = ["as_html", "as_text", "as_values", "plain_value"]
+
+# What the sentences of checks call fields that they do not name.
+PHRASES = {
+    "machine stamp": ("machst",),
+    "byte 208": ("map_id",),
+    "cell lengths": ("cella",),
+    "cell angles": ("cellb",),
+    "NSTART": ("nxstart", "nystart", "nzstart"),
+}
 
 
 def shown_fields(header: Header) -> Iterator[Field[Any]]:
@@ -124,27 +134,65 @@ def plain_value(header: Header, name: str) -> Any:
     return [shortest(v) for v in value] if isinstance(value, tuple) else value
 
 
-def as_html(header: Header) -> str:
-    """Return the table of a header as HTML.
+def as_html(header: Header, css_class: str = "") -> str:
+    """Return the table of a header as HTML, with what is wrong with the header.
 
     Parameters
     ----------
     header : Header
         The header.
+    css_class : str
+        Class of the table, for the style sheet of a page.
 
     Returns
     -------
     str
+        The errors and warnings of the checks that need nothing but the header stand above the
+        table. The fields that they name are marked.
 
     Examples
     --------
     >>> as_html(Header.blank())[:7]
     '<table>'
     """
-    cells = "".join(
-        "<tr>"
-        + "".join(f"<td style='text-align:left'>{html.escape(c)}</td>" for c in row)
-        + "</tr>"
-        for row in rows(header)
+    problems = header_problems(header)
+    severity_of: dict[str, str] = {}
+    for severity, text in reversed(problems):  # of a field with two problems the first one counts
+        severity_of |= dict.fromkeys(named_fields(text), severity)
+    body = ""
+    for name, *cells in rows(header):
+        first = badge(name, severity_of[name]) if name in severity_of else escape(name)
+        body += "<tr>" + "".join(
+            f"<td style='text-align:left'>{cell}</td>" for cell in (first, *map(escape, cells))
+        )
+        body += "</tr>"
+    found = "".join(
+        f"<div style='text-align:left'>{badge(severity, severity)} {escape(text)}</div>"
+        for severity, text in problems
     )
-    return f"<table><caption>MRC header</caption><tbody>{cells}</tbody></table>"
+    start = f'<table class="{css_class}">' if css_class else "<table>"
+    return f"{start}<caption>MRC header{found}</caption><tbody>{body}</tbody></table>"
+
+
+def header_problems(header: Header) -> list[tuple[str, str]]:
+    """Return severity and sentence of each error and warning about a header, errors first."""
+    from xarray_mrc.codec.checks import CHECKS, Facts
+
+    facts = Facts(header)
+    found = [
+        (check.severity, text)
+        for severity in ("error", "warning")
+        for check in CHECKS
+        if check.severity == severity and (text := check.test(facts))
+    ]
+    return [(str(severity), text) for severity, text in found]
+
+
+def named_fields(text: str) -> set[str]:
+    """Return the fields that a sentence of a check names, by their names or in words."""
+    words = set(re.findall(r"[a-z_]+", text.lower()))
+    found = {field.name for field in Header.fields() if field.name in words}
+    for phrase, names in PHRASES.items():
+        if phrase in text:
+            found |= set(names)
+    return found

@@ -238,10 +238,10 @@ def draw_scale_bar(ax: Axes, plane: Plane, to_picture: Any, is_small: bool) -> N
     ax.plot([x0, x1], [y0, y1], color="white", lw=size, solid_capstyle="butt", path_effects=edge)
     ax.annotate(
         length_text(length),
-        ((x0 + x1) / 2, y0),
+        (x0, y0),
         (0, 4),
         textcoords="offset points",
-        ha="center",
+        ha="left",
         va="bottom",
         color="white",
         fontsize=7 if is_small else 9,

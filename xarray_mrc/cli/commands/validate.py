@@ -78,7 +78,8 @@ def validate(
 
     outcome.run(paths, check)
     if html is not None:
-        page = import_module("xarray_mrc.checking.report_page").report_page(reports)
+        pictures = import_module("xarray_mrc.pictures.thumbnails").report_thumbnails(reports)
+        page = import_module("xarray_mrc.checking.report_page").report_page(reports, pictures)
         Path(html).write_text(page, "utf-8")
     if as_json:
         print_json(outcome.results)
