@@ -193,10 +193,12 @@ async def follow(
         if response.status not in REDIRECTS or location is None:
             return response
         response.release()
-        before, url = url, urljoin(url, location)
-        if origin(url)[0] not in ("http", "https") or (
-            origin(before)[0] == "https" and origin(url)[0] != "https"
-        ):
+        try:
+            before, url = url, urljoin(url, location)
+            scheme = origin(url)[0]
+        except ValueError:
+            raise MrcError(f"{uri}: the server redirects to an invalid URL") from None
+        if scheme not in ("http", "https") or (origin(before)[0] == "https" and scheme != "https"):
             raise MrcError(
                 f"{uri}: the server redirects to {public_url(url)}, expected https:// (an "
                 f"encrypted connection is not left): open that URL if you trust it"
