@@ -26,7 +26,7 @@ def names(requirements):
 # Third-party modules of each station, the folders of the package.
 STATIONS = {
     "codec": {"numpy"},
-    "storage": {"numpy", "isal", "backports.zstd", "fsspec", "aiohttp"},
+    "storage": {"numpy", "isal", "backports.zstd", "fsspec", "aiohttp", "s3fs"},
     "reading": {"numpy", "mdocfile"},
     "dataset": {"numpy", "xarray"},
     "checking": {"numpy", "xarray"},

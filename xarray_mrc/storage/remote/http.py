@@ -16,7 +16,7 @@ from xarray_mrc.storage.remote.options import StorageOptions
 from xarray_mrc.storage.remote.planner import Request
 from xarray_mrc.storage.remote.protocol import HEAD_NBYTES, Opened, Version, changed
 from xarray_mrc.storage.remote.retry import RetryableError, with_retries
-from xarray_mrc.storage.remote.urls import has_secrets, path_of_url, public_url
+from xarray_mrc.storage.remote.urls import has_secrets, hash_of, path_of_url, public_url
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
@@ -61,8 +61,8 @@ class HttpAdapter:
 
     @property
     def digest(self) -> str:
-        """Hash of URL and options; "" if `address` is enough."""
-        return "" if self.address else self.options.digest(self.url)
+        """Hash of a URL of which `uri` is a part only, else ""."""
+        return hash_of(self.url) if has_secrets(self.url) else ""
 
     async def open(self) -> Opened:
         """Request the first bytes, from which size and version come along."""

@@ -238,8 +238,13 @@ def failure_of(uri: str, target: Target, error: Exception) -> Exception:
             f"of the authority that signed it as storage_options={{'ssl': 'FILE.pem'}}"
         )
     if isinstance(error, aiohttp.ClientConnectorError):
-        reason = error.os_error.strerror or type(error.os_error).__name__
-        return RetryableError(f"{error.host} could not be reached ({reason})", is_slow=True)
+        number = error.os_error.errno or 0
+        said = error.os_error.strerror or type(error.os_error).__name__
+        return RetryableError(
+            f"{error.host} could not be reached ({os.strerror(number) if number > 0 else said})",
+            is_slow=True,
+            advice="check the name of the server, the network and the proxy",
+        )
     if isinstance(error, TimeoutError):
         return RetryableError(
             f"nothing came from the server for {target.timeout:g} s", is_slow=True

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.parse import urlsplit
 
 from xarray_mrc.errors import MrcError
 from xarray_mrc.storage.protocol import Head
+from xarray_mrc.storage.remote.filesystem import FilesystemAdapter
 from xarray_mrc.storage.remote.http import HTTP_OPTIONS, HttpAdapter
 from xarray_mrc.storage.remote.loop import run
 from xarray_mrc.storage.remote.options import StorageOptions
 from xarray_mrc.storage.remote.protocol import Adapter, Opened
+from xarray_mrc.storage.remote.s3 import S3Adapter
 from xarray_mrc.storage.remote.source import RemoteSource
 from xarray_mrc.storage.remote.urls import HTTP, is_fsspec, public_url
 
 __all__ = ["adapter_of", "open_remote"]
+
+S3 = ("s3://", "s3a://")
+LOCAL = frozenset({"file", "local"})
 
 
 def adapter_of(path: Any, options: StorageOptions) -> Adapter | str:
@@ -35,8 +41,22 @@ def adapter_of(path: Any, options: StorageOptions) -> Adapter | str:
     if is_fsspec(path):
         return adapter_of_fsspec(path, options)
     if path.lower().startswith(HTTP):
+        check_url(path)
         return HttpAdapter(path, options)
+    if path.lower().startswith(S3):
+        return S3Adapter(path, options)
     return adapter_of_url(path, options)
+
+
+def check_url(url: str) -> None:
+    """Raise MrcError for a URL of HTTP without a server, or with a broken one."""
+    try:
+        parts = urlsplit(url)
+        is_valid = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise MrcError(f"{public_url(url)}: this is not a valid URL, expected https://HOST/PATH")
 
 
 def adapter_of_fsspec(path: Any, options: StorageOptions) -> Adapter | str:
@@ -54,24 +74,49 @@ def adapter_of_fsspec(path: Any, options: StorageOptions) -> Adapter | str:
         )
     if getattr(path, "mode", "rb") not in ("rb", "r"):
         raise ValueError(f"{what}: mode={path.mode!r} was passed to fsspec, expected 'rb'")
-    protocols = path.fs.protocol
-    names = (protocols,) if isinstance(protocols, str) else tuple(protocols)
-    if "file" in names or "local" in names:
-        return str(path.path)
-    own = dict(path.fs.storage_options)
-    if "http" in names or "https" in names:
-        kept = {name: own[name] for name in HTTP_OPTIONS if name in own}
-        return HttpAdapter(str(path.path), StorageOptions(kept))
-    raise MrcError(f"{what}: {names[0]}:// is not supported")
+    fs, name = path.fs, str(path.path)
+    protocols = (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+    own = StorageOptions({**fs.storage_options, **options.limits()})
+    if not LOCAL.isdisjoint(protocols):
+        return name
+    if "https" in protocols or "http" in protocols:
+        return HttpAdapter(name, own.only(HTTP_OPTIONS))
+    if "s3" in protocols:
+        return S3Adapter(f"s3://{name}", own)
+    if getattr(fs, "asynchronous", False):  # its methods would be coroutines of another loop
+        fs = type(fs)(*fs.storage_args, **{**fs.storage_options, "asynchronous": False})
+    return FilesystemAdapter(fs, name, fs.unstrip_protocol(name), own)
 
 
 def adapter_of_url(url: str, options: StorageOptions) -> Adapter | str:
-    """Return the adapter of a URL that is not of HTTP."""
-    scheme = url.partition(":")[0]
-    raise MrcError(
-        f"{public_url(url)}: {scheme}:// is not supported, expected a local path, https:// or "
-        f"file://; download the file, or pass a binary file object, from fsspec.open for example"
-    )
+    """Return the adapter of a URL that is neither of HTTP nor of S3."""
+    from fsspec.core import url_to_fs
+
+    uri, scheme = public_url(url), url.partition(":")[0]
+    try:
+        fs, name = url_to_fs(url, **options.others())
+    except ImportError as error:
+        raise ImportError(f"{uri}: a package for {scheme}:// is missing ({error})") from None
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{uri}: there is no such file; check the URL") from None
+    except OSError as error:
+        raise OSError(f"{uri}: the server cannot be reached ({type(error).__name__})") from None
+    except TypeError:
+        names = ", ".join(options.others()) or "none"
+        raise TypeError(
+            f"{uri}: the file system of {scheme}:// does not take these storage_options ({names})"
+        ) from None
+    except Exception as error:
+        reason = (
+            "fsspec does not know it" if isinstance(error, ValueError) else type(error).__name__
+        )
+        raise MrcError(
+            f"{uri}: {scheme}:// is not supported ({reason}), expected a local path, https://, "
+            f"s3:// or another protocol of fsspec"
+        ) from None
+    if not LOCAL.isdisjoint((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
+        return str(name)
+    return FilesystemAdapter(fs, name, url, options)
 
 
 def open_remote(
@@ -103,6 +148,10 @@ def open_remote(
     adapter = adapter_of(path, options)
     if isinstance(adapter, str):
         return adapter
+    if local_copy is not None:
+        from xarray_mrc.storage.remote.local_copy import fetch_copy
+
+        return fetch_copy(adapter, local_copy)
     opened = run(adapter.open())
     check_usable(adapter.uri, opened)
     return Head(RemoteSource(adapter, opened.version, opened.has_ranges), opened.head)

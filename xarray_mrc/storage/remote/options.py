@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from hashlib import blake2b
+from collections.abc import Collection, Mapping
 from typing import Any
 
 __all__ = ["StorageOptions"]
@@ -65,10 +64,13 @@ class StorageOptions:
         """Return the options without ``max_requests`` and ``timeout``."""
         return {name: value for name, value in self._values.items() if name not in HARMLESS}
 
-    def digest(self, url: str) -> str:
-        """Return a hash of URL and options: files with one public URL may differ in these."""
-        named = sorted(self.others().items(), key=lambda item: item[0])
-        return blake2b(f"{url}\n{named!r}".encode(), digest_size=16).hexdigest()
+    def limits(self) -> dict[str, Any]:
+        """Return ``max_requests`` and ``timeout``, as far as they were set."""
+        return {name: self._values[name] for name in HARMLESS if name in self._values}
+
+    def only(self, names: Collection[str]) -> StorageOptions:
+        """Return those of some names."""
+        return StorageOptions({n: value for n, value in self._values.items() if n in names})
 
     def __repr__(self) -> str:
         return f"StorageOptions({', '.join(f'{name}=...' for name in self._values)})"

@@ -84,7 +84,7 @@ class Adapter(Protocol):
 
     @property
     def digest(self) -> str:
-        """Hash of the URL with its secrets and of the options; "" if `address` is enough."""
+        """Hash of what tells apart files that have the same `uri`; "" if there is no such file."""
 
     async def open(self) -> Opened:
         """Request the start of the file, and with it its size and version.

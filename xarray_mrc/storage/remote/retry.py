@@ -35,13 +35,22 @@ class RetryableError(Exception):
         Whether the server asked for fewer requests.
     pause : float, optional
         Seconds that the server asked to wait.
+    advice : str
+        What to do if no attempt succeeds.
     """
 
     def __init__(
-        self, reason: str, *, is_slow: bool = False, is_busy: bool = False, pause: float = 0.0
+        self,
+        reason: str,
+        *,
+        is_slow: bool = False,
+        is_busy: bool = False,
+        pause: float = 0.0,
+        advice: str = "try again later, or download the file once with local_copy=FOLDER",
     ) -> None:
         super().__init__(reason)
         self.is_slow, self.is_busy, self.pause = is_slow, is_busy, pause
+        self.advice = advice
 
 
 async def with_retries(uri: str, attempt: Callable[[bool], Awaitable[T]]) -> T:
@@ -67,10 +76,7 @@ async def with_retries(uri: str, attempt: Callable[[bool], Awaitable[T]]) -> T:
             failure = error
         number += 1
         if number > (MAX_SLOW_ATTEMPTS - 1 if failure.is_slow else len(PAUSES)):
-            raise OSError(
-                f"{uri}: {failure}, also at attempt {number}: try again later, or download the "
-                f"file once with local_copy=FOLDER"
-            )
+            raise OSError(f"{uri}: {failure}, also at attempt {number}: {failure.advice}")
         if failure.pause > MAX_PAUSE:
             raise OSError(
                 f"{uri}: {failure}, and the server asks to wait {failure.pause:.0f} s: try again "

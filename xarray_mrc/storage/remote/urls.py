@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from hashlib import blake2b
 from typing import Any, Protocol, TypeGuard
 
 __all__ = [
     "HTTP",
     "FsspecFile",
     "has_secrets",
+    "hash_of",
     "is_fsspec",
     "is_remote",
     "is_url",
@@ -66,6 +68,11 @@ def public_link(link: str) -> str:
     head, separator, rest = link.rpartition("://")
     host, slash, path = rest.partition("/")
     return f"{head}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def hash_of(*values: object) -> str:
+    """Return a hash of values that may be secret, such as a URL with its query."""
+    return blake2b("\n".join(map(repr, values)).encode(), digest_size=16).hexdigest()
 
 
 def has_secrets(url: str) -> bool:
