@@ -16,8 +16,9 @@ from xarray_mrc.conversion.zarr import ZarrFormat, is_group, open_group, write_g
 from xarray_mrc.dataset.section_metadata import WrittenSidecar
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
-from xarray_mrc.storage import open_source
+from xarray_mrc.storage import open_head, open_source
 from xarray_mrc.storage.protocol import is_sequential
+from xarray_mrc.storage.remote.urls import is_remote
 from xarray_mrc.storage.source import Openable, local_path
 from xarray_mrc.writing.target import check_suffix
 from xarray_mrc.writing.writer import to_mrc
@@ -41,6 +42,7 @@ def convert(
     shards: Shards = "auto",
     compression: Any = "infer",
     zarr_format: ZarrFormat = 3,
+    source_storage_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> None:
     """Write an MRC file as a Zarr group or as another MRC file, or a Zarr group as an MRC file.
@@ -49,7 +51,7 @@ def convert(
 
     Parameters
     ----------
-    src : str, os.PathLike, file URL, bytes, memoryview or binary file object
+    src : str, os.PathLike, URL, fsspec.OpenFile, bytes, memoryview or binary file object
         An MRC file in any container, or the path of a Zarr group.
     dst : str or os.PathLike
         The target: a Zarr group if its name ends in ``.zarr``, otherwise an MRC file, which is
@@ -74,6 +76,8 @@ def convert(
         compress.
     zarr_format : {2, 3}
         Version of the Zarr format.
+    source_storage_options : mapping, optional
+        How the URL of `src` is reached, as ``storage_options`` of `open_mrc`.
     **options
         How an MRC file is read: the parameters of `open_mrc`, starting at `truncated`. For an MRC
         target also ``sidecar="mdoc"`` or ``sidecar="rawtlt"``, as in `to_mrc`.
@@ -113,6 +117,17 @@ def convert(
     written: dict[str, Any] = {"dtype": dtype, "mode": mode}
     if target == "mrc" and options.get("sidecar") in WRITTEN_SIDECARS:
         written["sidecar"] = options.pop("sidecar")
+    if "storage_options" in options:
+        raise TypeError(
+            f"storage_options= is for the target, and {path} is local: pass the options of the "
+            f"source as source_storage_options="
+        )
+    local_copy = options.pop("local_copy", None)
+    if is_remote(src):  # opened once for all that follows
+        head = open_head(src, storage_options=source_storage_options, local_copy=local_copy)
+        src = head.source.local_path or head
+    elif source_storage_options:
+        raise ValueError(f"source_storage_options= was passed, but {src!s} is not remote")
     source = local_path(src) if isinstance(src, str | os.PathLike) else None
     from_group = source is not None and holds_group(source)
     if target == "mrc" and (chunks is not None or shards != "auto" or zarr_format != 3):

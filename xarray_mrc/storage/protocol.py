@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -159,7 +159,7 @@ class Head:
     """
 
     source: Source
-    data: bytes = b""
+    data: bytes = field(default=b"", repr=False)
 
     def read(self, offset: int, nbytes: int) -> bytes:
         """Read bytes, from `data` if it has them; stop at a known end of the source."""

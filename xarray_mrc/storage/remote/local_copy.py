@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import blake2b
 
 import numpy as np
 
 from xarray_mrc.codec.containers import SUFFIX_OF, plain_name
+from xarray_mrc.errors import MrcChangedError
 from xarray_mrc.storage.compressed.decoders import container_of
 from xarray_mrc.storage.compressed.source import CompressedSource
 from xarray_mrc.storage.local import LocalSource
@@ -62,14 +64,17 @@ def fetch_copy(adapter: Adapter, directory: str | os.PathLike[str]) -> str:
         return path
     stored = path + (SUFFIX_OF[container] if container else "")
     try:
-        if not os.path.exists(stored):
+        with suppress(FileExistsError):
             download(adapter, opened, stored)
         if container:
             decompress(stored, container, path)
-            os.unlink(stored)
-    except FileNotFoundError:  # another process has removed the compressed file meanwhile
+    # Another process was faster: it has made a file first, or removed the compressed one.
+    except (FileExistsError, FileNotFoundError, MrcChangedError):
         if not os.path.exists(path):
             raise
+    if container:
+        with suppress(FileNotFoundError):
+            os.unlink(stored)
     return path
 
 
@@ -95,7 +100,7 @@ def download(adapter: Adapter, opened: Opened, path: str) -> None:
 def download_in_order(adapter: HttpAdapter, opened: Opened, path: str) -> None:
     """Copy a file from a server that cannot send parts of it."""
     size = opened.version.size
-    with new_file(path, overwrite=True) as target:
+    with new_file(path) as target:
         writer = OrderedWriter(target)
         run(adapter.stream(writer.add))
         writer.flush()
@@ -140,7 +145,7 @@ def decompress(stored: str, container: str, path: str) -> None:
 
 def copy_source(source: Source, size: int, path: str) -> None:
     """Copy the first bytes of a source to a new file, in bounded memory."""
-    with new_file(path, nbytes=size, overwrite=True) as target:
+    with new_file(path, nbytes=size) as target:
         receipts = [target.sink.write_ranges(parts) for parts in batches(source, size)]
         target.finish(receipts=receipts)
 
