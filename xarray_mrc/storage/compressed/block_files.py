@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from xarray_mrc.storage.compressed.blocks import (
     decode_blocks,
     recent_blocks,
 )
+from xarray_mrc.storage.compressed.bzip2_blocks import Bzip2Blocks
+from xarray_mrc.storage.compressed.growing_blocks import GrowingBlocks, grow
 from xarray_mrc.storage.compressed.gzip_blocks import find_gzip_blocks, starts_with_bgzf
 from xarray_mrc.storage.compressed.scanning import can_scan
 from xarray_mrc.storage.compressed.stream import End, Key
@@ -33,6 +37,7 @@ MAX_FILES = 256
 MAX_TABLES_NBYTES = 64 * 2**20
 
 FINDERS = {"gzip": find_gzip_blocks}
+GROWERS: dict[str, Callable[[], GrowingBlocks[Any]]] = {"bzip2": Bzip2Blocks}
 TESTERS = {"gzip": starts_with_bgzf}
 
 
@@ -63,13 +68,18 @@ class BlockFile:
         self._lock = threading.Lock()
         self._was_searched = False
         self._verified = np.empty(0, np.bool_)  # blocks that were decompressed, and were right
+        # Finds more blocks, if a file has to be decompressed to find them; one thread at a time.
+        self._growing: GrowingBlocks[Any] | None = None
 
     def find(self, inner: Source) -> bool:
         """Look for the blocks, once; return False if the file has to be read as a stream."""
         with self._lock:
             if not self._was_searched:
-                finder = FINDERS.get(self.container)
-                self.table = finder(inner) if finder else None
+                if self.container in GROWERS:
+                    self._growing = GROWERS[self.container]()
+                    self.table = self._growing.table()
+                else:
+                    self.table = FINDERS[self.container](inner)
                 self._verified = np.zeros(len(self.table or ()), np.bool_)
                 self._was_searched = True
             return self.table is not None
@@ -119,13 +129,47 @@ class BlockFile:
         bool
             False if only a stream can tell the bytes; the arrays may then hold anything.
         """
-        table, scatter = self.table, Scatter(parts)
-        if table is None or scatter.end > table.size:
+        scatter, known = Scatter(parts), 0
+        is_small = sum(out.size for _, out in scatter.parts) <= SMALL_READ_NBYTES
+        while (table := self.table) is not None:
+            if not self._read_known(inner, table, scatter, known, is_small=is_small):
+                return False
+            if scatter.end <= table.size:
+                return True
+            known = len(table)
+            known += self._grow(inner, scatter.end, known, scatter.put)
+            if self.table is not None and len(self.table) == len(table):
+                return False
+        return False
+
+    def verify(self, inner: Source, start: int, limit: int) -> bool:
+        """Decompress the blocks with content from `start` to `limit` that were not before.
+
+        Returns False if only a stream can tell whether they are right.
+        """
+        while (table := self.table) is not None and table.size < limit:
+            self._grow(inner, limit, len(table))
+            if self.table is None or len(self.table) == len(table):
+                break
+        table = self.table
+        if table is None or (table.trailing_nbytes is None and table.size < limit):
             return False
-        numbers = scatter.numbers(table)
-        kept = {numbers[0], numbers[-1]} if numbers else set()
-        if sum(out.size for _, out in scatter.parts) <= SMALL_READ_NBYTES:
-            kept.update(numbers)
+        if table.sizes_are == "guessed":  # where `start` is depends on all blocks before
+            start = 0
+        # With blocks that have no content, as the last one of BGZF.
+        first = int(np.searchsorted(table.offsets[1:], start, "left"))
+        last = int(np.searchsorted(table.offsets, limit, "left")) if limit < table.size else None
+        numbers = np.flatnonzero(~self._verified[first:last]) + first
+        return self._decode(inner, table, numbers.tolist())
+
+    def _read_known(
+        self, inner: Source, table: BlockTable, scatter: Scatter, first: int, *, is_small: bool
+    ) -> bool:
+        """Read from the known blocks, from number `first` on; return False if one fails."""
+        numbers = [number for number in scatter.numbers(table) if number >= first]
+        if not numbers:
+            return True
+        kept = {*numbers} if is_small else {numbers[0], numbers[-1]}
 
         def use(number: int, content: bytes) -> None:
             if number in kept:
@@ -139,24 +183,42 @@ class BlockFile:
                 missing.append(number)
             else:
                 scatter.put(int(table.offsets[number]), content)
-        last = numbers[-1] if numbers else 0
-        return self._check_sizes(inner, table, last) and self._decode(inner, table, missing, use)
+        return self._check_sizes(inner, table, numbers[-1]) and self._decode(
+            inner, table, missing, use
+        )
 
-    def verify(self, inner: Source, start: int, limit: int) -> bool:
-        """Decompress the blocks with content from `start` to `limit` that were not before.
+    def _grow(
+        self, inner: Source, until: int, known: int, put: Callable[[int, bytes], None] | None = None
+    ) -> int:
+        """Find more blocks, up to an offset of the content, and return how many were handed over.
 
-        Returns False if only a stream can tell whether they are right.
+        `put` takes the offset and the content of each block after the `known` ones; of none, if
+        another thread has found them meanwhile.
         """
-        table = self.table
-        if table is None or table.trailing_nbytes is None:
-            return False
-        if table.sizes_are == "guessed":  # where `start` is depends on all blocks before
-            start = 0
-        # With blocks that have no content, as the last one of BGZF.
-        first = int(np.searchsorted(table.offsets[1:], start, "left"))
-        last = int(np.searchsorted(table.offsets, limit, "left")) if limit < table.size else None
-        numbers = np.flatnonzero(~self._verified[first:last]) + first
-        return self._decode(inner, table, numbers.tolist())
+        if self._growing is None:
+            return 0
+        with self._lock:
+            table = self.table
+            if table is None or len(table) > known:
+                return 0
+            end = table.size
+
+            def use(number: int, content: bytes) -> None:
+                nonlocal end
+                recent_blocks.add(self, number, content)
+                if put is not None:
+                    put(end, content)
+                end += len(content)
+
+            try:
+                grow(self._growing, inner, until, use)
+            except BlockError:
+                self.needs_pass, self.table = True, None
+                return 0
+            table = self._growing.table()
+            self._verified = np.ones(len(table), np.bool_)
+            self.table = table
+            return len(table) - known
 
     def _check_sizes(self, inner: Source, table: BlockTable, last: int) -> bool:
         """Decompress the blocks before block `last` whose sizes are doubtful."""
@@ -208,7 +270,7 @@ class BlockFiles:
         inner : Source
             The stored file.
         """
-        if full_size(inner) < MIN_STORED_NBYTES or container not in FINDERS:
+        if full_size(inner) < MIN_STORED_NBYTES or container not in FINDERS | GROWERS:
             return None
         with self._lock:
             file = self._files.setdefault(key, BlockFile(container))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ __all__ = [
     "Scatter",
     "Use",
     "decode_blocks",
+    "decoder_pool",
     "recent_blocks",
     "starts_of",
 ]
@@ -52,6 +53,7 @@ SMALL_READ_NBYTES = 4 * 2**20
 Int64s = NDArray[np.int64]
 Decode = Callable[[memoryview, int, int], bytes]
 Use = Callable[[int, bytes], None]
+T = TypeVar("T")
 
 
 class BlockError(Exception):
@@ -126,7 +128,7 @@ class BlockTable:
             return range(0)
         first = int(np.searchsorted(self.offsets, start, "right")) - 1
         last = int(np.searchsorted(self.offsets, stop, "left"))
-        return range(first, last)
+        return range(first, min(last, len(self)))
 
 
 def starts_of(sizes: NDArray[np.int64] | Sequence[int]) -> Int64s:
@@ -223,18 +225,22 @@ class DecoderPool:
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
 
-    def submit(self, run: Callable[[], None]) -> Future[None]:
+    @property
+    def threads(self) -> int:
+        """Number of threads."""
+        return min(cores(), MAX_THREADS)
+
+    def submit(self, run: Callable[[], T]) -> Future[T]:
         """Run a job on another thread, or on this one if Python is ending and starts no threads."""
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(min(cores(), MAX_THREADS), "xarray_mrc-blocks")
+                self._pool = ThreadPoolExecutor(self.threads, "xarray_mrc-blocks")
             pool = self._pool
         try:
             return pool.submit(run)
         except RuntimeError:
-            run()
-            done: Future[None] = Future()
-            done.set_result(None)
+            done: Future[T] = Future()
+            done.set_result(run())
             return done
 
 

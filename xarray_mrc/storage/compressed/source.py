@@ -124,10 +124,12 @@ class CompressedSource:
         Of a file of blocks nothing is, unless they claim an implausible compression ratio.
         """
         blocks = self._blocks(limit)
-        if blocks is not None and (end := blocks.stated_end) is not None:
-            is_suspect = has_implausible_ratio(end.size, end.size, self.stored_size())
-            if not is_suspect or blocks.verify(self.inner, 0, limit):
+        if blocks is not None:
+            end = blocks.stated_end
+            if end and not has_implausible_ratio(end.size, end.size, self.stored_size()):
                 return min(end.size, limit + 1)
+            if blocks.verify(self.inner, 0, limit + 1):
+                return min(blocks.size, limit + 1)
         return self._stream_size(limit)
 
     @property
@@ -163,20 +165,17 @@ class CompressedSource:
     def read_ranges(self, parts: Parts) -> None:
         """Fill each array with the bytes from its offset on, in one pass or by blocks."""
         in_order = sorted(parts, key=lambda part: part[0])
-        stop = max((offset + out.size for offset, out in parts), default=0)
-        blocks = self._blocks(stop)
-        if blocks is not None and stop > blocks.size and blocks.verify(self.inner, 0, sys.maxsize):
-            self._keep_end(blocks)
-        end = streams.find_end(self._key)
-        for offset, out in in_order:
-            if end is not None and offset + out.size > end.size:
-                raise self._too_short(end, offset, out.size)
+        self._check_end(in_order)
+        blocks = self._blocks(max((offset + out.size for offset, out in parts), default=0))
         if blocks is not None:
             if blocks.read_ranges(self.inner, in_order):
                 return
             if blocks.needs_pass:  # a stream returns bytes before it comes to their checksum
                 self._stream_size(sys.maxsize - 1)
                 blocks.needs_pass = False
+            elif blocks.verify(self.inner, 0, sys.maxsize):  # the content ends too early
+                self._keep_end(blocks)
+                self._check_end(in_order)
         before, last = 0, np.empty(0, np.uint8)  # the range that reaches furthest so far
         with self._cursor(in_order[0][0] if in_order else 0) as cursor:
             for offset, out in in_order:
@@ -213,6 +212,13 @@ class CompressedSource:
             notes.append(f"its last {trailing_nbytes} stored bytes are not {self.container} data")
         if notes:
             self._warn(f"{'; '.join(notes)}; they were left out")
+
+    def _check_end(self, parts: Parts) -> None:
+        """Raise MrcTruncatedError if the end is known, and before that of a range."""
+        end = streams.find_end(self._key)
+        for offset, out in parts:
+            if end is not None and offset + out.size > end.size:
+                raise self._too_short(end, offset, out.size)
 
     def _read_surplus(self, start: int, limit: int) -> tuple[int, End | None]:
         """Decompress what follows a position; return how far that came, and the end if reached."""
