@@ -73,6 +73,11 @@ class LocalSink:
         """Number of first bytes that are written last: the nonce stands there until then."""
         return 0 if self.inode else len(self.nonce)
 
+    @property
+    def min_block_nbytes(self) -> int:
+        """0: a block may have any size, and gaps."""
+        return 0
+
     def write_ranges(self, parts: Written) -> Receipt:
         """Write bytes at offsets; the file is opened once for all."""
         held: list[tuple[int, bytes]] = []

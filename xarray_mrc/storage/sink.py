@@ -55,6 +55,13 @@ class Sink(Protocol):
     def held_nbytes(self) -> int:
         """Number of first bytes that are written last, by `Target.finish`."""
 
+    @property
+    def min_block_nbytes(self) -> int:
+        """Bytes that a call of `write_ranges` must bring, without gaps; 0 if any number will do.
+
+        The last block of a file may be shorter.
+        """
+
     def write_ranges(self, parts: Written) -> Receipt:
         """Write bytes at offsets.
 

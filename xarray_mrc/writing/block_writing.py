@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import reduce
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -186,8 +186,7 @@ def write_block(
         unit = destination.layout.section_nbytes
         encode = destination.encoder.encode
         packed = (piece for _, data in stored() for piece in encode(data, unit))
-        # Only a local file is put together from pieces.
-        write_piece(cast(LocalSink, destination.sink), destination.offset_of(position), packed)
+        write_piece(destination.sink, destination.offset_of(position), packed)
     merged = Statistics()
     for part in found:
         merged = merged.merge(part)

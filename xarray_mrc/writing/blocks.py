@@ -138,8 +138,9 @@ def split_into_blocks(data: xr.Variable, destination: Destination) -> Any:
     Returns
     -------
     dask.array.Array
-        The chunks of the data. They are merged only where two would share a byte, and split only
-        where the sections of one would not follow one another in a compressed file.
+        The chunks of the data. They are merged only where two would share a byte, or be too small
+        for the sink, and split only where the sections of one would not follow one another in a
+        compressed file.
     """
     import dask.array as da
 
@@ -155,6 +156,8 @@ def split_into_blocks(data: xr.Variable, destination: Destination) -> Any:
     else:
         # An empty block starts where the next one does, and would be written to its place.
         blocks = data.data.rechunk(tuple(tuple(filter(None, c)) for c in data.data.chunks))
+    if destination.sink.min_block_nbytes:
+        return blocks.rechunk(whole_parts(blocks.chunks, destination))
     merged = dict.fromkeys(range(len(axes), data.ndim), -1)
     columns = len(axes) - 1
     if layout.sample.packed and any(length % 2 for length in blocks.chunks[columns][:-1]):
@@ -162,6 +165,37 @@ def split_into_blocks(data: xr.Variable, destination: Destination) -> Any:
     if destination.encoder is not None and len(axes) == 4 and blocks.numblocks[1] > 1:
         merged[0] = 1
     return blocks.rechunk(merged) if merged else blocks
+
+
+def whole_parts(
+    chunks: tuple[tuple[int, ...], ...], destination: Destination
+) -> tuple[tuple[int, ...], ...]:
+    """Return chunks that are one byte range each, of at least the size that the sink asks for."""
+    least, layout = destination.sink.min_block_nbytes, destination.layout
+    volumes, sections = layout.stored[:2]
+    found: list[tuple[int, ...]] = [(sum(lengths),) for lengths in chunks]
+    axis_of = {axis: i for i, axis in enumerate(destination.axes)}
+    if volumes > 1 and sections * layout.section_nbytes < 2 * least:
+        count = -(-least // (sections * layout.section_nbytes))
+        found[axis_of[0]] = merge_lengths(chunks[axis_of[0]], count)
+    elif 1 in axis_of:
+        found[axis_of[1]] = merge_lengths(chunks[axis_of[1]], -(-least // layout.section_nbytes))
+        if 0 in axis_of:
+            found[axis_of[0]] = (1,) * volumes
+    return tuple(found)
+
+
+def merge_lengths(lengths: tuple[int, ...], least: int) -> tuple[int, ...]:
+    """Merge chunks that follow one another until each has a length, the last one too."""
+    merged: list[int] = []
+    for length in lengths:
+        if merged and merged[-1] < least:
+            merged[-1] += length
+        else:
+            merged.append(length)
+    if len(merged) > 1 and merged[-1] < least:
+        merged[-2:] = [merged[-2] + merged[-1]]
+    return tuple(merged)
 
 
 class LazyData:

@@ -7,9 +7,8 @@ from typing import Literal
 
 from xarray_mrc.codec.containers import named_container, plain_name
 from xarray_mrc.storage.compressed.encoders import Encoder, encoder_for
-from xarray_mrc.storage.local_sink import already_exists
 
-__all__ = ["Compression", "MrcFormat", "check_free", "check_suffix", "choose_encoder"]
+__all__ = ["Compression", "MrcFormat", "check_suffix", "choose_encoder"]
 
 Compression = Literal["infer", "gzip", "bzip2", "zstd"] | None
 MrcFormat = Literal["mrc"] | None
@@ -68,12 +67,6 @@ def check_suffix(path: str, format: MrcFormat = None) -> None:
     if suffix == ".zarr":
         advice = f"write a Zarr group with obj.to_zarr or xarray_mrc.convert, or {advice}"
     raise ValueError(f"{path}: the suffix {suffix} names another format ({title}); {advice}")
-
-
-def check_free(path: str, *, overwrite: bool) -> None:
-    """Raise FileExistsError if a file is there and may not be replaced."""
-    if os.path.exists(path) and not overwrite:
-        raise already_exists(path)
 
 
 def choose_encoder(compression: Compression, path: str) -> Encoder | None:

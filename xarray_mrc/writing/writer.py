@@ -25,8 +25,10 @@ from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage.compressed.encoders import Encoder
 from xarray_mrc.storage.compressed.members import join_pieces, plain_file
 from xarray_mrc.storage.local_sink import existing_file, new_file
-from xarray_mrc.storage.remote.urls import FsspecFile
+from xarray_mrc.storage.remote.options import StorageOptions
+from xarray_mrc.storage.remote.urls import FsspecFile, is_remote, path_of_url, public_url
 from xarray_mrc.storage.source import local_path, open_source
+from xarray_mrc.storage.target import NO_OPTIONS, check_free, open_target
 from xarray_mrc.writing.block_writing import (
     is_small,
     nonfinite_notes,
@@ -39,7 +41,6 @@ from xarray_mrc.writing.region import write_region
 from xarray_mrc.writing.target import (
     Compression,
     MrcFormat,
-    check_free,
     check_suffix,
     choose_encoder,
 )
@@ -69,6 +70,7 @@ def to_mrc(
     compute: bool = True,
     region: Mapping[str, slice | int] | None = None,
     format: MrcFormat = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Delayed | None:
     """Write an object as an MRC file, block by block and in parallel.
 
@@ -77,8 +79,9 @@ def to_mrc(
     obj : xarray.Dataset or xarray.DataArray
         The object; of a Dataset the variable ``data``, or the only one. Dimensions are matched by
         name, in any order; unnamed ones by position.
-    path : str, os.PathLike or file URL
-        Path of the file.
+    path : str or os.PathLike
+        Path or URL of the file. In S3 each block is uploaded by the worker that has it; for other
+        storages, and for compressed files, a local file is written first.
     overwrite : bool
         Whether an existing file may be replaced, even one from which the data are computed.
     dtype : dtype, optional
@@ -116,6 +119,8 @@ def to_mrc(
         the statistics of the header change; coordinates and `overwrite` are ignored.
     format : {"mrc"}, optional
         Write an MRC file even if the suffix of `path` names another format.
+    storage_options : mapping, optional
+        How the storage of a URL is reached, as fsspec's file system for it takes them.
 
     Returns
     -------
@@ -147,26 +152,33 @@ def to_mrc(
     ...     xarray_mrc.read_header(folder + "/a.mrc").voxel_size
     (1.35, 1.35, 1.35)
     """
-    target = os.path.realpath(local_path(path))
+    storage = StorageOptions(storage_options)
+    target = target_of(path)
     if region is not None:
         options = {
             "voxel_size": voxel_size, "like": like, "labels": labels, "sidecar": sidecar,
             "compression": None if compression == "infer" else compression,
         }  # fmt: skip
         check_region_options(options)
+        if is_remote(target):
+            raise ValueError(
+                f"region= was passed, but {public_url(target)} is remote, where no part of a file "
+                f"can be replaced: write the whole file"
+            )
         return write_region(obj, target, region, dtype, mode, kind, stats=stats, compute=compute)
-    check_suffix(target, format)
-    check_free(target, overwrite=overwrite)
+    name = path_of_url(target)
+    check_suffix(name, format)
+    check_free(target, storage, overwrite=overwrite)
     beside = f"{target}.{sidecar}"
     if sidecar is not None:
-        check_free(beside, overwrite=overwrite)
-    encoder = choose_encoder(compression, target)
+        check_free(beside, storage, overwrite=overwrite)
+    encoder = choose_encoder(compression, name)
     if not compute:
         check_delayed(target, encoder)
     like_notes: list[str] = []
     planned = plan_file(
         obj,
-        target=target,
+        target=public_url(target) if is_remote(target) else target,
         dtype=dtype,
         mode=mode,
         voxel_size=voxel_size,
@@ -186,8 +198,20 @@ def to_mrc(
         sink = existing_file(target)
         destination = Destination(sink, planned.layout, stats=stats)
         return write_blocks_later(planned.data, destination, sink, planned.header)
-    write_new(planned, target, encoder, beside, stats=stats, overwrite=overwrite)
+    write_new(planned, target, encoder, beside, storage, stats=stats, overwrite=overwrite)
     return None
+
+
+def target_of(path: str | os.PathLike[str]) -> str:
+    """Return the URL, or the absolute path that a link leads to."""
+    if not is_remote(path):
+        return os.path.realpath(local_path(path))
+    if not isinstance(path, str):
+        raise TypeError(
+            f"a {type(path).__name__} was found, expected a path, or a URL as a str with "
+            f"storage_options="
+        )
+    return path
 
 
 def check_region_options(options: Mapping[str, Any]) -> None:
@@ -207,6 +231,11 @@ def check_region_options(options: Mapping[str, Any]) -> None:
 
 def check_delayed(target: str, encoder: Encoder | None) -> None:
     """Raise if a file cannot be laid out before its data are written."""
+    if is_remote(target):
+        raise ValueError(
+            f"compute=False was passed, but {public_url(target)} is remote, where no file can be "
+            f"begun and filled later: delay the call itself"
+        )
     if os.path.exists(target):
         raise FileExistsError(
             f"{target} exists, and with compute=False the data may have to be read from it later: "
@@ -224,19 +253,26 @@ def write_new(
     target: str,
     encoder: Encoder | None,
     beside: str,
+    storage: StorageOptions,
     *,
     stats: bool,
     overwrite: bool,
 ) -> None:
     """Write a new file and its sidecar; the warning comes before they appear."""
-    layout = planned.layout
-    size = 0 if encoder else layout.end
+    layout, cuts = planned.layout, cuts_sections(planned)
     with (
-        sidecar_of(planned, beside, overwrite=overwrite),
-        new_file(target, nbytes=size, overwrite=overwrite, has_pieces=encoder is not None) as new,
+        sidecar_of(planned, beside, storage, overwrite=overwrite),
+        open_target(
+            target,
+            nbytes=0 if encoder else layout.end,
+            overwrite=overwrite,
+            has_pieces=encoder is not None,
+            in_any_order=cuts,
+            options=storage,
+        ) as new,
     ):
         destination = Destination(new.sink, layout, stats=stats, encoder=encoder)
-        if encoder and cuts_sections(planned):
+        if encoder and cuts:
             with plain_file(new.sink, layout.end) as plain:
                 written = write_blocks(planned.data, replace(destination, sink=plain, encoder=None))
                 head = header_bytes(planned, written.statistics, stats=stats)
@@ -281,7 +317,9 @@ def piece_numbers(planned: FilePlan, destination: Destination) -> Iterator[int]:
 
 
 @contextmanager
-def sidecar_of(planned: FilePlan, path: str, *, overwrite: bool) -> Iterator[None]:
+def sidecar_of(
+    planned: FilePlan, path: str, storage: StorageOptions = NO_OPTIONS, *, overwrite: bool
+) -> Iterator[None]:
     """Write the sidecar, if there is one; it appears at the end of the context.
 
     The file itself appears just before, inside the context, once it is complete. If it were to fail
@@ -290,7 +328,7 @@ def sidecar_of(planned: FilePlan, path: str, *, overwrite: bool) -> Iterator[Non
     if not planned.sidecar:
         yield
         return
-    with new_file(path, overwrite=overwrite) as new:
+    with open_target(path, overwrite=overwrite, options=storage) as new:
         yield
         new.finish(planned.sidecar.encode())
 
@@ -298,7 +336,7 @@ def sidecar_of(planned: FilePlan, path: str, *, overwrite: bool) -> Iterator[Non
 def warn_of_losses(target: str, notes: Sequence[str]) -> None:
     """Issue the one warning of a call: what the file does not hold, and non-finite values."""
     if notes:
-        warn(f"{target}: " + "; ".join(notes))
+        warn(f"{public_url(target) if is_remote(target) else target}: " + "; ".join(notes))
 
 
 def open_like(like: Like | None, notes: list[str]) -> OpenedFile | None:

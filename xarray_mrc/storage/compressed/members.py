@@ -12,10 +12,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from xarray_mrc.storage.local_sink import BINARY, PIECES_SUFFIX, LocalSink, preallocate, write_at
+from xarray_mrc.storage.sink import Sink
 
 __all__ = ["join_pieces", "plain_file", "write_piece"]
 
 MAX_COPY_NBYTES = 16 * 2**20  # in one call
+
+
+def local(sink: Sink) -> LocalSink:
+    """Return the sink of a local file; TypeError for others, which have no files beside them."""
+    if not isinstance(sink, LocalSink):
+        raise TypeError(f"{type(sink).__name__} was found, expected a LocalSink")
+    return sink
 
 
 def piece_path(sink: LocalSink, name: object) -> str:
@@ -23,7 +31,7 @@ def piece_path(sink: LocalSink, name: object) -> str:
     return os.path.join(sink.part + PIECES_SUFFIX, str(name))
 
 
-def write_piece(sink: LocalSink, number: int, compressed: Iterable[bytes]) -> None:
+def write_piece(sink: Sink, number: int, compressed: Iterable[bytes]) -> None:
     """Write a piece atomically: if its task runs twice, the second replaces the first.
 
     Parameters
@@ -35,6 +43,7 @@ def write_piece(sink: LocalSink, number: int, compressed: Iterable[bytes]) -> No
     compressed : iterable of bytes
         The content.
     """
+    sink = local(sink)
     path = piece_path(sink, number)
     draft = f"{path}.{os.urandom(4).hex()}"
     with sink.opened() as part:  # raises if this computer does not see the file
@@ -55,7 +64,7 @@ def write_piece(sink: LocalSink, number: int, compressed: Iterable[bytes]) -> No
         raise
 
 
-def join_pieces(sink: LocalSink, head: bytes, numbers: Iterable[int], end: bytes) -> None:
+def join_pieces(sink: Sink, head: bytes, numbers: Iterable[int], end: bytes) -> None:
     """Copy the pieces into the file, after its first bytes, and remove each after that.
 
     Parameters
@@ -69,7 +78,7 @@ def join_pieces(sink: LocalSink, head: bytes, numbers: Iterable[int], end: bytes
     end : bytes
         Bytes after the pieces.
     """
-    offset = len(head)
+    sink, offset = local(sink), len(head)
     with sink.opened() as descriptor:
         for number in numbers:
             path = piece_path(sink, number)
@@ -102,7 +111,7 @@ def copy(source: int, target: int, offset: int) -> int:
 
 
 @contextmanager
-def plain_file(sink: LocalSink, nbytes: int) -> Iterator[LocalSink]:
+def plain_file(sink: Sink, nbytes: int) -> Iterator[LocalSink]:
     """Create a temporary file for data that will be compressed into another.
 
     Parameters
@@ -117,6 +126,7 @@ def plain_file(sink: LocalSink, nbytes: int) -> Iterator[LocalSink]:
     LocalSink
         Where to write.
     """
+    sink = local(sink)
     plain = replace(sink, part=piece_path(sink, "plain"))
     allowed = os.stat(sink.part).st_mode & 0o666  # nobody may read more than of the other
     descriptor = os.open(plain.part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, allowed)
