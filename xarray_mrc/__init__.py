@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from xarray_mrc.installation import show_versions
     from xarray_mrc.multifile.indexing import index
     from xarray_mrc.opening import open_mrc
+    from xarray_mrc.pictures.contact import contact_sheet
     from xarray_mrc.reading.open_file import read_header
     from xarray_mrc.writing.header_edit import HeaderDifference, edit_header
     from xarray_mrc.writing.writer import to_mrc
@@ -50,6 +51,7 @@ __all__ = [
     "Report",
     "Statistics",
     "__version__",
+    "contact_sheet",
     "convert",
     "edit_header",
     "index",
@@ -75,6 +77,7 @@ if not TYPE_CHECKING:  # with it, type checkers would believe that any name exis
         "MrcWarning": "errors",
         "Report": "checking.report",
         "Statistics": "codec.statistics",
+        "contact_sheet": "pictures.contact",
         "convert": "conversion.converter",
         "edit_header": "writing.header_edit",
         "open_mrc": "opening",

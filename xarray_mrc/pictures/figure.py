@@ -117,7 +117,9 @@ def arrange(place: SubplotSpec, found: PlaneSet) -> list[SubplotSpec]:
     return [grid[0, column] for column in range(len(ratios))]
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(
+    width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+) -> Figure:
     """Return an empty figure, in inches, that shows itself in a notebook."""
     try:
         from matplotlib.figure import Figure
@@ -125,7 +127,7 @@ def new_figure(width: float, height: float) -> Figure:
         raise ImportError(
             "pictures need matplotlib, which is not installed: pip install 'xarray-mrc[viz]'"
         ) from error
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
     # IPython draws figures by itself only once pyplot was imported.
     figure._repr_png_ = partial(png_of, figure)  # type: ignore[attr-defined]
     return figure
@@ -187,7 +189,7 @@ def draw_plane(ax: Axes, plane: Plane, *, title: str | None = None, is_small: bo
     label = plane.title if title is None else title
     if slim:
         label = f"{label}, not to scale".removeprefix(", ")
-    elif plane.width < NARROW * plane.height:
+    elif plane.width < NARROW * plane.height and title is None:
         label = label.replace(" (", "\n(")
     ax.set_title(label, fontsize=8 if is_small else 10).set_parse_math(False)
     if plane.unit == "angstrom":

@@ -128,13 +128,15 @@ class PlaneSet:
     histogram: Histogram
 
 
-def open_array(obj: Showable) -> xr.DataArray:
+def open_array(obj: Showable, notes: list[str] | None = None) -> xr.DataArray:
     """Return the array of an object, or open that of a file, without dask and without a read.
 
     Parameters
     ----------
     obj : Dataset, DataArray, str, os.PathLike, bytes or binary file object
         The object or the file.
+    notes : list of str, optional
+        Takes the sentence of the warning on how a file is read, which the caller issues.
 
     Returns
     -------
@@ -153,10 +155,10 @@ def open_array(obj: Showable) -> xr.DataArray:
     if isinstance(obj, xr.Dataset | xr.DataArray):
         return data_variable(obj)
     options = ReadingOptions()
-    return build_dataset(open_file(obj, options), options)[options.default_name]
+    return build_dataset(open_file(obj, options, notes=notes), options)[options.default_name]
 
 
-def read_planes(obj: Showable, *, max_side: int = MAX_SIDE) -> PlaneSet:
+def read_planes(obj: Showable, *, max_side: int = MAX_SIDE, single: bool = False) -> PlaneSet:
     """Read the planes of an object that give an idea of it.
 
     Parameters
@@ -166,6 +168,8 @@ def read_planes(obj: Showable, *, max_side: int = MAX_SIDE) -> PlaneSet:
     max_side : int
         Pixels along a side of a plane at most. Of more, neighbours are averaged. Of data above
         256 MiB some rows and columns are skipped, so that a plane costs about 128 MiB at most.
+    single : bool
+        Whether to read one plane only: the middle image or section.
 
     Returns
     -------
@@ -188,7 +192,9 @@ def read_planes(obj: Showable, *, max_side: int = MAX_SIDE) -> PlaneSet:
     """
     array = open_array(obj)
     kind, dims = kind_and_dims(array)
-    drawn = [Sampling.of(array, *entry, max_side) for entry in select_planes(array, kind, dims)]
+    drawn = [
+        Sampling.of(array, *entry, max_side) for entry in select_planes(array, kind, dims, single)
+    ]
     parts = compute([sampling.select(array) for sampling in drawn])
     is_complex = array.dtype.kind == "c"
     pixels = [sampling.average(values) for sampling, values in zip(drawn, parts, strict=True)]
@@ -219,7 +225,7 @@ def kind_and_dims(array: xr.DataArray) -> tuple[Kind, Mapping[str, Hashable]]:
 
 
 def select_planes(
-    array: xr.DataArray, kind: Kind, dims: Mapping[str, Hashable]
+    array: xr.DataArray, kind: Kind, dims: Mapping[str, Hashable], single: bool
 ) -> Iterator[tuple[dict[Hashable, int], Hashable, Hashable]]:
     """Yield the position of each plane, and its dimensions along rows and columns."""
     size = {name: array.sizes[dim] for name, dim in dims.items()}
@@ -229,13 +235,13 @@ def select_planes(
     if kind == "image":
         yield {}, rows, columns
     elif kind == "volume":
-        for normal, vertical, horizontal in ORTHOGONAL:
+        for normal, vertical, horizontal in ORTHOGONAL[:1] if single else ORTHOGONAL:
             yield {dims[normal]: size[normal] // 2}, dims[vertical], dims[horizontal]
     else:
         slow = "image" if kind == "image_stack" else "volume"
         count = size[slow]
         depth = {dims["z"]: size["z"] // 2} if kind == "volume_stack" else {}
-        for number in sorted({0, count // 2, count - 1}):
+        for number in [count // 2] if single else sorted({0, count // 2, count - 1}):
             yield {dims[slow]: number, **depth}, rows, columns
 
 
