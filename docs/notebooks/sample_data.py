@@ -158,7 +158,7 @@ def write_tomogram(path: str | Path = "tomogram.mrc") -> None:
 
 
 def write_large_tomogram(path: str | Path = "large.mrc", factor: int = 3) -> None:
-    """Write the tomogram on a finer grid, with more noise: 239 MB of int16, in parts.
+    """Write the tomogram on a finer grid, with more noise, in parts: 9 MB * factor ** 3 of int16.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def write_large_tomogram(path: str | Path = "large.mrc", factor: int = 3) -> Non
         for axis in range(3):
             grey = grey.repeat(factor, axis)
         noise = np.random.default_rng(start).standard_normal(grey.shape, dtype="f4")
-        noise *= 1000
+        noise *= 190 * factor**1.5  # so that binning leaves the same noise
         return (grey + noise).astype("i2")
 
     depth, rows, columns = (n * factor for n in small.shape)
@@ -351,6 +351,8 @@ def write_tilt_series(folder: str | Path = ".") -> float:
         images.append(random.poisson(dose * voxel**2 * passed))
     stack = xr.DataArray(np.array(images, "i2"), dims=("image", "y", "x"))
     path = Path(folder, "tilts.st")
+    sidecar = path.with_name("tilts.st.mdoc")
+    sidecar.unlink(missing_ok=True)  # of an earlier call
     stack.mrc.to_mrc(path, voxel_size=voxel, overwrite=True)
     lines = [f"PixelSpacing = {voxel}", f"ImageFile = {path.name}"]
     lines += [
@@ -373,7 +375,7 @@ def write_tilt_series(folder: str | Path = ".") -> float:
             f"Defocus = {-4 + random.normal(0, 0.1):.3f}",
             f"DateTime = 27-Nov-26  14:{number // 2:02}:{number % 2 * 30:02}",
         ]
-    path.with_name("tilts.st.mdoc").write_text("\n".join(lines) + "\n", "ascii")
+    sidecar.write_text("\n".join(lines) + "\n", "ascii")
     return thickness
 
 
