@@ -65,9 +65,7 @@ def execute(notebook: Path) -> nbformat.NotebookNode:
                 "--IPKernelApp.log_level=ERROR",  # a warning of TCP, which is on loopback here
             ],
         )
-        # Any free port: another cluster on this computer would make dask warn of its usual one.
-        port = {"DASK_DISTRIBUTED__SCHEDULER__DASHBOARD__ADDRESS": ":0"}
-        client.execute(env={**os.environ, **port, "PYTHONPATH": os.pathsep.join(paths)})
+        client.execute(env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
     for cell in executed.cells:
         for output in cell.get("outputs", ()):
             if output.output_type == "stream" and output.name == "stderr":

@@ -6,7 +6,6 @@ All steps run even if earlier ones failed, so that one run shows all failures.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -72,8 +71,6 @@ def main() -> int:
         help="leave out the tests that need this group of packages",
     )
     options, arguments = parser.parse_known_args()
-    # Clusters of tests and notebooks that run side by side would warn that port 8787 is in use.
-    os.environ.setdefault("DASK_DISTRIBUTED__SCHEDULER__DASHBOARD__ADDRESS", ":0")
 
     failed: list[str] = []
     if options.only in (None, "lint"):

@@ -168,7 +168,7 @@ def main():
     path, out = sys.argv[1:]
     with LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, memory_limit="1GiB",
-        dashboard_address=None, local_directory=str(Path(out).parent),
+        dashboard_address=":0", local_directory=str(Path(out).parent),
     ) as cluster, Client(cluster) as client:
         before = max(client.run(peak_nbytes).values())
         # A graph that carries the data would be said here.

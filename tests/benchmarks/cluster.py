@@ -18,7 +18,7 @@ def cases(path: Path) -> Iterator[Iterator[Case]]:
     """Start a cluster and yield the cases; at the end print how many workers were lost."""
     options = {"n_workers": 2, "threads_per_worker": 1, "memory_limit": "1GiB"}
     with (
-        LocalCluster(processes=True, dashboard_address=None, **options) as cluster,
+        LocalCluster(processes=True, dashboard_address=":0", **options) as cluster,
         Client(cluster) as client,
     ):
         before = set(client.scheduler_info(n_workers=-1)["workers"])

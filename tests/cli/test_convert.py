@@ -106,7 +106,7 @@ def test_no_scheduler(folder):
 def test_a_cluster(folder):
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, dashboard_address=None
+        n_workers=1, threads_per_worker=1, dashboard_address=":0"
     ) as cluster:
         done = start("convert", "--scheduler", cluster.scheduler_address, "a.mrc", "a.zarr")
         assert (done.status, done.out, done.err) == (0, "", "")

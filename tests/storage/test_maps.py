@@ -41,7 +41,7 @@ def test_a_map_is_cached(plane, cache):
 def test_no_map_is_cached_for_a_worker_without_nanny(plane, cache):
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.LocalCluster(processes=False, n_workers=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(processes=False, n_workers=1, dashboard_address=":0") as cluster,
         distributed.Client(cluster),
     ):
         np.testing.assert_array_equal(plane.compute(), LAID.pixels[:, 7])
