@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from xarray_mrc.multifile.indexing import index
     from xarray_mrc.opening import open_mrc
     from xarray_mrc.pictures.contact import contact_sheet
-    from xarray_mrc.reading.open_file import read_header
+    from xarray_mrc.reading.header_reading import read_header
     from xarray_mrc.writing.header_edit import HeaderDifference, edit_header
     from xarray_mrc.writing.writer import to_mrc
 
@@ -82,7 +82,7 @@ if not TYPE_CHECKING:  # with it, type checkers would believe that any name exis
         "edit_header": "writing.header_edit",
         "open_mrc": "opening",
         "index": "multifile.indexing",
-        "read_header": "reading.open_file",
+        "read_header": "reading.header_reading",
         "show_versions": "installation",
         "statistics": "checking.array_statistics",
         "to_mrc": "writing.writer",

@@ -55,7 +55,7 @@ class MrcAccessor:
         (1024, 1024, 300)
         """
         from xarray_mrc.dataset.from_file import file_of
-        from xarray_mrc.reading.open_file import read_header
+        from xarray_mrc.reading.header_reading import read_header
 
         return read_header(file_of(self._obj))
 

@@ -12,7 +12,8 @@ from xarray.backends import BackendEntrypoint
 
 from xarray_mrc.dataset.from_file import build_dataset
 from xarray_mrc.errors import MrcError
-from xarray_mrc.reading.file_layout import decode_header, name_of
+from xarray_mrc.reading.file_layout import name_of
+from xarray_mrc.reading.header_reading import decode_header
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage import open_head

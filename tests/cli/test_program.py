@@ -86,12 +86,12 @@ def test_wrong_usage_is_one_line(file, arguments, text):
 
 
 def test_an_unexpected_error_is_one_line(file, monkeypatch):
-    import xarray_mrc.reading.open_file
+    import xarray_mrc.reading.header_reading
 
     def fail(path):
         raise RuntimeError("on\nfire \x1b[31m")
 
-    monkeypatch.setattr(xarray_mrc.reading.open_file, "read_header", fail)
+    monkeypatch.setattr(xarray_mrc.reading.header_reading, "read_header", fail)
     done = run(file)
     assert (done.status, done.error) == (2, r"a.mrc: RuntimeError: on fire \x1b[31m")
     with_traceback = CliRunner(env={"XARRAY_MRC_TRACEBACK": "1"}).invoke(program, [file])

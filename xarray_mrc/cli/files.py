@@ -78,10 +78,9 @@ def shown_name(name: str) -> str:
     """
     if not is_url(name):
         return printable(name)
-    from urllib.parse import urlsplit, urlunsplit
+    from xarray_mrc.storage.remote.urls import public_url
 
-    scheme, place, path, *_ = urlsplit(name)
-    return printable(urlunsplit((scheme, place.rpartition("@")[2], path, "", "")))
+    return printable(public_url(name))
 
 
 def is_file_like(name: str) -> bool:

@@ -33,7 +33,7 @@ from xarray_mrc.dataset.axis_positions import (
 )
 from xarray_mrc.dataset.conventions import AXES
 from xarray_mrc.errors import MrcError
-from xarray_mrc.reading.open_file import read_header
+from xarray_mrc.reading.header_reading import read_header
 
 __all__ = ["GridFields", "header_geometry"]
 

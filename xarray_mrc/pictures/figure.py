@@ -16,7 +16,7 @@ from xarray_mrc.dataset.from_file import file_of
 from xarray_mrc.pictures.labels import describe, file_name, length_text, nice_length
 from xarray_mrc.pictures.planes import Plane, PlaneSet, Showable, open_array, read_planes
 from xarray_mrc.pictures.section_spectrum import SectionSpectrum, section_spectrum
-from xarray_mrc.reading.open_file import read_header
+from xarray_mrc.reading.header_reading import read_header
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,8 @@ from __future__ import annotations
 from xarray_mrc.codec.extended import Extended, decode_extended, useful_nbytes
 from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.errors import MrcError
-from xarray_mrc.reading.file_layout import decode_header, find_layout, named
+from xarray_mrc.reading.file_layout import find_layout
+from xarray_mrc.reading.header_reading import decode_header, named
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage import open_head
 from xarray_mrc.storage.source import Openable

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,7 +12,6 @@ from xarray_mrc.codec.extended import Extended, decode_extended, useful_nbytes
 from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.codec.kinds import NO_EVIDENCE, KindEvidence
 from xarray_mrc.codec.layout import Layout, may_lack_records
-from xarray_mrc.errors import MrcError, MrcTruncatedError
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.reading.sidecar import has_sidecar
 from xarray_mrc.storage import Head, Source
@@ -26,7 +24,7 @@ from xarray_mrc.storage.protocol import StreamSource, bounded_size, full_size
 from xarray_mrc.storage.protocol import truncated as truncated_source
 from xarray_mrc.storage.remote.urls import path_of_url
 
-__all__ = ["FileLayout", "decode_header", "find_layout", "name_of", "named"]
+__all__ = ["FileLayout", "find_layout", "name_of"]
 
 # The first bytes of the extended header, which may show that it is there.
 RECORD_NBYTES = 80
@@ -148,26 +146,6 @@ def find_layout(
     if nbytes or size is not None:
         layout = arrange(evidence)
     return FileLayout(layout, size, read_records)
-
-
-@contextmanager
-def named(source: Source) -> Iterator[None]:
-    """Put the name of the file in front of errors that the codec raises."""
-    try:
-        yield
-    except MrcError as error:
-        if str(error).startswith(source.uri):
-            raise
-        raise type(error)(f"{source.uri}: {error}") from None
-
-
-def decode_header(head: Head) -> Header:
-    """Read the first 1024 bytes of a file as a header."""
-    try:
-        raw = head.read(0, HEADER_SIZE)
-    except MrcTruncatedError:  # of a compressed file; what it holds tells what it is
-        raw = head.read(0, bounded_size(head.source, HEADER_SIZE))
-    return Header.decode(raw, head.source.size_if_known)
 
 
 def is_suspect(source: Source, layout: Layout) -> bool:

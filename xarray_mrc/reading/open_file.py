@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from xarray_mrc.codec.checks import Facts, reading_notes
 from xarray_mrc.codec.extended import Extended, decode_extended
@@ -15,18 +13,17 @@ from xarray_mrc.errors import warn
 from xarray_mrc.reading.array import MrcArray
 from xarray_mrc.reading.file_layout import (
     DEFAULTS,
-    decode_header,
     find_layout,
     name_of,
-    named,
 )
+from xarray_mrc.reading.header_reading import decode_header, named
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.reading.sidecar import ignored_sidecar, read_sidecars
 from xarray_mrc.storage import open_head
 from xarray_mrc.storage.protocol import StreamSource
 from xarray_mrc.storage.source import Openable
 
-__all__ = ["OpenedFile", "open_file", "read_header"]
+__all__ = ["OpenedFile", "open_file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +49,6 @@ class OpenedFile:
     extended_bytes: bytes
     sidecar: Extended
     array: MrcArray
-
-
-def read_header(path: Openable, *, storage_options: Mapping[str, Any] | None = None) -> Header:
-    """Read the header of a file; its data are not read.
-
-    Parameters
-    ----------
-    path : str, os.PathLike, URL, fsspec.OpenFile, bytes, memoryview or binary file object
-        The file. Of a remote one 64 KiB are read.
-    storage_options : mapping, optional
-        How a URL is reached, as in `open_mrc`.
-
-    Returns
-    -------
-    Header
-        Fields as attributes; prints as a table.
-
-    Raises
-    ------
-    OSError
-        The file cannot be read.
-    MrcError
-        It is not an MRC file.
-
-    Examples
-    --------
-    >>> read_header(Header.blank().replace(nx=4, ny=3, nz=2).raw).n
-    (4, 3, 2)
-    """
-    head = open_head(path, storage_options=storage_options)
-    with named(head.source):
-        return decode_header(head)
 
 
 def open_file(

@@ -25,7 +25,8 @@ from xarray_mrc.codec.labels import encode_labels, split_labels
 from xarray_mrc.codec.layout import Kind, Layout
 from xarray_mrc.dataset.axis_positions import VoxelSize, parse_voxel_size
 from xarray_mrc.errors import MrcChangedError, MrcError, warn
-from xarray_mrc.reading.file_layout import decode_header, find_layout, named
+from xarray_mrc.reading.file_layout import find_layout
+from xarray_mrc.reading.header_reading import decode_header, named
 from xarray_mrc.storage.compressed.encoders import encoder_for
 from xarray_mrc.storage.compressed.source import CompressedSource
 from xarray_mrc.storage.local_sink import BINARY, new_file, write_at

@@ -65,7 +65,7 @@ def header(
 
     def show(path: str) -> dict[str, Any]:
         from xarray_mrc.reading.extended_header import read_extended_header
-        from xarray_mrc.reading.open_file import read_header
+        from xarray_mrc.reading.header_reading import read_header
 
         if profile:
             from xarray_mrc.mrcfile.command_line import print_headers

@@ -84,7 +84,7 @@ def show_in_terminal(path: str) -> None:
 
     from xarray_mrc.pictures.planes import read_planes
     from xarray_mrc.pictures.terminal import draw
-    from xarray_mrc.reading.open_file import read_header
+    from xarray_mrc.reading.header_reading import read_header
 
     console = Console()
     is_unicode = (sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf16")

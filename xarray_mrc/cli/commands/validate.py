@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,9 +77,10 @@ def validate(
 
     outcome.run(paths, check)
     if html is not None:
-        pictures = import_module("xarray_mrc.pictures.thumbnails").report_thumbnails(reports)
-        page = import_module("xarray_mrc.checking.report_page").report_page(reports, pictures)
-        Path(html).write_text(page, "utf-8")
+        from xarray_mrc.checking.report_page import report_page
+        from xarray_mrc.pictures.thumbnails import report_thumbnails
+
+        Path(html).write_text(report_page(reports, report_thumbnails(reports)), "utf-8")
     if as_json:
         print_json(outcome.results)
     return outcome.status
