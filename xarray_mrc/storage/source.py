@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.errors import MrcError
 from xarray_mrc.storage.compressed.decoders import container_of
-from xarray_mrc.storage.compressed.source import CompressedSource
-from xarray_mrc.storage.compressed.stream import Cursor
 from xarray_mrc.storage.fileobject import FileObjectSource
 from xarray_mrc.storage.local import LocalSource
 from xarray_mrc.storage.memory import MemorySource
@@ -107,6 +105,9 @@ def open_head(
     stored, most = found.source, max(HEAD_NBYTES, len(found.data))
     if isinstance(stored, LocalSource):
         stored = replace(stored, layout_bytes_at_open=b"")
+    # It loads as much as all before, which a plain file does not need.
+    from xarray_mrc.storage.compressed.source import CompressedSource
+
     return Head(CompressedSource(stored, container), decompress_start(container, found.data, most))
 
 
@@ -147,6 +148,8 @@ def open_stored(
 
 def decompress_start(container: str, stored: bytes, most: int) -> bytes:
     """Return the first bytes that the first stored bytes give; none if they are damaged."""
+    from xarray_mrc.storage.compressed.stream import Cursor
+
     cursor, inner, found = Cursor(container), MemorySource(stored), b""
     with suppress(MrcError):
         while block := cursor.read(inner, most - len(found)):

@@ -64,7 +64,6 @@ def header(
     is_alone = len(paths) == len(names) == 1
 
     def show(path: str) -> dict[str, Any]:
-        from xarray_mrc.reading.extended_header import read_extended_header
         from xarray_mrc.reading.header_reading import read_header
 
         if profile:
@@ -77,7 +76,7 @@ def header(
             values = [value_text(path, found, name, is_alone=is_alone) for name in names]
             click.echo("\t".join([shown_name(path), *values] if len(paths) > 1 else values))
             return {}
-        extended = read_extended_header(path) if ext else None
+        extended = read_extended(path) if ext else None
         if not as_json:
             print_tables(path, found, extended, is_titled=len(paths) > 1)
         return as_object(path, found, extended)
@@ -86,6 +85,13 @@ def header(
     if as_json:
         print_json(outcome.results)
     return outcome.status
+
+
+def read_extended(path: str) -> Extended:
+    """Read the extended header of a file; the modules for it are loaded only here."""
+    from xarray_mrc.reading.extended_header import read_extended_header
+
+    return read_extended_header(path)
 
 
 def columns(extended: Extended) -> dict[str, SectionField]:
@@ -98,7 +104,6 @@ def value_text(path: str, found: Header, name: str, *, is_alone: bool) -> str:
     """Return the bare value of a field; several values one a line if nothing else is printed."""
     from xarray_mrc.codec.header import Header
     from xarray_mrc.codec.header_table import plain_value
-    from xarray_mrc.reading.extended_header import read_extended_header
 
     if name == "labels":
         return ("\n" if is_alone else "; ").join(found.labels)
@@ -108,7 +113,7 @@ def value_text(path: str, found: Header, name: str, *, is_alone: bool) -> str:
         return found.byteorder
     if name in {field.name for field in Header.fields()}:
         return bare(plain_value(found, name))
-    found_columns = columns(read_extended_header(path))
+    found_columns = columns(read_extended(path))
     if name not in found_columns:
         raise ValueError(no_such_field(name, found_columns))
     texts = map(bare, found_columns[name].values.tolist())
