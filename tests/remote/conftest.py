@@ -88,7 +88,7 @@ def s3_place(s3):
     return Place("s3", lambda name, raw: s3.put(f"{number}/{name}", raw), s3.proxy, s3.options)
 
 
-@pytest.fixture(params=["http", pytest.param("nginx", marks=pytest.mark.servers)])
+@pytest.fixture(params=["http", pytest.param("nginx", marks=pytest.mark.servers), "s3"])
 def place(request):
     """Each of the places in turn."""
     return request.getfixturevalue(f"{request.param}_place")

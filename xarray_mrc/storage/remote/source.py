@@ -74,13 +74,14 @@ class RemoteSource:
 
     def _plan(self, parts: Parts) -> list[Request]:
         """Return the requests, once it is known that the file has the bytes."""
-        if not self.has_ranges:
-            raise MrcError(
-                f"{self.uri}: the server cannot send parts of a file, so that every read would "
-                f"download all of it: pass local_copy=FOLDER to download it once"
-            )
         for offset, out in parts:
             if offset + out.size > self.version.size:
                 found = max(0, self.version.size - offset)
                 raise truncated(self.uri, offset, out.size, found)
-        return plan_requests(parts)
+        requests = plan_requests(parts)
+        if requests and not self.has_ranges:
+            raise MrcError(
+                f"{self.uri}: the server cannot send parts of a file, so that every read would "
+                f"download all of it: pass local_copy=FOLDER to download it once"
+            )
+        return requests
