@@ -16,6 +16,7 @@ __all__ = ["Thumbnail", "page_of", "picture", "report_page"]
 
 # Nothing is loaded, and no script runs, whatever a file name or a label contains.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+HEIGHT_PX = 180
 STYLE = """
 :root { color-scheme: light dark; --text: #1f2933; --muted: #52606d; --line: #cbd2d9;
   --ground: #ffffff; --card: #f5f7fa }
@@ -40,7 +41,7 @@ article { background: var(--card); border: 1px solid var(--line); border-radius:
   padding: 0.5rem 1rem 1rem; margin: 0.75rem 0; min-width: 0; scroll-margin-top: 1rem }
 .pictures { display: flex; flex-wrap: wrap; gap: 0.75rem; margin: 0.75rem 0 }
 figure { margin: 0; max-width: 100% }
-figcaption { color: var(--muted); font-size: 0.8rem }
+figcaption { color: var(--muted); font-size: 0.8rem; max-width: 22rem }
 img { display: block; max-width: 100%; border-radius: 4px; image-rendering: pixelated }
 .wide img { width: 100%; image-rendering: auto }
 details { margin-top: 0.5rem }
@@ -74,11 +75,14 @@ class Thumbnail:
         A PNG file.
     aspect : float
         Width over height as it is to be shown: pixels need not be square.
+    height : float
+        Height as a part of that of the highest picture beside it: all have one scale.
     """
 
     title: str
     png: bytes
     aspect: float = 1.0
+    height: float = 1.0
 
 
 def report_page(
@@ -201,11 +205,11 @@ def article(number: int, report: Report, place: int, pictures: Sequence[Thumbnai
     return f"{found}</article>\n"
 
 
-def picture(thumbnail: Thumbnail, height: int = 180) -> str:
+def picture(thumbnail: Thumbnail) -> str:
     """Return a picture with its title; its bytes are in the page."""
     data = base64.b64encode(thumbnail.png).decode()
     title = escape(thumbnail.title)
-    width = round(height * thumbnail.aspect)
+    width = round(HEIGHT_PX * thumbnail.height * thumbnail.aspect)
     return (
         f'<figure><img alt="{title}" width="{width}" style="aspect-ratio:{thumbnail.aspect:.4f}" '
         f'src="data:image/png;base64,{data}" /><figcaption>{title}</figcaption></figure>\n'

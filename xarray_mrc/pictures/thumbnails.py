@@ -18,6 +18,7 @@ __all__ = ["report_thumbnails", "thumbnails_of"]
 MAX_SIDE = 160
 # A plane of a single row would be a line.
 MAX_ASPECT = 4.0
+MIN_HEIGHT = 0.25
 
 
 def thumbnails_of(obj: Showable) -> tuple[Thumbnail, ...]:
@@ -47,11 +48,13 @@ def thumbnails_of(obj: Showable) -> tuple[Thumbnail, ...]:
     [2.0]
     """
     planes = read_planes(obj, max_side=MAX_SIDE).planes
+    highest = max(plane.height for plane in planes)
     return tuple(
         Thumbnail(
             title_of(plane),
             encode_png(plane.grey()),
             min(max(plane.width / plane.height, 1 / MAX_ASPECT), MAX_ASPECT),
+            max(plane.height / highest, MIN_HEIGHT),
         )
         for plane in planes
     )
