@@ -273,9 +273,9 @@ def draw_histogram(ax: Axes, found: PlaneSet, header: Header | None) -> None:
         ax.set_ylim(0.5, 0.5 * top ** (1.1 + 0.1 * len(notes)))
     for number, (text, colour) in enumerate(notes):
         place = (0.98, 0.97 - 0.09 * number)
-        ax.text(
-            *place, text, transform=ax.transAxes, ha="right", va="top", fontsize=8, color=colour
-        )
+        note = ax.text(*place, text, transform=ax.transAxes, ha="right", va="top", fontsize=8)
+        note.set_color(colour)
+        note.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
 
 
 def draw_header_range(ax: Axes, low: float | None, high: float | None) -> tuple[str, str]:
