@@ -14,6 +14,7 @@ from xarray_mrc.storage.compressed.blocks import (
     SMALL_READ_NBYTES,
     BlockError,
     BlockTable,
+    DamagedBlockError,
     Scatter,
     Use,
     decode_blocks,
@@ -24,6 +25,8 @@ from xarray_mrc.storage.compressed.growing_blocks import GrowingBlocks, grow
 from xarray_mrc.storage.compressed.gzip_blocks import find_gzip_blocks, starts_with_bgzf
 from xarray_mrc.storage.compressed.scanning import can_scan
 from xarray_mrc.storage.compressed.stream import End, Key
+from xarray_mrc.storage.compressed.xz_blocks import find_xz_blocks, starts_with_sizes
+from xarray_mrc.storage.compressed.zstd_frames import find_zstd_frames, states_content_size
 from xarray_mrc.storage.protocol import Head, Parts, Source, full_size
 
 __all__ = ["BlockFile", "block_files", "is_cut_into_blocks"]
@@ -36,14 +39,20 @@ START_NBYTES = 64
 MAX_FILES = 256
 MAX_TABLES_NBYTES = 64 * 2**20
 
-FINDERS = {"gzip": find_gzip_blocks}
-GROWERS: dict[str, Callable[[], GrowingBlocks[Any]]] = {"bzip2": Bzip2Blocks}
-TESTERS = {"gzip": starts_with_bgzf}
+FINDERS: dict[str, Callable[[Source], BlockTable | GrowingBlocks[Any] | None]] = {
+    "gzip": find_gzip_blocks,
+    "bzip2": lambda inner: Bzip2Blocks(),
+    "xz": find_xz_blocks,
+    "zstd": find_zstd_frames,
+}
+TESTERS = {"gzip": starts_with_bgzf, "xz": starts_with_sizes, "zstd": states_content_size}
 
 
 def is_cut_into_blocks(container: str, inner: Source) -> bool:
     """Return True if the first stored bytes look like those of a file of blocks."""
-    if not can_scan(inner) or full_size(inner) < MIN_STORED_NBYTES or container not in TESTERS:
+    if full_size(inner) < MIN_STORED_NBYTES or container not in TESTERS:
+        return False
+    if not (can_scan(inner) or container == "xz"):  # the index of xz is at the end
         return False
     return TESTERS[container](Head(inner).read(0, START_NBYTES))
 
@@ -65,6 +74,7 @@ class BlockFile:
         # A block was not what the table says. Either the file is damaged, or only the table is
         # wrong, which a pass over the stream tells.
         self.needs_pass = False
+        self.damage = ""  # what a pass over the stream would not notice
         self._lock = threading.Lock()
         self._was_searched = False
         self._verified = np.empty(0, np.bool_)  # blocks that were decompressed, and were right
@@ -75,11 +85,10 @@ class BlockFile:
         """Look for the blocks, once; return False if the file has to be read as a stream."""
         with self._lock:
             if not self._was_searched:
-                if self.container in GROWERS:
-                    self._growing = GROWERS[self.container]()
-                    self.table = self._growing.table()
-                else:
-                    self.table = FINDERS[self.container](inner)
+                found = FINDERS[self.container](inner)
+                if not (found is None or isinstance(found, BlockTable)):
+                    self._growing, found = found, found.table()
+                self.table = found
                 self._verified = np.zeros(len(self.table or ()), np.bool_)
                 self._was_searched = True
             return self.table is not None
@@ -212,8 +221,8 @@ class BlockFile:
 
             try:
                 grow(self._growing, inner, until, use)
-            except BlockError:
-                self.needs_pass, self.table = True, None
+            except BlockError as error:
+                self._give_up(error)
                 return 0
             table = self._growing.table()
             self._verified = np.ones(len(table), np.bool_)
@@ -239,9 +248,14 @@ class BlockFile:
         try:
             if numbers:
                 decode_blocks(inner, table, numbers, take)
-        except BlockError:
-            self.needs_pass, self.table = True, None
+        except BlockError as error:
+            self._give_up(error)
         return self.table is not None
+
+    def _give_up(self, error: BlockError) -> None:
+        """Read the file as a stream from now on, or not at all if that is known to be wrong."""
+        self.damage = f"{error}" if isinstance(error, DamagedBlockError) else ""
+        self.needs_pass, self.table = True, None
 
 
 class BlockFiles:
@@ -258,6 +272,11 @@ class BlockFiles:
         self._lock = threading.Lock()
         self._files: OrderedDict[Key, BlockFile] = OrderedDict()
 
+    def find_damage(self, key: Key) -> str:
+        """Return what is wrong with a file that a stream would not notice; usually nothing."""
+        file = self._files.get(key)
+        return file.damage if file else ""
+
     def find(self, key: Key, container: str, inner: Source) -> BlockFile | None:
         """Return the blocks of a file, which are looked for once; None if it is read as a stream.
 
@@ -270,7 +289,7 @@ class BlockFiles:
         inner : Source
             The stored file.
         """
-        if full_size(inner) < MIN_STORED_NBYTES or container not in FINDERS | GROWERS:
+        if full_size(inner) < MIN_STORED_NBYTES or container not in FINDERS:
             return None
         with self._lock:
             file = self._files.setdefault(key, BlockFile(container))

@@ -29,6 +29,7 @@ __all__ = [
     "SMALL_READ_NBYTES",
     "BlockError",
     "BlockTable",
+    "DamagedBlockError",
     "Scatter",
     "Use",
     "decode_blocks",
@@ -58,6 +59,10 @@ T = TypeVar("T")
 
 class BlockError(Exception):
     """A block is not what the table of blocks says: the file has to be read as a stream."""
+
+
+class DamagedBlockError(BlockError):
+    """A block is damaged, which a stream would not notice: its checksum is elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -276,7 +281,7 @@ def decode_blocks(inner: Source, table: BlockTable, numbers: Sequence[int], use:
             nbytes = int(table.offsets[number + 1] - table.offsets[number])
             try:
                 content = table.decode(data, number, nbytes)
-            except MemoryError:
+            except (MemoryError, DamagedBlockError):
                 raise
             except Exception as error:  # each library has its own
                 raise BlockError(f"block {number}: {error}") from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from xarray_mrc.errors import MrcTruncatedError
+from xarray_mrc.errors import MrcError, MrcTruncatedError
 from xarray_mrc.storage.compressed.block_files import BlockFile, block_files, is_cut_into_blocks
 from xarray_mrc.storage.compressed.stream import BLOCK_NBYTES, Cursor, End, Key, streams
 from xarray_mrc.storage.fileobject import FileObjectSource
@@ -139,6 +139,7 @@ class CompressedSource:
 
     def _stream_size(self, limit: int) -> int:
         """Return the size, or `limit` + 1 if it is larger, by decompressing the stream."""
+        self._check_damage()
         if (end := streams.find_end(self._key)) is not None:
             return min(end.size, limit + 1)
         with self._cursor(limit + 1) as cursor:
@@ -172,7 +173,7 @@ class CompressedSource:
                 return
             if blocks.needs_pass:  # a stream returns bytes before it comes to their checksum
                 self._stream_size(sys.maxsize - 1)
-                blocks.needs_pass = False
+                blocks.needs_pass = bool(blocks.damage)
             elif blocks.verify(self.inner, 0, sys.maxsize):  # the content ends too early
                 self._keep_end(blocks)
                 self._check_end(in_order)
@@ -227,6 +228,7 @@ class CompressedSource:
             self._keep_end(blocks)
             end = blocks.stated_end
             return min(blocks.size, limit), end if end and end.size <= limit else None
+        self._check_damage()
         with self._cursor(start) as cursor:
             if cursor.position == start or streams.find_end(self._key) is None:
                 cursor.skip(self.inner, limit)
@@ -237,6 +239,11 @@ class CompressedSource:
         if stop <= HEAD_NBYTES:  # headers are read without looking for blocks
             return None
         return block_files.find(self._key, self.container, self.inner)
+
+    def _check_damage(self) -> None:
+        """Raise MrcError if blocks are damaged in a way that the stream would not notice."""
+        if damage := block_files.find_damage(self._key):
+            raise MrcError(f"{self.uri}: {damage}: copy or download the file again")
 
     def _keep_end(self, blocks: BlockFile) -> None:
         """Keep the end of the content, if all blocks were decompressed and were right."""
