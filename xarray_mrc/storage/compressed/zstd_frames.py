@@ -107,7 +107,7 @@ def read_seek_table(head: Head) -> BlockTable | None:
 
 
 def scan_frames(stored: StoredBytes) -> BlockTable | ZstdFrames | None:
-    """Go from frame to frame, and return their table; None if there is one only."""
+    """Return the table of the frames, found from one to the next; None if there is one only."""
     zstd = zstd_library()
     edges: list[tuple[int, int]] = []
     sizes: list[int | None] = []
