@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from programs import PEAK_MEMORY, run_program
 
 from xarray_mrc.errors import MrcChangedError, MrcError, MrcTruncatedError, MrcWarning
-from xarray_mrc.storage.compressed import decoders, stream
+from xarray_mrc.storage.compressed import cursor, decoders, stream
 from xarray_mrc.storage.compressed import source as compressed
 from xarray_mrc.storage.compressed.decoders import container_of
 from xarray_mrc.storage.compressed.source import CompressedSource
@@ -79,18 +79,20 @@ class Box:
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     decoders.decoder_maker.cache_clear()
+    decoders.copyable_maker.cache_clear()
     stream.streams.clear()
     yield
     decoders.decoder_maker.cache_clear()
+    decoders.copyable_maker.cache_clear()
 
 
-@pytest.fixture(params=["gzip by isal", "gzip by zlib", "bzip2", "xz", "zstd"])
+@pytest.fixture(params=["gzip by isal", "gzip by zlib_ng", "gzip by zlib", "bzip2", "xz", "zstd"])
 def box(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Box:
     container, _, library = request.param.partition(" by ")
-    if library == "isal":
-        pytest.importorskip("isal")
-    elif library:
-        monkeypatch.setitem(sys.modules, "isal", None)
+    if library in ("isal", "zlib_ng"):
+        pytest.importorskip(library)
+    for better in {"zlib": ("isal", "zlib_ng"), "zlib_ng": ("isal",)}.get(library, ()):
+        monkeypatch.setitem(sys.modules, better, None)
     return Box(container)
 
 
@@ -214,7 +216,8 @@ def test_gzip_headers_of_any_size_and_place(
     """A header that reaches over the end of what was read at first, too."""
     if library == "zlib":
         monkeypatch.setitem(sys.modules, "isal", None)
-    for before in range(stream.MIN_READ_NBYTES - 40, stream.MIN_READ_NBYTES, 3):
+        monkeypatch.setitem(sys.modules, "zlib_ng", None)
+    for before in range(cursor.MIN_READ_NBYTES - 40, cursor.MIN_READ_NBYTES, 3):
         filler = gzip_member(b"", 8, before - len(gzip_member(b"", 8, 0)))
         assert len(filler) == before
         stored = filler + gzip_member(SMALL, flags, long) + gzip_member(DATA[:9], flags, long)
@@ -378,7 +381,7 @@ def test_endless_headers_are_refused() -> None:
 def test_members_without_content_are_not_waited_for(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "MAX_EMPTY_MEMBERS", 100)
+    monkeypatch.setattr(cursor, "MAX_EMPTY_MEMBERS", 100)
     assert box.packed(SMALL, *[b""] * 90, SMALL, *[b""] * 90).measure_size() == 1000
     with pytest.raises(MrcError, match="more than 100 empty members"):
         assert box.packed(SMALL, *[b""] * 101).measure_size()
@@ -557,7 +560,7 @@ from xarray_mrc.storage.local import LocalSource
 
 path, container, library, size = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 if library == "zlib":
-    sys.modules["isal"] = None
+    sys.modules["isal"] = sys.modules["zlib_ng"] = None
 source = CompressedSource(LocalSource.open(path)[0], container)
 source.read_ranges([(0, np.empty(1024, np.uint8))])
 before = peak_nbytes()

@@ -148,7 +148,7 @@ def open_stored(
 
 def decompress_start(container: str, stored: bytes, most: int) -> bytes:
     """Return the first bytes that the first stored bytes give; none if they are damaged."""
-    from xarray_mrc.storage.compressed.stream import Cursor
+    from xarray_mrc.storage.compressed.cursor import Cursor
 
     cursor, inner, found = Cursor(container), MemorySource(stored), b""
     with suppress(MrcError):

@@ -21,10 +21,11 @@ from xarray_mrc.storage.compressed.blocks import (
     recent_blocks,
 )
 from xarray_mrc.storage.compressed.bzip2_blocks import Bzip2Blocks
+from xarray_mrc.storage.compressed.cursor import End
 from xarray_mrc.storage.compressed.growing_blocks import GrowingBlocks, grow
 from xarray_mrc.storage.compressed.gzip_blocks import find_gzip_blocks, starts_with_bgzf
+from xarray_mrc.storage.compressed.points import Key
 from xarray_mrc.storage.compressed.scanning import can_scan
-from xarray_mrc.storage.compressed.stream import End, Key
 from xarray_mrc.storage.compressed.xz_blocks import find_xz_blocks, starts_with_sizes
 from xarray_mrc.storage.compressed.zstd_frames import find_zstd_frames, states_content_size
 from xarray_mrc.storage.protocol import Head, Parts, Source, full_size

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-
-import numpy as np
 
 from xarray_mrc.errors import MrcError, MrcTruncatedError
 from xarray_mrc.storage.compressed.block_files import BlockFile, block_files, is_cut_into_blocks
-from xarray_mrc.storage.compressed.stream import BLOCK_NBYTES, Cursor, End, Key, streams
+from xarray_mrc.storage.compressed.cursor import BLOCK_NBYTES, End
+from xarray_mrc.storage.compressed.points import Key
+from xarray_mrc.storage.compressed.request import Request
+from xarray_mrc.storage.compressed.stream import streams
 from xarray_mrc.storage.fileobject import FileObjectSource
 from xarray_mrc.storage.memory import MemorySource
-from xarray_mrc.storage.protocol import Bytes, Parts, Source, full_size, truncated
+from xarray_mrc.storage.protocol import Parts, Source, full_size, truncated
 
 __all__ = ["MAX_TRUSTED_NBYTES", "CompressedSource", "has_implausible_ratio"]
 
@@ -142,13 +142,14 @@ class CompressedSource:
         self._check_damage()
         if (end := streams.find_end(self._key)) is not None:
             return min(end.size, limit + 1)
-        with self._cursor(limit + 1) as cursor:
-            try:
-                cursor.skip(self.inner, limit + 1)
-            except MrcTruncatedError:
-                if self.strict:
-                    raise
-            return cursor.position
+        request = Request(start=limit + 1, goal=limit + 1)
+        try:
+            end = self._run(request)
+        except MrcTruncatedError:
+            if self.strict:
+                raise
+            return request.reached
+        return min(end.size, limit + 1) if end else request.reached
 
     def stored_size(self) -> int:
         """Return the number of compressed bytes."""
@@ -177,14 +178,8 @@ class CompressedSource:
             elif blocks.verify(self.inner, 0, sys.maxsize):  # the content ends too early
                 self._keep_end(blocks)
                 self._check_end(in_order)
-        before, last = 0, np.empty(0, np.uint8)  # the range that reaches furthest so far
-        with self._cursor(in_order[0][0] if in_order else 0) as cursor:
-            for offset, out in in_order:
-                known = last[offset - before :][: out.size]
-                out[: known.size] = known
-                self._continue(cursor, offset + known.size, out[known.size :])
-                if offset + out.size > before + last.size:
-                    before, last = offset, out
+        self._run(Request(in_order))
+        self._check_end(in_order)
 
     def verify_trailer(self, end: int) -> None:
         """Verify the rest of the stream once the last data byte, before `end`, has been read.
@@ -215,7 +210,7 @@ class CompressedSource:
             self._warn(f"{'; '.join(notes)}; they were left out")
 
     def _check_end(self, parts: Parts) -> None:
-        """Raise MrcTruncatedError if the end is known, and before that of a range."""
+        """Raise MrcTruncatedError if the end is known, and before the end of a range."""
         end = streams.find_end(self._key)
         for offset, out in parts:
             if end is not None and offset + out.size > end.size:
@@ -229,10 +224,10 @@ class CompressedSource:
             end = blocks.stated_end
             return min(blocks.size, limit), end if end and end.size <= limit else None
         self._check_damage()
-        with self._cursor(start) as cursor:
-            if cursor.position == start or streams.find_end(self._key) is None:
-                cursor.skip(self.inner, limit)
-            return cursor.position, cursor.end or streams.find_end(self._key)
+        found, rest = streams.find_end(self._key), Request(start=start, goal=limit)
+        if found is None or streams.is_at(self._key, start):
+            found = self._run(rest)
+        return rest.reached, found
 
     def _blocks(self, stop: int) -> BlockFile | None:
         """Return the blocks of the file, or None to read the bytes before `stop` as a stream."""
@@ -261,22 +256,9 @@ class CompressedSource:
             return (self._token,)
         return self.uri, self.fingerprint
 
-    def _cursor(self, offset: int) -> AbstractContextManager[Cursor]:
-        """Return a context with the cursor that is nearest before an offset."""
-        return streams.cursor(self._key, self.container, offset)
-
-    def _continue(self, cursor: Cursor, offset: int, out: Bytes) -> None:
-        """Fill `out` by a cursor that is at `offset` or before it."""
-        if not out.size:
-            return
-        cursor.skip(self.inner, offset)
-        done = 0
-        while done < out.size:
-            block = cursor.read(self.inner, min(BLOCK_NBYTES, out.size - done))
-            if not block:
-                raise self._too_short(cursor.end or End(cursor.position, 0), offset, out.size)
-            out[done : done + len(block)] = np.frombuffer(block, np.uint8)
-            done += len(block)
+    def _run(self, request: Request) -> End | None:
+        """Decompress until a request is done or the stream ends; return the end if it is known."""
+        return streams.run(self._key, self.container, self.inner, request)
 
     def _too_short(self, end: End, offset: int, nbytes: int) -> MrcTruncatedError:
         """Return the error for a read beyond the end of the stream."""

@@ -1,191 +1,64 @@
-"""Streams that are decompressed in order, and remember where they stopped.
+"""Streams that threads read together: passes under way, cursors kept between reads, seek points.
 
-A cursor is a decompressor that has come to some position in a file. After a read it is kept, so
-that the next read further on continues there; for earlier bytes a new cursor starts at the first
-byte. Memory is bounded by a few blocks and the window of the format, whatever the size of the
-decompressed data.
+A pass is a cursor that one thread drives, up to the end of the bytes that it wants. Another thread
+that wants later bytes does not start again: the driver fills its ranges as they pass by, and hands
+the cursor over to it when the driver has all of its own. After the last of them the cursor is kept
+for the next read.
+
+For gzip there are two kinds of cursors. A pass in order takes the faster one. A read out of order
+takes one that can be copied: it leaves a seek point every few MiB, and later reads start there, on
+several threads at the same time. So reads in any order decompress a stream about twice, once in the
+pass that leaves the points and once from them.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
 
-import numpy as np
+from xarray_mrc.errors import warn
+from xarray_mrc.storage.compressed.cursor import BLOCK_NBYTES, Cursor, End
+from xarray_mrc.storage.compressed.points import MIN_SPACING_NBYTES, Key, SeekPoints
+from xarray_mrc.storage.compressed.request import Request
+from xarray_mrc.storage.protocol import Source
 
-from xarray_mrc.errors import MrcError, MrcTruncatedError, warn
-from xarray_mrc.storage.compressed.decoders import (
-    MAGICS,
-    MAX_MEMORY_NBYTES,
-    Decoder,
-    decoder_maker,
-    gzip_header_end,
-)
-from xarray_mrc.storage.protocol import Source, full_size
+__all__ = ["StreamCache", "streams"]
 
-__all__ = ["BLOCK_NBYTES", "Cursor", "End", "StreamCache", "streams"]
-
-MAX_MAGIC_NBYTES = 6
-ZEROS = re.compile(rb"\0*")
-
-# Bytes that are read, fed and decompressed in one go. A member is fed little at first: bytes after
-# its end are copied back, which would add up in a file of very many small members.
-BLOCK_NBYTES = 256 * 2**10
-MIN_READ_NBYTES = 32 * 2**10
-MIN_FEED_NBYTES = 2**10
-MAX_GZIP_HEADER_NBYTES = 2**20
-# Starting a decoder takes up to 30 us, so a file of nothing but empty members would take forever.
-MAX_EMPTY_MEMBERS = 2**16
+# A read that starts at most this far after a cursor that leaves no points is in order for it.
+MAX_SKIP_NBYTES = 4 * 2**20
 
 # Cursors that are kept. Those of xz and zstd hold their window, up to 128 MiB.
 MAX_CURSORS = 8
 HEAVY_CONTAINERS, MAX_HEAVY_CURSORS = ("xz", "zstd"), 1
 MAX_ENDS = 4096
 
-Key = tuple[object, ...]
 
-
-class End(NamedTuple):
-    """Where a stream ends that was read to its end, with all checksums right.
+class Pass:
+    """A cursor under way, the request of the thread that drives it, and the waiting requests.
 
     Attributes
     ----------
-    size : int
-        Number of decompressed bytes.
-    trailing_nbytes : int
-        Number of stored bytes after the last member, which are not part of the stream.
+    position : int
+        Position up to which all requests have got their bytes. The cursor itself may be further.
+    is_sound : bool
+        False while the cursor is driven, and for good if that ends with an error.
     """
 
-    size: int
-    trailing_nbytes: int
-
-
-class Cursor:
-    """A decompressor and its position in the compressed and decompressed streams."""
-
-    def __init__(self, container: str) -> None:
-        self.container = container
-        self.position = 0
-        self.end: End | None = None
-        self._decoder: Decoder | None = None
-        self._stored = 0  # number of stored bytes that were read
-        self._rest, self._at = b"", 0  # the last of them, and how many of these were fed
-        self._feed = MIN_FEED_NBYTES
-        self._empty = 0  # number of members started since the last byte came out
-
-    def read(self, inner: Source, max_nbytes: int) -> bytes:
-        """Return the next bytes, from 1 to `max_nbytes`; no bytes only at the end."""
-        while self.end is None:
-            self._decoder = self._decoder or self._start_member(inner)
-            if self._decoder is None:
-                self.end = End(self.position, full_size(inner) - self._fed)
-            elif block := self._decode(self._decoder, inner, max_nbytes):
-                self.position += len(block)
-                self._empty = 0
-                return block
-        return b""
-
-    def skip(self, inner: Source, position: int) -> None:
-        """Decompress up to a position, or to the end if that comes first."""
-        while self.position < position and self.read(
-            inner, min(BLOCK_NBYTES, position - self.position)
-        ):
-            pass
+    def __init__(self, key: Key, cursor: Cursor) -> None:
+        self.key, self.cursor, self.position = key, cursor, cursor.position
+        self.driver: Request | None = None
+        self.waiting: dict[Request, threading.Condition] = {}
+        self.is_sound = True
 
     @property
-    def _fed(self) -> int:
-        """Number of stored bytes that were fed to decoders."""
-        return self._stored - len(self._rest) + self._at
-
-    def _decode(self, decoder: Decoder, inner: Source, max_nbytes: int) -> bytes:
-        """Feed a decoder if it needs input, and return its output."""
-        data = b""
-        if decoder.needs_input:
-            if self._at == len(self._rest) and not self._fetch(inner):
-                raise MrcTruncatedError(
-                    f"{inner.uri}: the {self.container} data end after {self._stored} bytes, "
-                    f"which gave {self.position} bytes, without an end mark: the file is cut off, "
-                    f"copy or download it again"
-                )
-            data = self._rest[self._at : self._at + self._feed]
-            self._at += len(data)
-            self._feed = min(2 * self._feed, BLOCK_NBYTES)
-        try:
-            block = decoder.decompress(data, max_nbytes)
-        except MemoryError:
-            raise
-        except Exception as error:  # each library has its own
-            raise self._damaged(inner, error) from None
-        if decoder.eof:
-            self._at -= len(decoder.unused_data)
-            self._decoder = None
-        return block
-
-    def _damaged(self, inner: Source, error: object) -> MrcError:
-        """Return the error for data that a decompressor refuses."""
-        where = f"{inner.uri}: the {self.container} data before byte {self._fed}"
-        if "memory" in str(error).lower():
-            return MrcError(
-                f"{where} can't be decompressed within {MAX_MEMORY_NBYTES >> 20} MiB ({error}): "
-                f"compress the file again with a smaller window or dictionary"
-            )
-        return MrcError(
-            f"{where}, after {self.position} decompressed bytes, are damaged ({error}): copy or "
-            f"download the file again, or make it anew"
-        )
-
-    def _fetch(self, inner: Source) -> bool:
-        """Read more of the file; little at first, because many callers want only the header."""
-        nbytes = min(BLOCK_NBYTES, max(MIN_READ_NBYTES, self._stored))
-        nbytes = min(nbytes, full_size(inner) - self._stored)
-        if nbytes <= 0:
-            return False
-        block = np.empty(nbytes, np.uint8)
-        inner.read_ranges([(self._stored, block)])
-        self._stored += nbytes
-        self._rest, self._at = self._rest[self._at :] + block.tobytes(), 0
-        return True
-
-    def _start_member(self, inner: Source) -> Decoder | None:
-        """Return a decoder for the next member, after padding of zeros; None if there is none."""
-        if self._stored:
-            self._skip_zeros(inner)
-            while len(self._rest) - self._at < MAX_MAGIC_NBYTES and self._fetch(inner):
-                pass
-            if not self._rest.startswith(MAGICS[self.container], self._at):
-                return None
-        self._empty += 1
-        if self._empty > MAX_EMPTY_MEMBERS:
-            raise self._damaged(inner, f"more than {MAX_EMPTY_MEMBERS} empty members in a row")
-        self._feed = MIN_FEED_NBYTES
-        if self.container == "gzip":
-            while (end := gzip_header_end(self._rest, self._at)) is None and self._fetch(inner):
-                if len(self._rest) > MAX_GZIP_HEADER_NBYTES:
-                    raise self._damaged(inner, "a header without end")
-            self._feed = max(self._feed, (end or len(self._rest)) - self._at)
-        try:
-            return decoder_maker(self.container)()
-        except ImportError as error:
-            raise MrcError(
-                f"{inner.uri}: {self.container} data can't be read, because this Python has no "
-                f"module {error.name}: install it, or decompress the file"
-            ) from None
-
-    def _skip_zeros(self, inner: Source) -> None:
-        """Skip to the next byte that is not zero."""
-        while True:
-            zeros = ZEROS.match(self._rest, self._at)
-            self._at = zeros.end() if zeros else self._at
-            if self._at < len(self._rest) or not self._fetch(inner):
-                return
+    def goal(self) -> int:
+        """Position up to which it is known to go."""
+        driver = self.driver.goal if self.driver else self.position
+        return max(driver, *(request.goal for request in self.waiting), 0)
 
 
 class StreamCache:
-    """Facts about compressed files that a process keeps: cursors, ends, and warnings given.
+    """Facts about compressed files that a process keeps: cursors, points, ends, warnings given.
 
     All methods may be called by several threads at the same time. A key names a file with its
     content, so that facts about a changed file are not found.
@@ -197,16 +70,23 @@ class StreamCache:
         self.clear()
 
     def clear(self) -> None:
-        """Drop the cursors and replace the lock, as a forked child must.
+        """Drop cursors and points and replace the lock, as a forked child must.
 
         Another thread may have held the lock and used a cursor when the process forked.
         """
         self._lock = threading.Lock()
         self._cursors: list[tuple[Key, Cursor]] = []
+        self._passes: list[Pass] = []
+        self._points = SeekPoints()
 
     def find_end(self, key: Key) -> End | None:
         """Return the end of a stream, if it was reached before."""
         return self._ends.get(key)
+
+    def add_end(self, key: Key, end: End) -> None:
+        """Keep the end of a stream, all of which was right."""
+        with self._lock:
+            self._keep_end(key, end)
 
     def warn_once(self, key: Key, message: str) -> None:
         """Issue a warning, unless there was one about the same file before."""
@@ -216,38 +96,162 @@ class StreamCache:
         if not was_warned:
             warn(message)
 
-    @contextmanager
-    def cursor(self, key: Key, container: str, offset: int) -> Iterator[Cursor]:
-        """Yield the cursor that is nearest before an offset; after an error it is dropped."""
+    def is_at(self, key: Key, position: int) -> bool:
+        """Return True if a cursor is kept that is exactly at a position."""
         with self._lock:
-            fit = [item for item in self._cursors if item[0] == key and item[1].position <= offset]
-            nearest = max(fit, key=lambda item: item[1].position, default=None)
-            if nearest is not None:
-                self._cursors.remove(nearest)
-        cursor = Cursor(container) if nearest is None else nearest[1]
-        try:
-            yield cursor
-        finally:
-            if cursor.end is not None:
-                self.add_end(key, cursor.end)
-        if cursor.position and cursor.end is None:
-            self._add_cursor(key, cursor)
+            return any(item[0] == key and item[1].position == position for item in self._cursors)
 
-    def add_end(self, key: Key, end: End) -> None:
-        """Keep the end of a stream, all of which was right; the oldest are dropped."""
+    def run(self, key: Key, container: str, inner: Source, request: Request) -> End | None:
+        """Decompress until a request is done or the stream ends; return the end if it is known.
+
+        The calling thread drives a pass or waits for one under way. If that fails, the calling
+        thread starts again where the nearest point is, and gets the error itself.
+        """
+        end = None
+        while not request.is_done:
+            joined: list[Pass] = []
+            try:
+                with self._lock:
+                    self._join(key, container, request, joined)
+                (found,) = joined
+                if found.driver is not request:
+                    self._wait(found, request)
+                if found.driver is request:
+                    self._drive(found, inner, request)
+            finally:
+                for found in joined:
+                    self._leave(found, request)
+            end = self.find_end(key)
+            if end is not None and (request.is_advance or request.next_offset >= end.size):
+                break
+        return end
+
+    def _join(self, key: Key, container: str, request: Request, joined: list[Pass]) -> None:
+        """Add the pass to `joined` that a request waits for, or a new one that it drives.
+
+        The nearest of all positions before the bytes is taken: of kept cursors, points, and passes
+        under way. The caller has to leave the pass even if it is interrupted in here.
+        """
+        offset = request.next_offset
+        kept = [
+            cursor
+            for file, cursor in self._cursors
+            if file == key
+            and cursor.position <= offset
+            and is_in_order(cursor, cursor.position, request)
+        ]
+        cursor = max(kept, key=lambda cursor: cursor.position, default=None)
+        point = self._points.before(key, offset)
+        if point is not None and (cursor is None or cursor.position < point.position):
+            start = point.position
+        else:
+            start, point = cursor.position if cursor else 0, None
+        under_way = [
+            item
+            for item in self._passes
+            if item.key == key
+            and start <= item.position <= offset
+            and is_in_order(item.cursor, item.goal, request)
+        ]
+        if under_way:
+            nearest = max(under_way, key=lambda item: item.position)
+            joined.append(nearest)
+            nearest.waiting[request] = threading.Condition(self._lock)
+            return
+        if point is not None:
+            cursor = point.copy()
+        elif cursor is not None:
+            self._cursors.remove((key, cursor))
+        if cursor is None:
+            is_far = offset > MAX_SKIP_NBYTES and not request.is_advance
+            cursor = Cursor(container, is_copyable=is_far and container == "gzip")
+        joined.append(Pass(key, cursor))
+        joined[0].driver = request
+        self._passes.append(joined[0])
+
+    def _wait(self, found: Pass, request: Request) -> None:
+        """Wait until a request is done, its thread is to drive the pass, or the pass failed."""
+        condition = found.waiting.get(request)
+        if condition is not None:
+            with condition:
+                while request in found.waiting:
+                    condition.wait()
+
+    def _drive(self, found: Pass, inner: Source, request: Request) -> None:
+        """Decompress until a request is done, the stream ends, or a point is nearer."""
+        cursor = found.cursor
+        found.is_sound, request.reached = False, cursor.position
+        while not request.is_done:
+            block = cursor.read(inner, min(BLOCK_NBYTES, request.goal - cursor.position))
+            request.take(found.position, block)
+            if not block:
+                break
+            with self._lock:
+                self._pass_on(found, block)
+                is_far = request.next_offset - found.position > MIN_SPACING_NBYTES
+                point = self._points.before(found.key, request.next_offset) if is_far else None
+            if point is not None and point.position > found.position:
+                break
+        found.is_sound = True
+
+    def _pass_on(self, found: Pass, block: bytes) -> None:
+        """Fill the ranges of waiting requests from a block, and leave a point after it."""
+        for request, condition in [*found.waiting.items()]:
+            request.take(found.position, block)
+            if request.is_done:
+                del found.waiting[request]
+                condition.notify()
+        found.position += len(block)
+        self._points.add(found.key, found.cursor)
+
+    def _leave(self, found: Pass, request: Request) -> None:
+        """Hand the cursor to the waiting request that needs it first, or keep it if there is none.
+
+        After an error or at the end of the stream, waiting requests start again.
+        """
         with self._lock:
-            self._ends[key] = end
-            while len(self._ends) > MAX_ENDS:
-                del self._ends[next(iter(self._ends))]
+            found.waiting.pop(request, None)
+            if found.driver is not request:
+                return
+            found.driver = None
+            cursor = found.cursor
+            is_over = cursor.end is not None or not found.is_sound
+            if found.waiting and not is_over:
+                found.driver = min(found.waiting, key=lambda waiting: waiting.next_offset)
+                found.waiting.pop(found.driver).notify()
+                return
+            if found in self._passes:
+                self._passes.remove(found)
+            for condition in found.waiting.values():
+                condition.notify()
+            found.waiting.clear()
+            if cursor.end is not None:
+                self._keep_end(found.key, cursor.end)
+            elif cursor.position and not is_over:
+                self._add_cursor(found.key, cursor)
+
+    def _keep_end(self, key: Key, end: End) -> None:
+        """Keep the end of a stream; the oldest are dropped."""
+        self._ends[key] = end
+        while len(self._ends) > MAX_ENDS:
+            del self._ends[next(iter(self._ends))]
 
     def _add_cursor(self, key: Key, cursor: Cursor) -> None:
         """Keep a cursor; those that were not used for longest are dropped."""
-        with self._lock:
-            self._cursors.append((key, cursor))
-            heavy = [item for item in self._cursors if item[1].container in HEAVY_CONTAINERS]
-            for item in heavy[:-MAX_HEAVY_CURSORS]:
-                self._cursors.remove(item)
-            del self._cursors[:-MAX_CURSORS]
+        self._cursors.append((key, cursor))
+        heavy = [item for item in self._cursors if item[1].container in HEAVY_CONTAINERS]
+        for item in heavy[:-MAX_HEAVY_CURSORS]:
+            self._cursors.remove(item)
+        del self._cursors[:-MAX_CURSORS]
+
+
+def is_in_order(cursor: Cursor, position: int, request: Request) -> bool:
+    """Return True if a request should be served by a cursor that will come to a position.
+
+    A cursor of gzip that leaves no points does not skip far.
+    """
+    is_fast = cursor.container == "gzip" and not cursor.is_copyable and not request.is_advance
+    return request.next_offset - position <= MAX_SKIP_NBYTES if is_fast else True
 
 
 streams = StreamCache()
