@@ -26,7 +26,7 @@ def names(requirements):
 # Third-party modules of each station, the folders of the package.
 STATIONS = {
     "codec": {"numpy"},
-    "storage": {"numpy", "isal", "backports.zstd", "fsspec", "aiohttp", "s3fs"},
+    "storage": {"numpy", "isal", "zlib-ng", "backports.zstd", "fsspec", "aiohttp", "s3fs"},
     "reading": {"numpy", "mdocfile"},
     "dataset": {"numpy", "xarray"},
     "checking": {"numpy", "xarray"},
@@ -54,8 +54,9 @@ def imported(station="."):
                 modules |= {f"{node.module}.{alias.name}" for alias in node.names}
     heads = {module.split(".")[0] for module in modules}
     heads -= {*sys.stdlib_module_names, "xarray_mrc", "compression"}  # compression: Python 3.14
-    # A namespace that several distributions share.
-    return {"backports.zstd" if head == "backports" else head for head in heads}
+    # A namespace that several distributions share, and a module that is named unlike its own.
+    names = {"backports": "backports.zstd", "zlib_ng": "zlib-ng"}
+    return {names.get(head, head) for head in heads}
 
 
 BASE = names(PROJECT["dependencies"])

@@ -140,7 +140,17 @@ def test_the_package_is_installed_with_its_engine(path):
 
 
 def test_import_is_light():
-    heavy = {"dask", "distributed", "zarr", "fsspec", "isal", "matplotlib", "rich", "scipy"}
+    heavy = {
+        "dask",
+        "distributed",
+        "zarr",
+        "fsspec",
+        "isal",
+        "zlib_ng",
+        "matplotlib",
+        "rich",
+        "scipy",
+    }
     program = "import sys, xarray; before = set(sys.modules); import xarray_mrc\n"
     program += "print(*{name.split('.')[0] for name in set(sys.modules) - before})"
     assert not heavy & set(run_program(program).split())

@@ -18,7 +18,7 @@ from xarray_mrc.codec.modes import Sample
 from xarray_mrc.codec.samples import find_sample, pixel_counts
 from xarray_mrc.errors import MrcHeaderError, MrcTruncatedError
 
-__all__ = ["DIMS", "Kind", "Layout"]
+__all__ = ["DIMS", "PREFERRED_NBYTES", "Kind", "Layout"]
 
 DIMS: dict[Kind, tuple[str, ...]] = {
     "image": ("y", "x"),

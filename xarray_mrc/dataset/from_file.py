@@ -12,21 +12,19 @@ from xarray_mrc.codec.decimals import shortest
 from xarray_mrc.codec.extended import Extended
 from xarray_mrc.codec.geometry import RIGHT_ANGLES, Geometry, axis_order, has_top_origin
 from xarray_mrc.codec.header import Header
-from xarray_mrc.codec.layout import Layout
+from xarray_mrc.codec.layout import PREFERRED_NBYTES, Layout
 from xarray_mrc.codec.old_header import old_origin
 from xarray_mrc.dataset.conventions import AXES, RAW_DIM
 from xarray_mrc.dataset.lazy_variable import bare_dataset, find_source, lazy_variable
 from xarray_mrc.reading.open_file import OpenedFile
 from xarray_mrc.reading.options import Coords, ExtendedHeader, ReadingOptions
 from xarray_mrc.storage import Head
-from xarray_mrc.storage.protocol import address_of, is_sequential
+from xarray_mrc.storage.protocol import StreamSource, address_of
 from xarray_mrc.storage.remote.urls import is_url
 
 __all__ = ["build_dataset", "file_of"]
 
 CELL_AXES = "abc"
-# Each chunk of a compressed file unpacks all that lies before it, unless it comes in order.
-STREAM_NBYTES = 256 * 2**20
 
 
 def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
@@ -59,15 +57,15 @@ def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
     header, layout = opened.header, opened.array.layout
     geometry = Geometry.from_header(header, options.origin)
     attrs = describe(header, layout, geometry, opened.extended)
-    is_stream = is_sequential(opened.array.source)
-    chunks = layout.preferred_chunks(STREAM_NBYTES) if is_stream else layout.preferred_chunks()
+    source = opened.array.source
+    nbytes = source.chunk_nbytes if isinstance(source, StreamSource) else None
+    chunks = layout.preferred_chunks(nbytes or PREFERRED_NBYTES)
     preferred = options.preferred_chunks or {}
     encoding: dict[str, Any] = {
         "preferred_chunks": {dim: preferred.get(dim, chunks[dim]) for dim in chunks},
         "mrc_mode": header.mode,
         "mrc_byteorder": header.byteorder,
     }
-    source = opened.array.source
     address = address_of(source)
     if address is not None:  # it alone finds the file again
         encoding["source"] = address

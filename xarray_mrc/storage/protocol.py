@@ -121,6 +121,10 @@ class StreamSource(Protocol):
     def is_sequential(self) -> bool:
         """True if the bytes are best read from the first to the last, by a guess."""
 
+    @property
+    def chunk_nbytes(self) -> int | None:
+        """Bytes of a chunk of an array, for chunks in any order; None if any size is as good."""
+
     def measure_size(self) -> int:
         """Return the number of bytes. Once a process this costs a pass, which checks them all."""
 
