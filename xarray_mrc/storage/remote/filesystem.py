@@ -71,6 +71,11 @@ class FilesystemAdapter:
         """Hash of URL and options; "" if `address` is enough."""
         return "" if self.address else hash_of(self.url, sorted(self.options.others().items()))
 
+    @property
+    def copy_key(self) -> str:
+        """Hash of URL and options, which may name the server."""
+        return hash_of(self.url, sorted(self.options.others().items()))
+
     async def open(self) -> Opened:
         """Ask for the facts of the file, and for its first bytes."""
 

@@ -61,8 +61,13 @@ class HttpAdapter:
 
     @property
     def digest(self) -> str:
-        """Hash of a URL of which `uri` is a part only, else ""."""
-        return hash_of(self.url) if has_secrets(self.url) else ""
+        """Hash of URL and options; "" if `address` is enough."""
+        return "" if self.address else hash_of(self.url, sorted(self.options.others().items()))
+
+    @property
+    def copy_key(self) -> str:
+        """Hash of the URL."""
+        return hash_of(self.url)
 
     async def open(self) -> Opened:
         """Request the first bytes, from which size and version come along."""

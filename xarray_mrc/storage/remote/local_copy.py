@@ -8,7 +8,6 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from hashlib import blake2b
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from xarray_mrc.storage.remote.http import HttpAdapter
 from xarray_mrc.storage.remote.loop import run
 from xarray_mrc.storage.remote.protocol import Adapter, Opened
 from xarray_mrc.storage.remote.source import RemoteSource
-from xarray_mrc.storage.remote.urls import path_of_url
+from xarray_mrc.storage.remote.urls import hash_of, path_of_url
 from xarray_mrc.storage.sink import Receipt
 
 __all__ = ["fetch_copy"]
@@ -81,8 +80,7 @@ def fetch_copy(adapter: Adapter, directory: str | os.PathLike[str]) -> str:
 def copy_name(adapter: Adapter, opened: Opened) -> str:
     """Return the name of a copy; it ends as the file does, because its suffix tells its kind."""
     version = opened.version
-    marks = (adapter.uri + adapter.digest, f"{version.size}\n{version.etag}\n{version.modified}")
-    hashes = [blake2b(mark.encode(), digest_size=8).hexdigest() for mark in marks]
+    hashes = [adapter.copy_key[:16], hash_of(version)[:16]]
     last = plain_name(path_of_url(adapter.uri)).rpartition("/")[2]
     name = re.sub(r"[^\w.+-]", "_", last)[-MAX_NAME_CHARACTERS:]
     return "-".join([*hashes, name or "file"])

@@ -79,9 +79,10 @@ def adapter_of_fsspec(path: Any, options: StorageOptions) -> Adapter | str:
     own = StorageOptions({**fs.storage_options, **options.limits()})
     if not LOCAL.isdisjoint(protocols):
         return name
-    if "https" in protocols or "http" in protocols:
+    made_by = type(fs).__module__
+    if made_by == "fsspec.implementations.http":
         return HttpAdapter(name, own.only(HTTP_OPTIONS))
-    if "s3" in protocols:
+    if made_by == "s3fs.core":
         return S3Adapter(f"s3://{name}", own)
     if getattr(fs, "asynchronous", False):  # its methods would be coroutines of another loop
         fs = type(fs)(*fs.storage_args, **{**fs.storage_options, "asynchronous": False})

@@ -84,7 +84,11 @@ class Adapter(Protocol):
 
     @property
     def digest(self) -> str:
-        """Hash of what tells apart files that have the same `uri`; "" if there is no such file."""
+        """Hash of URL and options, because files may differ in these only; "" with an `address`."""
+
+    @property
+    def copy_key(self) -> str:
+        """Hash of the file's place without credentials, for the name of a copy."""
 
     async def open(self) -> Opened:
         """Request the start of the file, and with it its size and version.

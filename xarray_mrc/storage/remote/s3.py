@@ -58,8 +58,13 @@ class S3Adapter:
 
     @property
     def digest(self) -> str:
-        """Hash of URL and server; "" if it is that of Amazon."""
-        return hash_of(self.url, self._host) if self._host or has_secrets(self.url) else ""
+        """Hash of URL and options; "" if `address` is enough."""
+        return "" if self.address else hash_of(self.url, sorted(self.options.others().items()))
+
+    @property
+    def copy_key(self) -> str:
+        """Hash of URL and server."""
+        return hash_of(self.url, self._host)
 
     async def open(self) -> Opened:
         """Request the first bytes, from which size and version come along."""

@@ -12,8 +12,8 @@ from xarray_mrc.storage.remote.protocol import Adapter, Version
 
 __all__ = ["RemoteSource"]
 
-# A reader who goes through a file in order waits once for each. At 50 ms and 50 MB/s for each of two
-# connections this makes 85 MB/s.
+# A reader who goes through a file in order waits once for each. At 50 ms and 50 MB/s for each of
+# two connections this makes 85 MB/s.
 READ_AHEAD_NBYTES = 32 * 2**20
 
 
