@@ -17,7 +17,7 @@ from xarray_mrc.reading.header_reading import decode_header
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage import open_head
-from xarray_mrc.storage.remote.urls import is_fsspec, is_remote, path_text
+from xarray_mrc.storage.remote.urls import is_remote, path_text
 from xarray_mrc.storage.source import Openable
 
 __all__ = ["MrcBackendEntrypoint"]
@@ -35,6 +35,13 @@ def with_options(function: Callable[..., Any]) -> inspect.Signature:
 
 class MrcBackendEntrypoint(BackendEntrypoint):
     """Opens MRC/CCP4 files (.mrc, .mrcs, .map, .ccp4, .st, .ali, .preali, .rec) in xarray.
+
+    Notes
+    -----
+    Name the engine for a URL, because netCDF4's takes all that no engine is named for. With
+    ``chunks=`` xarray names dask's tasks by the URL and the options. It cannot know when a remote
+    file changes, unlike `xarray_mrc.open_mrc`, which puts ETag or Last-Modified into the names.
+    Reading a changed file is an error in both.
 
     Examples
     --------
@@ -69,7 +76,7 @@ class MrcBackendEntrypoint(BackendEntrypoint):
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Return True if the name and, if they are at hand, the first bytes are of an MRC file."""
-        if isinstance(filename_or_obj, str | os.PathLike) or is_fsspec(filename_or_obj):
+        if isinstance(filename_or_obj, str | os.PathLike) or is_remote(filename_or_obj):
             path = path_text(filename_or_obj)
             if path is None or os.path.splitext(name_of(path))[1].lower() not in SUFFIXES:
                 return False

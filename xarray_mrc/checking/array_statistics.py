@@ -18,13 +18,20 @@ from xarray_mrc.dataset.conventions import data_variable
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage.protocol import StreamSource
-from xarray_mrc.storage.remote.urls import FsspecFile, is_fsspec
+from xarray_mrc.storage.remote.urls import FsspecFile, StorePath, is_remote
 
 __all__ = ["statistics"]
 
 
 def statistics(
-    data: str | os.PathLike[str] | FsspecFile | bytes | xr.Dataset | xr.DataArray | NDArray[Any],
+    data: str
+    | os.PathLike[str]
+    | FsspecFile
+    | StorePath
+    | bytes
+    | xr.Dataset
+    | xr.DataArray
+    | NDArray[Any],
     *,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Statistics:
@@ -58,9 +65,10 @@ def statistics(
     >>> found.mean, found.rms, found.nans
     (2.0, 1.0, 1)
     """
-    if isinstance(data, str | os.PathLike | bytes) or is_fsspec(data):
+    if isinstance(data, str | os.PathLike | bytes) or is_remote(data):
         options = ReadingOptions(extended_header="none", storage_options=storage_options)
-        array = open_file(data, options).array
+        path: Any = data
+        array = open_file(path, options).array
         found = measure_file(array.source, array.layout, measure)
         if isinstance(array.source, StreamSource):
             array.source.verify_trailer(array.layout.end)

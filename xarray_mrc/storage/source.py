@@ -17,14 +17,20 @@ from xarray_mrc.storage.local import LocalSource
 from xarray_mrc.storage.memory import MemorySource
 from xarray_mrc.storage.protocol import Head, Source
 from xarray_mrc.storage.remote.options import StorageOptions
-from xarray_mrc.storage.remote.urls import FsspecFile, is_remote, path_text, public_url
+from xarray_mrc.storage.remote.urls import (
+    FsspecFile,
+    StorePath,
+    is_remote,
+    path_text,
+    public_url,
+)
 
 __all__ = ["HEAD_NBYTES", "MemMap", "Openable", "open_head", "open_source"]
 
 # Objects with `fs` and `path` are of fsspec or universal_pathlib; a Head is a file that is open.
 Openable = (
-    str | os.PathLike[str] | FsspecFile | bytes | bytearray | memoryview | MemorySource | BinaryIO
-    | Head
+    str | os.PathLike[str] | FsspecFile | StorePath | bytes | bytearray | memoryview | MemorySource
+    | BinaryIO | Head
 )  # fmt: skip
 MemMap = bool | Literal["auto"]
 # The header, and the first record of an extended header.

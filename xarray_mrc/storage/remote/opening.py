@@ -11,11 +11,12 @@ from xarray_mrc.storage.protocol import Head
 from xarray_mrc.storage.remote.filesystem import FilesystemAdapter
 from xarray_mrc.storage.remote.http import HTTP_OPTIONS, HttpAdapter
 from xarray_mrc.storage.remote.loop import run
+from xarray_mrc.storage.remote.object_store import ObjectStoreAdapter
 from xarray_mrc.storage.remote.options import StorageOptions
 from xarray_mrc.storage.remote.protocol import Adapter, Opened
 from xarray_mrc.storage.remote.s3 import S3Adapter
 from xarray_mrc.storage.remote.source import RemoteSource
-from xarray_mrc.storage.remote.urls import HTTP, is_fsspec, public_url
+from xarray_mrc.storage.remote.urls import HTTP, is_fsspec, is_in_store, public_url
 
 __all__ = ["adapter_of", "open_remote"]
 
@@ -28,7 +29,7 @@ def adapter_of(path: Any, options: StorageOptions) -> Adapter | str:
 
     Parameters
     ----------
-    path : str, fsspec.OpenFile or UPath
+    path : str, fsspec.OpenFile, UPath or (store, str)
         What `is_remote` accepts.
     options : StorageOptions
         Options of the storage, if `path` is a str.
@@ -40,6 +41,10 @@ def adapter_of(path: Any, options: StorageOptions) -> Adapter | str:
     """
     if is_fsspec(path):
         return adapter_of_fsspec(path, options)
+    if is_in_store(path):
+        if options.others():
+            raise ValueError("storage_options= was passed with a store, which has its own options")
+        return ObjectStoreAdapter.of(*path, options)
     if path.lower().startswith(HTTP):
         check_url(path)
         return HttpAdapter(path, options)
@@ -127,7 +132,7 @@ def open_remote(
 
     Parameters
     ----------
-    path : str, fsspec.OpenFile or UPath
+    path : str, fsspec.OpenFile, UPath or (store, str)
         What `is_remote` accepts.
     options : StorageOptions
         Options of the storage.

@@ -10,9 +10,11 @@ from typing import Any, Protocol, TypeGuard
 __all__ = [
     "HTTP",
     "FsspecFile",
+    "StorePath",
     "has_secrets",
     "hash_of",
     "is_fsspec",
+    "is_in_store",
     "is_remote",
     "is_url",
     "path_of_url",
@@ -23,6 +25,10 @@ __all__ = [
 HTTP = ("http://", "https://")
 # A protocol of one letter would be the drive of a path on Windows.
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::.*://)")
+
+
+# A store with the protocols of obspec, and the path of a file in it.
+StorePath = tuple[Any, str]
 
 
 class FsspecFile(Protocol):
@@ -103,6 +109,8 @@ def path_text(path: object) -> str | None:
     """
     if is_fsspec(path):
         return path.path
+    if is_in_store(path):
+        return path[1]
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     return text if isinstance(text, str) else None
 
@@ -112,8 +120,13 @@ def is_fsspec(path: object) -> TypeGuard[FsspecFile]:
     return hasattr(path, "fs") and hasattr(path, "path") and not hasattr(path, "readinto")
 
 
+def is_in_store(path: object) -> TypeGuard[StorePath]:
+    """Return True for a store of obspec with a path in it."""
+    return isinstance(path, tuple) and len(path) == 2 and hasattr(path[0], "get_async")
+
+
 def is_remote(path: object) -> bool:
-    """Return True for a URL other than file://, and for objects of fsspec or universal_pathlib."""
-    if is_fsspec(path):
+    """Return True for a URL other than file://, an object of fsspec, and a path in a store."""
+    if is_fsspec(path) or is_in_store(path):
         return True
     return isinstance(path, str) and is_url(path) and not path.lower().startswith("file://")
