@@ -161,3 +161,33 @@ def test_a_sparse_file_of_a_tebibyte(folder):
     said = run_program(SHOW_A_LARGE_FILE, path).splitlines()[-1].split()
     assert float(said[1]) < 20
     assert float(said[3]) < 500
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf", ".html", ".HTML"])
+def test_save(folder, suffix):
+    pytest.importorskip("matplotlib")
+    (folder / "a.mrc").write_bytes(phantom())
+    target = folder / f"out{suffix}"
+    done = run("show", "--save", target.name, "a.mrc")
+    assert (done.status, done.out, done.err) == (0, f"a.mrc -> {target.name}\n", "")
+    starts = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+    content = target.read_bytes()
+    assert content.startswith(starts.get(suffix, b"<!DOCTYPE html>"))
+    if suffix == ".html":
+        assert b"a.mrc" in content
+    target.write_text("precious")
+    done = run("show", "--save", target.name, "a.mrc")
+    assert (done.status, target.read_text()) == (2, "precious")
+    assert done.error == f"{target.name}: it exists already; pass --overwrite to replace it"
+    assert run("show", "--overwrite", "--save", target.name, "a.mrc").status == 0
+    assert target.read_bytes()[:20] == content[:20]
+
+
+def test_nothing_is_saved_of_a_file_that_cannot_be_read(folder):
+    (folder / "a.mrc").write_bytes(phantom()[:-100])
+    assert run("show", "--save", "out.html", "a.mrc").status == 2
+    assert not (folder / "out.html").exists()
+    (folder / "a.mrc").write_bytes(phantom())
+    done = run("show", "--save", "no/such/folder/out.png", "a.mrc")
+    assert done.status == 2
+    assert "no/such/folder/out.png: No such file or directory" in done.error

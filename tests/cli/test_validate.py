@@ -124,3 +124,21 @@ def test_corpus(profile):
     done = run("validate", "--json", "--profile", profile, *FILES)
     assert (done.status, done.err) == (1, "")
     assert len(done.json) == len(FILES)
+
+
+def test_html(folder):
+    done = run("validate", "--html", "report.html", "good.mrc", "bad.mrc", "missing.mrc")
+    assert done.status == 2
+    page = (folder / "report.html").read_text("utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "good.mrc" in page
+    assert "nlabl is 20" in page
+    done = run("validate", "--html", "report.html", "good.mrc")
+    assert done.status == 2
+    assert done.error == "report.html: it exists already; pass --overwrite to replace it"
+    assert (folder / "report.html").read_text("utf-8") == page
+    assert run("validate", "--html", "report.html", "--overwrite", "good.mrc").status == 0
+    assert "bad.mrc" not in (folder / "report.html").read_text("utf-8")
+    done = run("validate", "--html", "no/folder/report.html", "good.mrc")
+    assert done.status == 2
+    assert "no/folder/report.html: No such file or directory" in done.error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from collections.abc import Callable, Iterable
@@ -16,12 +17,13 @@ __all__ = [
     "FileType",
     "Outcome",
     "ParamType",
+    "check_output",
     "error_text",
     "expand",
     "files_argument",
     "is_file_like",
     "is_url",
-    "refuse_existing",
+    "plain_text",
     "shown_name",
 ]
 
@@ -118,10 +120,20 @@ def expand(names: Iterable[str]) -> list[str]:
     return found
 
 
-def refuse_existing(path: str | None, *, overwrite: bool) -> None:
-    """Raise FileExistsError if a target exists and may not be replaced."""
-    if path is not None and not overwrite and os.path.lexists(path):
+def check_output(path: str, *, overwrite: bool) -> None:
+    """Raise OSError if a file cannot be written: it exists, or its directory does not."""
+    if not overwrite and os.path.lexists(path):
         raise FileExistsError(f"{path}: it exists already; pass --overwrite to replace it")
+    if not os.path.isdir(os.path.dirname(path) or os.curdir):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+
+def plain_text(error: BaseException) -> str:
+    """Return the text of an error, that of the operating system as ``FILE: REASON``."""
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        return name + error.strerror
+    return str(error) or type(error).__name__
 
 
 def error_text(error: BaseException, name: str) -> str:
@@ -143,12 +155,7 @@ def error_text(error: BaseException, name: str) -> str:
     >>> error_text(FileNotFoundError(2, "No such file or directory", "a.mrc"), "a.mrc")
     'a.mrc: No such file or directory'
     """
-    if isinstance(error, OSError) and error.strerror:
-        text = error.strerror
-        if error.filename and not is_same(str(error.filename), name):
-            text = f"{os.fsdecode(error.filename)}: {text}"
-    else:
-        text = str(error) or type(error).__name__
+    text = plain_text(error)
     for start in (name, os.path.abspath(os.path.expanduser(name)), os.path.realpath(name)):
         if not is_url(name) and text.startswith((f"{start}: ", f"{start} ")):
             text = name + text[len(start) :]
@@ -158,11 +165,6 @@ def error_text(error: BaseException, name: str) -> str:
     shown = shown_name(name)
     text = text.replace(name, shown) if is_url(name) else text
     return text if text.startswith((f"{shown}: ", f"{shown} ")) else f"{shown}: {text}"
-
-
-def is_same(path: str, name: str) -> bool:
-    """Return True if two names are of one file."""
-    return path == name or os.path.realpath(path) == os.path.realpath(os.path.expanduser(name))
 
 
 @dataclass(slots=True)

@@ -11,8 +11,15 @@ from typing import Any
 
 import click
 
-from xarray_mrc.cli.files import is_file_like
-from xarray_mrc.cli.output import is_debugging, one_line, print_error, print_warning, printable
+from xarray_mrc.cli.files import is_file_like, plain_text
+from xarray_mrc.cli.output import (
+    as_command,
+    is_debugging,
+    one_line,
+    print_error,
+    print_warning,
+    printable,
+)
 
 __all__ = ["main", "program"]
 
@@ -100,7 +107,7 @@ class Program(click.Group):
             except Exception as error:  # of no single file: a target that exists, no cluster
                 if is_debugging():
                     raise
-                print_error(one_line(str(error) or type(error).__name__))
+                print_error(as_command(one_line(plain_text(error))))
                 status = UNREADABLE
         if standalone_mode:
             sys.exit(status)

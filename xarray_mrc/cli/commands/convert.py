@@ -56,7 +56,7 @@ def convert(
     scheduler: str | None,
     as_json: bool,
 ) -> int:
-    """Write MRC files as Zarr groups or other MRC files, and Zarr groups as MRC files."""
+    """Convert MRC files to Zarr and back, or to other MRC files."""
     outcome, paths = Outcome(), expand(sources)
     targets = name_targets(paths, target, suffix)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from xarray_mrc.cli.files import Outcome, expand, files_argument, refuse_existing, shown_name
+from xarray_mrc.cli.files import Outcome, check_output, expand, files_argument, shown_name
 from xarray_mrc.cli.output import printable
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ Examples:
   xarray-mrc show tomo.mrc
   xarray-mrc show *.mrc | less -R
   xarray-mrc show --save tomo.png tomo.mrc
-  xarray-mrc show --save tomo.html tomo.mrc              picture, header and checks in one page
+  xarray-mrc show --save tomo.html tomo.mrc              picture and header in one page
 
 Shown are the middle planes across z, y and x of a volume, or the first, middle and last image of a
 stack. Only these planes are read, from a file of any size. y and z point up, as in 3dmod. Without
@@ -46,7 +45,7 @@ def show(files: tuple[str, ...], save: str | None, overwrite: bool) -> int:
     outcome, paths = Outcome(), expand(files)
     if save is not None:
         check_target(save, paths)
-        refuse_existing(save, overwrite=overwrite)
+        check_output(save, overwrite=overwrite)
 
     def look(path: str) -> None:
         if save is None:
@@ -72,10 +71,14 @@ def check_target(save: str, paths: list[str]) -> None:
 def save_picture(path: str, save: str) -> None:
     """Save a file as a picture or a page."""
     if save.lower().endswith(PAGES):
-        page = import_module("xarray_mrc.pictures.overview").overview_page(path)
+        from xarray_mrc.pictures.overview import overview_page
+
+        page = overview_page(path)
         Path(save).write_text(page, "utf-8")
     else:
-        import_module("xarray_mrc.pictures.figure").show(path).savefig(save)
+        from xarray_mrc.pictures.figure import show
+
+        show(path).savefig(save)
 
 
 def show_in_terminal(path: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xarray_mrc.cli.files import Outcome, expand, files_argument, refuse_existing, shown_name
+from xarray_mrc.cli.files import Outcome, check_output, expand, files_argument, shown_name
 from xarray_mrc.cli.output import as_command, json_option, print_json, printable, styled
 from xarray_mrc.cli.progress import shown_progress
 
@@ -60,7 +60,8 @@ def validate(
     as_json: bool,
 ) -> int:
     """Check files; print what is wrong, and whether they are valid."""
-    refuse_existing(html, overwrite=overwrite)
+    if html is not None:
+        check_output(html, overwrite=overwrite)
     outcome, reports, paths = Outcome(), list[Any](), expand(files)
 
     def check(path: str) -> dict[str, Any]:
