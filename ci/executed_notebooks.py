@@ -8,6 +8,7 @@ those that are older than the notebook or the package.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -21,6 +22,10 @@ EXECUTED = ROOT / "docs" / "notebooks"
 
 MAX_SECONDS = 60
 """Time limit of a cell. A whole notebook takes less than 30 s on two idle cores."""
+
+SLOW_WORKER = re.compile(r".* - distributed\.nanny - WARNING - Worker process still alive .*\n")
+"""The one message on the standard error that is no fault: on a loaded computer, a worker of a
+cluster takes longer than 4 s to end."""
 
 STARTUP = (
     "import warnings",
@@ -67,9 +72,11 @@ def execute(notebook: Path) -> nbformat.NotebookNode:
         )
         client.execute(env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
     for cell in executed.cells:
-        for output in cell.get("outputs", ()):
+        for output in [*cell.get("outputs", ())]:
             if output.output_type == "stream" and output.name == "stderr":
-                raise RuntimeError(f"{notebook.name}, cell {cell.id}: {output.text}")
+                if SLOW_WORKER.sub("", output.text):
+                    raise RuntimeError(f"{notebook.name}, cell {cell.id}: {output.text}")
+                cell.outputs.remove(output)
         cell.metadata.pop("execution", None)  # the times of the run
     return executed
 
