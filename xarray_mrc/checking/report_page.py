@@ -96,7 +96,7 @@ def report_page(
         The reports of any number of files.
     thumbnails : mapping of str to sequence of Thumbnail, optional
         Pictures of the files by the path of the report, as `report_thumbnails` of
-        `xarray_mrc.pictures.thumbnails` draws them.
+        ``xarray_mrc.pictures.thumbnails`` draws them.
 
     Returns
     -------
