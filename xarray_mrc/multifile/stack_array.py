@@ -1,0 +1,253 @@
+"""`StackArray`: images of many files as one lazy array, in any order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xarray_mrc.errors import MrcChangedError
+from xarray_mrc.reading import buffers
+from xarray_mrc.reading.array import MrcArray
+from xarray_mrc.reading.open_file import open_file
+from xarray_mrc.reading.options import ReadingOptions
+from xarray_mrc.reading.selection import Pick
+from xarray_mrc.storage.compressed.encoders import cores
+
+__all__ = ["AS_IMAGES", "ImageFile", "StackArray"]
+
+# Whatever a file is by its header, its sections are images here.
+AS_IMAGES = ReadingOptions(kind="image_stack", extended_header="none", sidecar=False)
+# A selection of less is read by one thread: to start others takes longer.
+MIN_THREADED_NBYTES = 64 * 2**20
+MAX_THREADS = 8
+
+Pixels = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """One file of images.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    array : MrcArray or None
+        Its images; None if it is opened only when one of them is read.
+    """
+
+    path: str
+    array: MrcArray | None = None
+
+    def opened(self) -> MrcArray:
+        """Return the images, and open the file for it if need be."""
+        return self.array or open_file(self.path, AS_IMAGES, notes=[]).array
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class StackArray:
+    """Images of several files, read when they are indexed.
+
+    A picklable value that holds nothing open. Indexing is outer: a list selects along its own axis.
+
+    Attributes
+    ----------
+    files : tuple of ImageFile
+        The files.
+    file_of : ndarray of int
+        Number of the file of each image.
+    section_of : ndarray of int
+        Section of each image in its file, from 0.
+    size : tuple of int
+        Rows and columns of an image here. Images of another size are cut or padded around their
+        centre, which is the pixel n // 2 in both.
+    dtype : dtype
+        Data type, in native byte order.
+    fill : float
+        Value of padding.
+    axes : tuple of int
+        Axes in the order of the array: 0 images, 1 rows, 2 columns.
+    """
+
+    files: tuple[ImageFile, ...]
+    file_of: NDArray[np.int64]
+    section_of: NDArray[np.int64]
+    size: tuple[int, int]
+    dtype: np.dtype[Any]
+    fill: float = 0
+    axes: tuple[int, ...] = (0, 1, 2)
+
+    @property
+    def lengths(self) -> tuple[int, int, int]:
+        """Number of images, rows and columns."""
+        return (len(self.file_of), *self.size)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return tuple(self.lengths[axis] for axis in self.axes)
+
+    def __getitem__(self, key: Any) -> Pixels:
+        return self.read(key)
+
+    def read(self, key: Any, *, transient: bool = False) -> Pixels:
+        """Read a selection.
+
+        Parameters
+        ----------
+        key : tuple
+            An integer, slice or list of integers for each axis.
+        transient : bool
+            Whether the result is used at once and dropped: it may then be a private map of a file.
+
+        Returns
+        -------
+        ndarray
+            In native byte order.
+        """
+        entries = dict(zip(self.axes, key, strict=True))
+        picks = [
+            Pick.parse(entries[axis], length, self.axes.index(axis))
+            for axis, length in enumerate(self.lengths)
+        ]
+        pixels = self._map(picks) if transient else None
+        if pixels is None:
+            pixels = buffers.empty((picks[0].count, picks[1].count, picks[2].count), self.dtype)
+            if pixels.size:
+                self._fill(picks, pixels)
+        index = tuple(
+            0 if pick.dropped else slice(None, None, -1 if pick.reversed else None)
+            for pick in picks
+        )
+        left = [axis for axis, pick in enumerate(picks) if not pick.dropped]
+        return pixels[index].transpose([left.index(axis) for axis in self.axes if axis in left])
+
+    async def read_async(self, key: Any) -> Pixels:
+        """Read a selection on another thread, so that the event loop runs on."""
+        return await asyncio.to_thread(self.read, key)
+
+    def points(self, indices: Sequence[Any]) -> Pixels:
+        """Read single pixels; the images that hold them are read as a whole."""
+        places = np.broadcast_arrays(*(np.asarray(index, np.int64) for index in indices))
+        by_axis = dict(zip(self.axes, places, strict=True))
+        images, which = np.unique(by_axis[0], return_inverse=True)
+        whole = replace(self, axes=(0, 1, 2)).read((images, slice(None), slice(None)))
+        found: Pixels = whole[which.reshape(by_axis[0].shape), by_axis[1], by_axis[2]]
+        return found
+
+    def transpose(self, order: Sequence[int]) -> StackArray:
+        """Return the array with its axes in another order; nothing is read."""
+        return replace(self, axes=tuple(self.axes[axis] for axis in order))
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        tokens = tuple(
+            (file.path, file.array.__dask_tokenize__() if file.array else None)
+            for file in self.files
+        )
+        digest = blake2b(self.file_of.tobytes())
+        digest.update(self.section_of.tobytes())
+        own = (self.size, str(self.dtype), self.fill, self.axes)
+        return ("xarray_mrc.StackArray", tokens, digest.hexdigest(), own)
+
+    def _map(self, picks: Sequence[Pick]) -> Pixels | None:
+        """Return consecutive sections of one file as a map of it, if that is possible."""
+        chosen = picks[0].positions
+        files, sections = self.file_of[chosen], self.section_of[chosen]
+        if not len(chosen) or (files != files[0]).any() or (np.diff(sections) != 1).any():
+            return None
+        array = self.files[files[0]].opened()
+        if array.shape[1:] != self.size or array.dtype != self.dtype:
+            return None
+        key = (slice(int(sections[0]), int(sections[-1]) + 1), picks[1].index, picks[2].index)
+        return array.read(key, transient=True)
+
+    def _fill(self, picks: Sequence[Pick], pixels: Pixels) -> None:
+        """Read images sorted by file and section, each file opened once, into their places."""
+        chosen = picks[0].positions
+        files, sections = self.file_of[chosen], self.section_of[chosen]
+        order = np.lexsort((sections, files))
+        starts = np.flatnonzero(np.diff(files[order], prepend=-1))
+        groups = np.split(order, starts[1:])
+
+        def read_group(group: NDArray[np.intp]) -> None:
+            file = self.files[files[group[0]]]
+            self._read_file(file, sections[group], group, picks[1:], pixels)
+
+        if len(groups) > 1 and pixels.nbytes >= MIN_THREADED_NBYTES:
+            with ThreadPoolExecutor(min(cores(), MAX_THREADS)) as pool:
+                list(pool.map(read_group, groups))
+        else:
+            for group in groups:
+                read_group(group)
+
+    def _read_file(
+        self,
+        file: ImageFile,
+        sections: NDArray[np.int64],
+        targets: NDArray[np.intp],
+        window: Sequence[Pick],
+        pixels: Pixels,
+    ) -> None:
+        """Read sections of one file, in rising order, to their places among the pixels."""
+        array = file.opened()
+        if sections[-1] >= len_images(array):
+            raise MrcChangedError(
+                f"{file.path}: section {sections[-1] + 1} was wanted, but the file has only "
+                f"{len_images(array)}: correct the table, or look for the file that it means"
+            )
+        is_whole = array.shape[1:] == self.size and all(
+            pick.is_run and pick.count == length
+            for pick, length in zip(window, self.size, strict=True)
+        )
+        layout = array.layout
+        if is_whole and layout.is_plain and layout.dtype == self.dtype and layout.axes == (1, 2, 3):
+            array.source.read_ranges(list(self._parts(array, sections, targets, pixels)))
+            return
+        rows, columns = (
+            shifted(pick, own, length)
+            for pick, own, length in zip(window, array.shape[1:], self.size, strict=True)
+        )
+        if len(rows[0]) < window[0].count or len(columns[0]) < window[1].count:
+            pixels[targets] = self.fill
+        if len(rows[0]) and len(columns[0]):
+            found = array.read((sections, rows[1], columns[1]))
+            pixels[np.ix_(targets, rows[0], columns[0])] = found
+
+    def _parts(
+        self,
+        array: MrcArray,
+        sections: NDArray[np.int64],
+        targets: NDArray[np.intp],
+        pixels: Pixels,
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield offset and target of each run of sections that follow one another in both."""
+        nbytes = array.layout.section_nbytes
+        image = pixels.reshape(len(pixels), -1).view(np.uint8)
+        together = (np.diff(sections) == 1) & (np.diff(targets) == 1)
+        firsts = np.flatnonzero(np.concatenate([[True], ~together]))
+        lasts = np.append(firsts[1:], len(sections))
+        offsets = array.layout.offset + sections[firsts] * nbytes
+        starts = targets[firsts]
+        for offset, start, count in zip(
+            offsets.tolist(), starts.tolist(), (lasts - firsts).tolist(), strict=True
+        ):
+            yield offset, image[start : start + count].reshape(-1)
+
+
+def len_images(array: MrcArray) -> int:
+    """Return the number of images of a file."""
+    return array.shape[0]
+
+
+def shifted(pick: Pick, own: int, length: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return which positions of a selection lie in an image of another size, and where there."""
+    places = pick.positions - (length // 2 - own // 2)
+    inside = np.flatnonzero((places >= 0) & (places < own))
+    return inside, places[inside]
