@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from xarray_mrc.installation import show_versions
     from xarray_mrc.multifile.indexing import index
+    from xarray_mrc.multifile.stacks import open_stack
     from xarray_mrc.opening import open_mrc
     from xarray_mrc.pictures.contact import contact_sheet
     from xarray_mrc.reading.header_reading import read_header
@@ -56,6 +57,7 @@ __all__ = [
     "edit_header",
     "index",
     "open_mrc",
+    "open_stack",
     "read_header",
     "show_versions",
     "statistics",
@@ -81,6 +83,7 @@ if not TYPE_CHECKING:  # with it, type checkers would believe that any name exis
         "convert": "conversion.converter",
         "edit_header": "writing.header_edit",
         "open_mrc": "opening",
+        "open_stack": "multifile.stacks",
         "index": "multifile.indexing",
         "read_header": "reading.header_reading",
         "show_versions": "installation",

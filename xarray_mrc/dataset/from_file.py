@@ -69,7 +69,7 @@ def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
     address = address_of(source)
     if address is not None:  # it alone finds the file again
         encoding["source"] = address
-    variable = lazy_variable(opened.array, attrs, encoding)
+    variable = lazy_variable(opened.array, layout.dims, attrs, encoding)
     found = positions_along(geometry, layout, options.coords)
     found |= section_coords(opened, options.extended_header)
     name = options.default_name

@@ -6,7 +6,7 @@ import asyncio
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -23,12 +23,38 @@ SCATTERED = 8
 SUPPORT = indexing.IndexingSupport.OUTER
 
 
+class ReadableArray(Protocol):
+    """A lazy array with outer indexing: a file, or images of many files."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of what is read."""
+
+    def read(self, key: Any, *, transient: bool = False) -> NDArray[Any]:
+        """Read a selection."""
+
+    def points(self, indices: Sequence[Any]) -> NDArray[Any]:
+        """Read single pixels."""
+
+    async def read_async(self, key: Any) -> NDArray[Any]:
+        """Read a selection without blocking the event loop."""
+
+    def transpose(self, order: Sequence[int]) -> ReadableArray:
+        """Return the array with its axes in another order."""
+
+    def __dask_tokenize__(self) -> tuple[object, ...]: ...
+
+
 class MrcBackendArray(BackendArray):
-    """A `MrcArray` that is indexed by xarray's indexer objects."""
+    """A lazy array that is indexed by xarray's indexer objects."""
 
     __slots__ = ("_array", "dtype", "shape")
 
-    def __init__(self, array: MrcArray) -> None:
+    def __init__(self, array: ReadableArray) -> None:
         self._array = array
         self.shape = array.shape
         self.dtype = array.dtype
@@ -40,7 +66,7 @@ class MrcBackendArray(BackendArray):
         if is_scattered(key):
             return self._array.points(key.tuple)
         found: NDArray[Any]
-        read = self._array.__getitem__
+        read = self._array.read
         found = indexing.explicit_indexing_adapter(key, self.shape, SUPPORT, read)
         return found
 
@@ -124,10 +150,11 @@ def normalized_slice(entry: Any, length: int) -> Any:
     return slice(steps[0], stop if stop >= 0 else None, steps.step)
 
 
-def lazy_variable(array: MrcArray, attrs: dict[str, Any], encoding: dict[str, Any]) -> xr.Variable:
+def lazy_variable(
+    array: ReadableArray, dims: Sequence[str], attrs: dict[str, Any], encoding: dict[str, Any]
+) -> xr.Variable:
     """Return a variable whose data are read when they are needed."""
-    data = LazyArray(MrcBackendArray(array))
-    return xr.Variable(array.layout.dims, data, attrs, encoding)
+    return xr.Variable(dims, LazyArray(MrcBackendArray(array)), attrs, encoding)
 
 
 def find_source(data: Any) -> Source | None:
@@ -146,7 +173,8 @@ def find_source(data: Any) -> Source | None:
         data = data._data
     while data is not None and not isinstance(data, MrcBackendArray):
         data = getattr(data, "array", None)
-    return None if data is None else data._array.source
+    array = None if data is None else data._array
+    return array.source if isinstance(array, MrcArray) else None
 
 
 def bare_dataset(data: Mapping[str, xr.Variable], coords: Mapping[str, xr.Variable]) -> xr.Dataset:

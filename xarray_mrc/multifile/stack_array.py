@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_mrc.errors import MrcChangedError
+from xarray_mrc.errors import MrcError
 from xarray_mrc.reading import buffers
 from xarray_mrc.reading.array import MrcArray
 from xarray_mrc.reading.open_file import open_file
@@ -162,11 +162,12 @@ class StackArray:
         files, sections = self.file_of[chosen], self.section_of[chosen]
         if not len(chosen) or (files != files[0]).any() or (np.diff(sections) != 1).any():
             return None
-        array = self.files[files[0]].opened()
+        array = opened_to(self.files[files[0]], int(sections[-1]))
         if array.shape[1:] != self.size or array.dtype != self.dtype:
             return None
         key = (slice(int(sections[0]), int(sections[-1]) + 1), picks[1].index, picks[2].index)
-        return array.read(key, transient=True)
+        pixels: Pixels = array.read(key, transient=True)
+        return pixels
 
     def _fill(self, picks: Sequence[Pick], pixels: Pixels) -> None:
         """Read images sorted by file and section, each file opened once, into their places."""
@@ -196,12 +197,7 @@ class StackArray:
         pixels: Pixels,
     ) -> None:
         """Read sections of one file, in rising order, to their places among the pixels."""
-        array = file.opened()
-        if sections[-1] >= len_images(array):
-            raise MrcChangedError(
-                f"{file.path}: section {sections[-1] + 1} was wanted, but the file has only "
-                f"{len_images(array)}: correct the table, or look for the file that it means"
-            )
+        array = opened_to(file, int(sections[-1]))
         is_whole = array.shape[1:] == self.size and all(
             pick.is_run and pick.count == length
             for pick, length in zip(window, self.size, strict=True)
@@ -241,9 +237,15 @@ class StackArray:
             yield offset, image[start : start + count].reshape(-1)
 
 
-def len_images(array: MrcArray) -> int:
-    """Return the number of images of a file."""
-    return array.shape[0]
+def opened_to(file: ImageFile, last: int) -> MrcArray:
+    """Return the images of a file; MrcError if it ends before a section."""
+    array = file.opened()
+    if last >= array.shape[0]:
+        raise MrcError(
+            f"{file.path}: section {last + 1} was wanted, but the file has only {array.shape[0]}: "
+            f"correct the table, or look for the file that it means"
+        )
+    return array
 
 
 def shifted(pick: Pick, own: int, length: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

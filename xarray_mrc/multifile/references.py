@@ -1,0 +1,132 @@
+"""ImageReferences to images: the file and section of each, and what a table says about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xarray_mrc.errors import MrcError
+
+__all__ = ["ALL_SECTIONS", "ImageReferences", "parse_references", "resolve_paths"]
+
+# In place of a section: the name has none, so that all sections of the file are meant.
+ALL_SECTIONS = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageReferences:
+    """Images by file and section, in the order of the table.
+
+    Attributes
+    ----------
+    files : list of str
+        Each file once, as the table names it.
+    file_of : ndarray of int64
+        Number of the file of each image.
+    section_of : ndarray of int64
+        Section of each image in its file, from 0; ALL_SECTIONS for a name without a number.
+    columns : dict of ndarray
+        What the table says about the images: one value an image, or one row of values.
+    long_names : dict of str
+        Name of a column in the table, if it has another name here.
+    voxel_size : ndarray of float64 or None
+        Pixel size of each image in angstrom, as the table has it.
+    table : str
+        Path of the table; empty if there is none.
+    """
+
+    files: list[str]
+    file_of: NDArray[np.int64]
+    section_of: NDArray[np.int64]
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    long_names: Mapping[str, str] = field(default_factory=dict)
+    voxel_size: NDArray[np.float64] | None = None
+    table: str = ""
+
+
+def parse_references(names: Iterable[str]) -> ImageReferences:
+    """Parse the names of images as RELION writes them.
+
+    Parameters
+    ----------
+    names : iterable of str
+        ``"12@Extract/job007/stack.mrcs"`` is the twelfth section of a file. A name without ``@``
+        stands for all sections of the file.
+
+    Returns
+    -------
+    ImageReferences
+
+    Raises
+    ------
+    MrcError
+        A number is not a number from 1.
+
+    Examples
+    --------
+    >>> found = parse_references(["000002@a.mrcs", "1@b.mrcs", "1@a.mrcs"])
+    >>> found.files, found.file_of.tolist(), found.section_of.tolist()
+    (['a.mrcs', 'b.mrcs'], [0, 1, 0], [1, 0, 0])
+    """
+    number_of: dict[str, int] = {}
+    file_of, section_of = [], []
+    for name in names:
+        number, at, path = name.partition("@")
+        if not at or not number.isascii() or not number.isdigit():
+            if at and "/" not in number and "." not in number:
+                raise MrcError(f"{name}: {number!r} stands before the @, expected a number from 1")
+            number, path = "0", name
+        elif int(number) == 0:
+            raise MrcError(f"{name}: sections are counted from 1, but 0 stands before the @")
+        section_of.append(int(number) - 1)
+        file_of.append(number_of.setdefault(path, len(number_of)))
+    return ImageReferences(
+        list(number_of), np.array(file_of, np.int64), np.array(section_of, np.int64)
+    )
+
+
+def resolve_paths(
+    files: Sequence[str], table: str, root: str | os.PathLike[str] | None
+) -> list[str]:
+    """Return absolute paths for the files that a table names.
+
+    Parameters
+    ----------
+    files : sequence of str
+        Paths as the table has them.
+    table : str
+        Path of the table; empty if there is none.
+    root : str or os.PathLike, optional
+        Directory that they are relative to; by default the current one, or that of the table, or
+        one of its parents, whichever has the first file.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    FileNotFoundError
+        None of them has it.
+    """
+    relative = [path for path in files if not os.path.isabs(path)]
+    if not relative:
+        return list(files)
+    if root is None:
+        home = PurePath(os.path.abspath(table)).parent if table else None
+        tried = [os.getcwd(), *([str(home), *map(str, home.parents)] if home else [])]
+        found = next((top for top in tried if os.path.exists(os.path.join(top, relative[0]))), None)
+        if found is None:
+            raise FileNotFoundError(
+                f"{table or relative[0]}: no folder of {', '.join(tried)} has the file "
+                f"{relative[0]}: pass root=FOLDER, the folder that the paths are relative to"
+            )
+        root = found
+    top = os.path.abspath(os.path.expanduser(os.fsdecode(root)))
+    return [path if os.path.isabs(path) else os.path.join(top, path) for path in files]

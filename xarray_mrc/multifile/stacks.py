@@ -1,0 +1,351 @@
+"""`open_stack`: images of many files, as a table lists them, as one lazy array."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xarray_mrc.codec.decimals import DECIMALS
+from xarray_mrc.dataset.lazy_variable import lazy_variable
+from xarray_mrc.errors import MrcError, warn
+from xarray_mrc.multifile.cryosparc import read_cs
+from xarray_mrc.multifile.paths import find_files
+from xarray_mrc.multifile.references import (
+    ALL_SECTIONS,
+    ImageReferences,
+    parse_references,
+    resolve_paths,
+)
+from xarray_mrc.multifile.stack_array import AS_IMAGES, ImageFile, StackArray
+from xarray_mrc.multifile.star import read_star
+from xarray_mrc.reading.open_file import OpenedFile, open_file
+
+__all__ = ["open_stack"]
+
+DIMS = ("image", "y", "x")
+BLOCK_NBYTES = 64 * 2**20
+# A file of at least this size is a block of its own, which can be a map of it.
+MIN_BLOCK_NBYTES = 16 * 2**20
+MAX_PIXEL_SIZE_DIFFERENCE = 0.01
+MAX_NAMED = 5
+
+
+def open_stack(
+    source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    chunks: Mapping[str, Any] | int | str | None = {},
+    *,
+    root: str | os.PathLike[str] | None = None,
+    check: bool = True,
+    crop: int | Sequence[int] | None = None,
+    pad: int | Sequence[int] | None = None,
+    fill: float = 0.0,
+) -> xr.DataArray:
+    """Open images of many files as one stack; no data are read.
+
+    Parameters
+    ----------
+    source : str, os.PathLike or iterable of them
+        A STAR file of RELION (particles, micrographs or tilt series), a .cs file of cryoSPARC, or
+        files, patterns and references such as ``"12@stack.mrcs"`` (counted from 1). A name without
+        a number stands for all sections of the file.
+    chunks : mapping, int, "auto" or None
+        Chunks of dask; by default blocks of about 64 MiB that end where files do. None makes a lazy
+        array without dask.
+    root : str or os.PathLike, optional
+        Directory that paths in a table are relative to; by default the current one, that of the
+        table, or one of its parents, whichever has the first file.
+    check : bool
+        Whether the headers of all files are read, and their sizes compared. False reads the first
+        one, and the others when images of theirs are read.
+    crop, pad : int or (int, int), optional
+        Rows and columns of all images, if they differ: larger ones are cut, or smaller ones padded,
+        around their centre (pixel n // 2).
+    fill : float
+        Value of padding.
+
+    Returns
+    -------
+    DataArray
+        Dimensions ``image``, ``y`` and ``x``. Every column of the table is a coordinate along
+        ``image`` under its own name (of a .cs file with ``_`` for ``/``). ``y`` and ``x`` are
+        positions in angstrom where all images have one pixel size; that of the table counts.
+
+    Raises
+    ------
+    FileNotFoundError
+        A file is not there.
+    MrcError
+        A table or file cannot be read, or images differ in size.
+
+    Warns
+    -----
+    MrcWarning
+        Once, if the pixel sizes of the table and of the files differ by more than 1 %, or if images
+        have several.
+
+    Examples
+    --------
+    >>> import tempfile, xarray_mrc
+    >>> images = xr.DataArray(np.zeros((3, 4, 4), "f4"), dims=("image", "y", "x"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("a.mrcs", "b.mrcs"):
+    ...         xarray_mrc.to_mrc(images, f"{folder}/{name}", voxel_size=1.35)
+    ...     open_stack([f"2@{folder}/a.mrcs", f"{folder}/b.mrcs"]).sizes
+    Frozen({'image': 4, 'y': 4, 'x': 4})
+    """
+    size = wanted_size(crop, pad)
+    references, files = read_references(source, root)
+    opened = open_first(files, references) if not check else [open_one(path) for path in files]
+    references = expand_sections(references, opened)
+    size = common_size(files, opened, size, crop, pad)
+    array = StackArray(
+        tuple(
+            ImageFile(path, each.array if each else None)
+            for path, each in zip(files, opened, strict=True)
+        ),
+        references.file_of,
+        references.section_of,
+        size,
+        np.result_type(*{each.array.dtype for each in opened if each}),
+        fill,
+    )
+    if check:
+        check_sections(array)
+    attrs: dict[str, Any] = {"mrc_table": references.table} if references.table else {}
+    variable = lazy_variable(array, DIMS, attrs, {"preferred_chunks": preferred(array)})
+    if chunks is not None:
+        variable = variable.chunk(chunked(chunks, array))
+    return xr.DataArray(variable, coordinates(references, opened, size), name="data")
+
+
+def wanted_size(
+    crop: int | Sequence[int] | None, pad: int | Sequence[int] | None
+) -> tuple[int, int] | None:
+    """Return the size that the caller asks for."""
+    if crop is not None and pad is not None:
+        raise ValueError("crop= and pad= were passed, expected one of them")
+    wanted = crop if pad is None else pad
+    if wanted is None:
+        return None
+    pair = (wanted, wanted) if isinstance(wanted, int) else tuple(wanted)
+    if len(pair) != 2 or min(pair) < 1:
+        name = "crop" if pad is None else "pad"
+        raise ValueError(f"{name}={wanted!r}, expected a length, or rows and columns")
+    return int(pair[0]), int(pair[1])
+
+
+def read_references(
+    source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    root: str | os.PathLike[str] | None,
+) -> tuple[ImageReferences, list[str]]:
+    """Return the references of a source, and the absolute paths of their files."""
+    if isinstance(source, str | os.PathLike):
+        path = os.path.expanduser(os.fsdecode(source))
+        suffix = os.path.splitext(path)[1].lower()
+        if suffix in (".star", ".cs"):
+            found = read_star(path, root) if suffix == ".star" else read_cs(path)
+            if not len(found.file_of):
+                raise MrcError(f"{path}: the table has no images")
+            return found, resolve_paths(found.files, path, root)
+        source = [path]
+    names: list[str] = []
+    for item in source:
+        name = os.fsdecode(item)
+        names += [name] if "@" in name else find_files(name)
+    if not names:
+        raise ValueError("source is an empty list, expected a file or a reference")
+    found = parse_references(names)
+    return found, resolve_paths(found.files, "", root)
+
+
+def open_one(path: str) -> OpenedFile:
+    """Open a file, whatever its header says, as a stack of images."""
+    return open_file(path, AS_IMAGES, notes=[])
+
+
+def open_first(files: Sequence[str], references: ImageReferences) -> list[OpenedFile | None]:
+    """Open the first file; all of which every section is meant are needed, too."""
+    needed = {0, *references.file_of[references.section_of == ALL_SECTIONS].tolist()}
+    return [open_one(path) if number in needed else None for number, path in enumerate(files)]
+
+
+def expand_sections(
+    references: ImageReferences, opened: Sequence[OpenedFile | None]
+) -> ImageReferences:
+    """Replace names without a number by the sections of their files."""
+    whole = references.section_of == ALL_SECTIONS
+    if not whole.any():
+        return references
+    counts = np.ones(len(whole), np.int64)
+    for number, each in enumerate(opened):
+        if each is not None:
+            counts[whole & (references.file_of == number)] = each.array.shape[0]
+    if references.table and (counts > 1).any():
+        first = int(np.flatnonzero(counts > 1)[0])
+        raise MrcError(
+            f"{references.table}: row {first + 1} names "
+            f"{references.files[references.file_of[first]]}, which has {counts[first]} sections, "
+            f"expected one, or SECTION@FILE"
+        )
+    sections = [
+        range(count) if is_whole else [section]
+        for is_whole, section, count in zip(whole, references.section_of, counts, strict=True)
+    ]
+    return replace(
+        references,
+        file_of=np.repeat(references.file_of, counts),
+        section_of=np.concatenate([np.asarray(part, np.int64) for part in sections]),
+    )
+
+
+def common_size(
+    files: Sequence[str],
+    opened: Sequence[OpenedFile | None],
+    size: tuple[int, int] | None,
+    crop: object,
+    pad: object,
+) -> tuple[int, int]:
+    """Return rows and columns of all images; MrcError if they differ without crop= or pad=."""
+    sizes = [each.array.shape[1:] if each else None for each in opened]
+    known = [each for each in sizes if each is not None]
+    if any(len(each) != 2 for each in known):
+        raise MrcError("images of colours cannot be opened as a stack, expected one number a pixel")
+    if size is None:
+        usual = max(set(known), key=known.count)
+        odd = [
+            f"{path} ({each[0]} x {each[1]})"
+            for path, each in zip(files, sizes, strict=True)
+            if each is not None and each != usual
+        ]
+        if odd:
+            more = f" and {len(odd) - MAX_NAMED} others" if len(odd) > MAX_NAMED else ""
+            raise MrcError(
+                f"most images have {usual[0]} rows and {usual[1]} columns, but not those of "
+                f"{', '.join(odd[:MAX_NAMED])}{more}: leave these out, or pass crop= or pad="
+            )
+        return usual[0], usual[1]
+    for path, each in zip(files, sizes, strict=True):
+        if each is None:
+            continue
+        fits = all(
+            own >= wanted if crop is not None else own <= wanted
+            for own, wanted in zip(each, size, strict=True)
+        )
+        if not fits:
+            name = "crop" if pad is None else "pad"
+            raise MrcError(
+                f"{path}: {name}={size} was passed, but its images have {each[0]} rows and "
+                f"{each[1]} columns, which is {'less' if pad is None else 'more'}"
+            )
+    return size
+
+
+def check_sections(array: StackArray) -> None:
+    """Raise MrcError if a section is beyond the end of its file."""
+    counts = np.array([file.opened().shape[0] for file in array.files])
+    beyond = np.flatnonzero(array.section_of >= counts[array.file_of])
+    if beyond.size or (array.section_of < 0).any():
+        which = int(beyond[0]) if beyond.size else int(np.flatnonzero(array.section_of < 0)[0])
+        file = array.files[array.file_of[which]]
+        raise MrcError(
+            f"{file.path}: image {which + 1} is section {array.section_of[which] + 1} of this "
+            f"file, which has {counts[array.file_of[which]]}: the table belongs to another file"
+        )
+
+
+def preferred(array: StackArray) -> dict[str, int]:
+    """Return chunks of about 64 MiB for xarray."""
+    nbytes = array.size[0] * array.size[1] * array.dtype.itemsize
+    count = max(1, min(len(array.file_of), BLOCK_NBYTES // max(1, nbytes)))
+    return {"image": count, "y": array.size[0], "x": array.size[1]}
+
+
+def chunked(chunks: Mapping[str, Any] | int | str, array: StackArray) -> Any:
+    """Return the chunks for dask: those asked for, or blocks that end where files do."""
+    if chunks != {}:
+        return chunks
+    nbytes = array.size[0] * array.size[1] * array.dtype.itemsize
+    changes = np.flatnonzero(np.diff(array.file_of)) + 1
+    lengths: list[int] = []
+    most = max(1, BLOCK_NBYTES // nbytes)
+    for length in np.diff([0, *changes, len(array.file_of)]).tolist():
+        if (
+            lengths
+            and (lengths[-1] + length) * nbytes <= BLOCK_NBYTES
+            and (lengths[-1] * nbytes < MIN_BLOCK_NBYTES or length * nbytes < MIN_BLOCK_NBYTES)
+        ):
+            lengths[-1] += length
+            continue
+        parts = -(-length // most)
+        lengths += [length // parts + (number < length % parts) for number in range(parts)]
+    return {"image": tuple(lengths), "y": -1, "x": -1}
+
+
+def coordinates(
+    references: ImageReferences, opened: Sequence[OpenedFile | None], size: tuple[int, int]
+) -> dict[str, xr.Variable]:
+    """Return the columns of the table, and positions along y and x."""
+    coords: dict[str, xr.Variable] = {}
+    for name, values in references.columns.items():
+        long_name = references.long_names.get(name)
+        dims = ("image", *(f"{name}_{axis}" for axis in range(1, values.ndim)))
+        if name in DIMS:
+            raise MrcError(
+                f"{references.table}: the column {name} has the name of a dimension of the images: "
+                f"rename it"
+            )
+        coords[name] = xr.Variable(dims, values, {"long_name": long_name} if long_name else {})
+    notes: list[str] = []
+    pixel = pixel_size(references, opened, notes)
+    if notes:
+        warn(f"{references.table or references.files[0]}: {'; '.join(notes)}")
+    if pixel is None:
+        return coords
+    for axis, (dim, length) in enumerate(zip(DIMS[1:], size, strict=True)):
+        values = np.round(np.arange(length) * pixel[axis], DECIMALS)
+        attrs = {"units": "angstrom", "long_name": f"{dim} position", "axis": dim.upper()}
+        coords[dim] = xr.Variable(dim, values, attrs)
+    return coords
+
+
+def pixel_size(
+    references: ImageReferences, opened: Sequence[OpenedFile | None], notes: list[str]
+) -> tuple[float, float] | None:
+    """Return the pixel size along y and x of all images; None if it is not known, or not one."""
+    stated = {
+        (header.voxel_size[1], header.voxel_size[0])
+        for header in (each.header for each in opened if each)
+        if all(value == value for value in header.voxel_size[:2])
+    }
+    table = references.voxel_size
+    if table is None or not np.isfinite(table).all():
+        if len(stated) > 1:
+            notes.append(
+                f"the files have {len(stated)} pixel sizes, so that the images have no positions"
+            )
+        return next(iter(stated)) if len(stated) == 1 else None
+    sizes = np.unique(table)
+    if len(sizes) > 1:
+        notes.append(
+            f"the table has {len(sizes)} pixel sizes, {sizes[0]:g} to {sizes[-1]:g} angstrom, so "
+            f"that the images have no positions"
+        )
+        return None
+    own = float(sizes[0])
+    far = [
+        value
+        for pair in stated
+        for value in pair
+        if abs(value - own) > MAX_PIXEL_SIZE_DIFFERENCE * own
+    ]
+    if far:
+        notes.append(
+            f"the pixel size is {own:g} angstrom in the table and {far[0]:g} in the header of a "
+            f"file; that of the table is used"
+        )
+    return own, own

@@ -1,0 +1,158 @@
+"""RELION's STAR files as references: particles, micrographs, and the images of tilt series.
+
+Sources: RELION's conventions (relion.readthedocs.io, Conventions) for version 3.0, which has one
+table, for 3.1 and newer, which have the table of optics groups, and for tilt series of version 5.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xarray_mrc.errors import MrcError
+from xarray_mrc.multifile.references import ImageReferences, parse_references, resolve_paths
+
+__all__ = ["IMAGE_NAMES", "read_star", "read_tables"]
+
+# Columns that name images, the first that a table has.
+IMAGE_NAMES = ("rlnImageName", "rlnMicrographName")
+SERIES = "rlnTomoTiltSeriesStarFile"
+OPTICS = "optics"
+# Pixel sizes in angstrom, by the column that names the images.
+PIXEL_SIZES = {
+    "rlnImageName": ("rlnImagePixelSize",),
+    "rlnMicrographName": (
+        "rlnMicrographPixelSize", "rlnTomoTiltSeriesPixelSize", "rlnMicrographOriginalPixelSize",
+    ),
+}  # fmt: skip
+MICROMETRE = 1e4  # in angstrom
+
+
+def read_tables(path: str) -> dict[str, Any]:
+    """Read all tables of a STAR file.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+
+    Returns
+    -------
+    dict of pandas.DataFrame
+        By the name of the data block; one with a single row of values is a table, too.
+
+    Raises
+    ------
+    ImportError
+        The package starfile is not installed.
+    MrcError
+        It is not a STAR file.
+    """
+    try:
+        import starfile
+    except ImportError:
+        raise ImportError(
+            f"{path}: STAR files need the package starfile, pip install 'xarray-mrc[star]'"
+        ) from None
+    import pandas as pd
+
+    try:
+        # A name of digits only must not become a number.
+        blocks = starfile.read(path, always_dict=True, parse_as_string=[*IMAGE_NAMES, SERIES])
+    except OSError:
+        raise
+    except Exception as error:
+        raise MrcError(f"{path}: the STAR file cannot be read ({error})") from None
+    if not blocks:
+        raise MrcError(f"{path}: no table was found, expected a STAR file of RELION")
+    return {
+        str(name): pd.DataFrame([block]) if isinstance(block, dict) else block
+        for name, block in blocks.items()
+    }
+
+
+def read_star(path: str, root: str | os.PathLike[str] | None = None) -> ImageReferences:
+    """Read the references to images in a STAR file.
+
+    Parameters
+    ----------
+    path : str
+        The file: of particles, of micrographs, of the images of one tilt series, or of several tilt
+        series with a file each.
+    root : str or os.PathLike, optional
+        Directory that paths are relative to.
+
+    Returns
+    -------
+    ImageReferences
+
+    Raises
+    ------
+    MrcError
+        No table has names of images.
+    """
+    tables = read_tables(path)
+    optics = tables.pop(OPTICS, None)
+    for table in tables.values():
+        if SERIES in table:
+            return read_series(path, table, root)
+    for table in tables.values():
+        column = next((name for name in IMAGE_NAMES if name in table), None)
+        if column is not None:
+            found = replace(parse_references(table[column]), table=path)
+            sizes = pixel_sizes(table, optics, column)
+            return replace(found, columns=as_columns(table), voxel_size=sizes)
+    raise MrcError(
+        f"{path}: none of the tables {', '.join(tables) or '(there are none)'} has a column "
+        f"{' or '.join(IMAGE_NAMES)}, expected a table of particles or micrographs"
+    )
+
+
+def read_series(path: str, table: Any, root: str | os.PathLike[str] | None) -> ImageReferences:
+    """Read the images of all tilt series that a table lists, one after the other."""
+    import pandas as pd
+
+    own = table.drop(columns=SERIES)
+    parts = []
+    for number, star in enumerate(resolve_paths(table[SERIES].tolist(), path, root)):
+        images = next(
+            (found for found in read_tables(star).values() if IMAGE_NAMES[1] in found), None
+        )
+        if images is None:
+            raise MrcError(f"{star}: no table has a column {IMAGE_NAMES[1]}")
+        series = {name: own[name].iloc[number] for name in own if name not in images}
+        parts.append(images.assign(**series))
+    joined = pd.concat(parts, ignore_index=True)
+    found = replace(parse_references(joined[IMAGE_NAMES[1]]), table=path)
+    sizes = pixel_sizes(joined, None, IMAGE_NAMES[1])
+    return replace(found, columns=as_columns(joined), voxel_size=sizes)
+
+
+def as_columns(table: Any) -> dict[str, NDArray[Any]]:
+    """Return the columns of a table; texts as objects, which Zarr takes."""
+    return {
+        str(name): values.to_numpy(None if values.dtype.kind in "iufb" else object)
+        for name, values in table.items()
+    }
+
+
+def pixel_sizes(table: Any, optics: Any, column: str) -> NDArray[np.float64] | None:
+    """Return the pixel size of each image, from its table or from its optics group."""
+    for name in PIXEL_SIZES[column]:
+        if name in table:
+            return np.asarray(table[name], np.float64)
+        if optics is not None and name in optics:
+            groups = table.get("rlnOpticsGroup")
+            if groups is None and len(optics) == 1:
+                return np.full(len(table), float(optics[name].iloc[0]))
+            if groups is not None:
+                by_group = dict(zip(optics["rlnOpticsGroup"], optics[name], strict=True))
+                return np.asarray(groups.map(by_group), np.float64)
+    if "rlnDetectorPixelSize" in table and "rlnMagnification" in table:
+        pixel = np.asarray(table["rlnDetectorPixelSize"], np.float64)
+        return pixel * MICROMETRE / np.asarray(table["rlnMagnification"], np.float64)
+    return None
