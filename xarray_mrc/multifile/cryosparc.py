@@ -27,7 +27,8 @@ def read_cs(path: str) -> ImageReferences:
     -------
     ImageReferences
         Sections are counted from 0. A slash in the name of a column becomes an underscore, because
-        Zarr, netCDF and DataTree take it for a path.
+        Zarr, netCDF and DataTree take it for a path. A column with several values an image becomes
+        one a value, ``alignments3D_pose_0`` and so on.
 
     Raises
     ------
@@ -58,9 +59,14 @@ def read_cs(path: str) -> ImageReferences:
                 f"{path}: the columns {long_names.get(own, own)} and {name} are one here"
             )
         values = table[name]
-        columns[own] = np.array(as_texts(values), object) if values.dtype.kind in "SU" else values
-        if own != name:
-            long_names[own] = name
+        if values.dtype.kind in "SU":
+            values = np.array(as_texts(values), object)
+        # A coordinate of a DataArray cannot have a dimension that the array does not have.
+        for place in np.ndindex(values.shape[1:]):
+            part = "_".join([own, *map(str, place)])
+            columns[part] = values[(slice(None), *place)]
+            if part != name:
+                long_names[part] = f"{name}{list(place) if place else ''}"
     sizes = table[PIXEL_SIZE].astype(np.float64) if PIXEL_SIZE in names else None
     return ImageReferences(
         list(number_of),

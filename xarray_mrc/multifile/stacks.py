@@ -72,7 +72,8 @@ def open_stack(
     -------
     DataArray
         Dimensions ``image``, ``y`` and ``x``. Every column of the table is a coordinate along
-        ``image`` under its own name (of a .cs file with ``_`` for ``/``). ``y`` and ``x`` are
+        ``image`` under its own name (of a .cs file with ``_`` for ``/``, and one for each value of
+        a column that has several). ``y`` and ``x`` are
         positions in angstrom where all images have one pixel size; that of the table counts.
 
     Raises
@@ -293,13 +294,12 @@ def coordinates(
     coords: dict[str, xr.Variable] = {}
     for name, values in references.columns.items():
         long_name = references.long_names.get(name)
-        dims = ("image", *(f"{name}_{axis}" for axis in range(1, values.ndim)))
         if name in DIMS:
             raise MrcError(
                 f"{references.table}: the column {name} has the name of a dimension of the images: "
                 f"rename it"
             )
-        coords[name] = xr.Variable(dims, values, {"long_name": long_name} if long_name else {})
+        coords[name] = xr.Variable("image", values, {"long_name": long_name} if long_name else {})
     notes: list[str] = []
     pixel = pixel_size(references, opened, notes)
     if notes:
