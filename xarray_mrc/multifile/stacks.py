@@ -121,7 +121,8 @@ def open_stack(
     variable = lazy_variable(array, DIMS, attrs, {"preferred_chunks": preferred(array)})
     if chunks is not None:
         variable = variable.chunk(chunked(chunks, array))
-    return xr.DataArray(variable, coordinates(references, opened, size), name="data")
+    # The constructor of DataArray would copy every text of every column.
+    return xr.Dataset({"data": variable}, coordinates(references, opened, size))["data"]
 
 
 def wanted_size(

@@ -103,7 +103,7 @@ def read_star(path: str, root: str | os.PathLike[str] | None = None) -> ImageRef
     for table in tables.values():
         column = next((name for name in IMAGE_NAMES if name in table), None)
         if column is not None:
-            found = replace(parse_references(table[column]), table=path)
+            found = replace(parse_references(table[column].to_numpy(object)), table=path)
             sizes = pixel_sizes(table, optics, column)
             return replace(found, columns=as_columns(table), voxel_size=sizes)
     raise MrcError(
@@ -127,7 +127,7 @@ def read_series(path: str, table: Any, root: str | os.PathLike[str] | None) -> I
         series = {name: own[name].iloc[number] for name in own if name not in images}
         parts.append(images.assign(**series))
     joined = pd.concat(parts, ignore_index=True)
-    found = replace(parse_references(joined[IMAGE_NAMES[1]]), table=path)
+    found = replace(parse_references(joined[IMAGE_NAMES[1]].to_numpy(object)), table=path)
     sizes = pixel_sizes(joined, None, IMAGE_NAMES[1])
     return replace(found, columns=as_columns(joined), voxel_size=sizes)
 
