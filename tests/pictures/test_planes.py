@@ -201,7 +201,7 @@ def test_contrast_leaves_out_hot_pixels_but_shows_rare_labels():
 def test_histograms_count_every_finite_value(values):
     found = histogram_of(np.array(values, "f8"))
     finite = np.isfinite(np.array(values, "f8")).sum()
-    assert found.counts.sum() == finite
+    assert found.counts.sum() + found.outside == finite
     assert found.nonfinite == len(values) - finite
     assert (np.diff(found.edges) > 0).all()
     assert len(found.counts) <= 128
@@ -218,6 +218,18 @@ def test_neighbours_are_averaged(height, width, side):
     parts = values[: rows * down, : columns * across].reshape(rows, down, columns, across)
     np.testing.assert_allclose(plane.pixels, parts.mean((1, 3))[::-1], rtol=1e-5, atol=1e-6)
     assert (plane.right, plane.top) == (columns * across - 0.5, rows * down - 0.5)
+
+
+def test_histograms_leave_out_hot_pixels():
+    image = np.random.default_rng(1).normal(100, 10, 10_000)
+    image[:3] = 1e6, 1e5, -1e6
+    found = histogram_of(image)
+    assert found.outside == 3
+    assert found.counts.sum() == 9_997
+    assert -60 < found.edges[0] < found.edges[-1] < 260
+    labels = np.zeros(10_000)
+    labels[:2] = 7
+    assert histogram_of(labels).counts.tolist() == [9_998, 0, 0, 0, 0, 0, 0, 2]
 
 
 def test_no_pixels():

@@ -14,6 +14,8 @@ __all__ = ["Histogram", "contrast_limits", "histogram_of", "log_of"]
 # the beads of gold in a tomogram from taking all greys.
 PERCENTILES = (0.5, 99.5)
 BINS = 128
+# Bins reach this many times the range of contrast beyond it.
+MAX_REACH = 2
 # Whole numbers below it get bins of whole numbers.
 MAX_WHOLE = 2**31
 
@@ -30,11 +32,14 @@ class Histogram:
         Edges of the bins, one more than there are bins.
     nonfinite : int
         Pixels that are nan or infinite, which no bin counts.
+    outside : int
+        Pixels far from all others, such as hot ones, which no bin counts either.
     """
 
     counts: NDArray[np.int64]
     edges: NDArray[np.float64]
     nonfinite: int
+    outside: int = 0
 
 
 def log_of(amplitude: NDArray[Any]) -> NDArray[Any]:
@@ -80,7 +85,10 @@ def around(value: float) -> tuple[float, float]:
 
 
 def histogram_of(values: NDArray[Any]) -> Histogram:
-    """Count values in bins from the least to the greatest finite one; whole numbers in whole bins.
+    """Count values in bins; whole numbers in bins of whole numbers.
+
+    The bins reach from the least to the greatest finite value, but not farther from the contrast
+    limits than twice their distance.
 
     Parameters
     ----------
@@ -101,7 +109,11 @@ def histogram_of(values: NDArray[Any]) -> Histogram:
     nonfinite = values.size - finite.size
     if not finite.size:
         return Histogram(np.zeros(1, np.int64), np.array([0.0, 1.0]), nonfinite)
-    low, high = float(finite.min()), float(finite.max())
+    near = contrast_limits(finite)
+    reach = MAX_REACH * (near[1] - near[0])
+    inside = finite[(finite >= near[0] - reach) & (finite <= near[1] + reach)]
+    outside = finite.size - inside.size
+    finite, low, high = inside, float(inside.min()), float(inside.max())
     whole = max(-low, high) < MAX_WHOLE and bool((finite == np.rint(finite)).all())
     if whole:  # bins of equal numbers of whole values: others make a comb
         step = max(1, -(-int(high - low + 1) // BINS))
@@ -112,4 +124,4 @@ def histogram_of(values: NDArray[Any]) -> Histogram:
     else:
         edges = np.array(around(low))
     counts, edges = np.histogram(finite, edges)
-    return Histogram(counts.astype(np.int64), edges.astype(np.float64), nonfinite)
+    return Histogram(counts.astype(np.int64), edges.astype(np.float64), nonfinite, outside)

@@ -28,6 +28,7 @@ __all__ = ["draw_plane", "new_figure", "show"]
 # Pixels that are nan or infinite: no grey, and seen by people who don't see red from green.
 BAD_COLOUR = "#d81b60"
 HEADER_COLOUR = "#c2410c"
+MUTED_COLOUR = "#475569"
 DPI = 110
 # A plane is given this part of the width of a square one at least and at most.
 WIDTH_RANGE = (0.55, 1.8)
@@ -261,8 +262,10 @@ def draw_histogram(ax: Axes, found: PlaneSet, header: Header | None) -> None:
     ax.set_xlabel(quantity)
     ax.tick_params(labelsize=8)
     notes = []
+    total = histogram.nonfinite + histogram.outside + int(histogram.counts.sum())
+    if histogram.outside:
+        notes.append((f"{histogram.outside} of {total} lie outside", MUTED_COLOUR))
     if histogram.nonfinite:
-        total = histogram.nonfinite + int(histogram.counts.sum())
         notes.append((f"{histogram.nonfinite} of {total} are nan or infinite", BAD_COLOUR))
     if header is not None and found.quantity == "value":
         stated = stated_statistics(header)
@@ -303,7 +306,7 @@ def draw_spectrum(
         text = "too few pixels for a power spectrum"
         if planes.quantity.startswith("log"):
             text = "complex data: no power spectrum"
-        ax.text(0.5, 0.5, text, ha="center", va="center", color="#64748b")
+        ax.text(0.5, 0.5, text, ha="center", va="center", color=MUTED_COLOUR)
         ax.set_axis_off()
         return
     unit = "1/Å" if found.unit == "1/angstrom" else "1/pixel"

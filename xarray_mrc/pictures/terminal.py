@@ -167,7 +167,7 @@ def palette_code(color: list[int]) -> str:
 
 
 def histogram_line(found: Histogram, width: int, *, is_unicode: bool = True) -> str:
-    """Return a histogram as one line, between its least and greatest value.
+    """Return a histogram as one line, between the ends of its bins.
 
     Parameters
     ----------
@@ -190,7 +190,8 @@ def histogram_line(found: Histogram, width: int, *, is_unicode: bool = True) -> 
     low, high = f"{found.edges[0]:.4g}", f"{found.edges[-1]:.4g}"
     if (found.edges % 1 == 0.5).all():  # bins of whole numbers
         low, high = f"{found.edges[0] + 0.5:.4g}", f"{found.edges[-1] - 0.5:.4g}"
-    more = f" ({found.nonfinite} not finite)" if found.nonfinite else ""
+    left_out = ((found.outside, "outside"), (found.nonfinite, "not finite"))
+    more = "".join(f" ({count} {where})" for count, where in left_out if count)
     room = width - len(low) - len(high) - len(more) - 2
     counts = found.counts
     if room < 1 or not counts.any():
