@@ -1,11 +1,12 @@
-"""Look at an MRC file, compute over all of it, and save it as Zarr.
+"""Look at an MRC file, compute over all of it, save it as Zarr, draw it, and validate it.
 
-The demo uses the public API only.
+The demo uses the public API and the command line only.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MIB = 2**20
+PICTURE, PAGE = "picture.png", "report.html"
 
 
 def make_tomogram(path: Path, sections: int) -> None:
@@ -37,12 +39,13 @@ def make_tomogram(path: Path, sections: int) -> None:
 
 @contextmanager
 def timed(title: str, nbytes: int) -> Iterator[None]:
-    """Print a title, then the seconds that the block took, and its speed for this many bytes."""
+    """Print a title, then the seconds that the block took, and its speed for any bytes."""
     print(f"\n{title}", flush=True)
     start = time.perf_counter()
     yield
     seconds = time.perf_counter() - start
-    print(f"{seconds:.1f} s, {nbytes / MIB / seconds:.0f} MiB/s", flush=True)
+    speed = f", {nbytes / MIB / seconds:.0f} MiB/s" if nbytes else ""
+    print(f"{seconds:.1f} s{speed}", flush=True)
 
 
 def do_main_job(path: Path, zarr: Path) -> bool:
@@ -78,6 +81,17 @@ def do_main_job(path: Path, zarr: Path) -> bool:
     return same
 
 
+def draw(path: Path, pictures: Path) -> None:
+    """Save a picture of the file, and the page of a validation."""
+    pictures.mkdir(parents=True, exist_ok=True)
+    with timed("Drawing three sections, the histogram and the power spectrum", 0):
+        xarray_mrc.open_mrc(path).mrc.show().savefig(pictures / PICTURE)
+    print("\nValidating", flush=True)
+    command = [sys.executable, "-m", "xarray_mrc", "validate", "--overwrite", str(path)]
+    command += ["--html", str(pictures / PAGE)]
+    subprocess.run(command, check=False)  # its status only says whether the file is valid
+
+
 def peak_memory() -> str:
     """Return the peak resident memory of this process."""
     if sys.platform == "win32":
@@ -93,6 +107,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="ci/demo", description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, help="an MRC file; by default one is made")
     parser.add_argument("--zarr", type=Path, metavar="OUT", help="keep the Zarr store here")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        default=Path(tempfile.gettempdir(), "xarray_mrc-demo"),
+        help="where the picture and the page are saved (%(default)s)",
+    )
     parser.add_argument(
         "--sections",
         type=int,
@@ -115,7 +136,10 @@ def main() -> int:
                 print()
             same = do_main_job(path, options.zarr or Path(folder, "demo.zarr"))
             print(f"Peak memory: {peak_memory()}")
-            print(f"{folder} is removed now; --zarr OUT keeps the Zarr store.")
+            draw(path, options.pictures)
+            print(f"\n{folder} is removed now; --zarr OUT keeps the Zarr store.")
+            print(f"The picture is {options.pictures / PICTURE}")
+            print(f"The page is {options.pictures / PAGE}")
     except (xarray_mrc.MrcError, OSError) as error:
         print(f"ci/demo: {error}", file=sys.stderr)
         return 2
