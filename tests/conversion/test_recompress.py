@@ -56,6 +56,26 @@ def test_blocks_of_any_size(tmp_path, monkeypatch, block):
         assert UNPACK[suffix](path.read_bytes()) == raw
 
 
+def test_levels(tmp_path):
+    (tmp_path / "a.mrc").write_bytes(LAID.raw)
+    sizes = []
+    for level in (1, 22):
+        convert(tmp_path / "a.mrc", tmp_path / f"{level}.zst", compression_level=level)
+        convert(
+            tmp_path / "a.mrc", tmp_path / "b.zst", compression_level=level, overwrite=True, mode=2
+        )
+        sizes.append((tmp_path / f"{level}.zst").stat().st_size)
+        assert zstd.decompress((tmp_path / f"{level}.zst").read_bytes()) == LAID.raw
+    assert sizes[1] < sizes[0]
+    with pytest.raises(ValueError, match="compression_level=10, expected None or an integer from"):
+        convert(tmp_path / "a.mrc", tmp_path / "c.mrc.gz", compression_level=10)
+    with pytest.raises(ValueError, match=r"compression_level=3 .* is not compressed: name it \.gz"):
+        convert(tmp_path / "a.mrc", tmp_path / "c.mrc", compression_level=3)
+    with pytest.raises(ValueError, match=r"compression_level=3 .* Zarr group: pass a codec"):
+        convert(tmp_path / "a.mrc", tmp_path / "c.zarr", compression_level=3)
+    assert not list(tmp_path.glob("c.*"))
+
+
 def test_compression(tmp_path):
     (tmp_path / "a.mrc").write_bytes(LAID.raw)
     convert(tmp_path / "a.mrc", tmp_path / "b.map", compression="zstd")

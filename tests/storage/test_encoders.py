@@ -64,8 +64,10 @@ def hop(packed: bytes) -> list[tuple[int, int]]:
 def library(request, monkeypatch):
     if request.param == "isal":
         pytest.importorskip("isal")
+        pytest.importorskip("zlib_ng")
     else:
         monkeypatch.setitem(sys.modules, "isal", None)
+        monkeypatch.setitem(sys.modules, "zlib_ng", None)
     encoders.compressor.cache_clear()
     yield request.param
     encoders.compressor.cache_clear()
@@ -105,6 +107,81 @@ def test_an_encoder_travels(container):
     assert copy == encoder
     assert list(copy.encode(COUNTS, 10**6)) == list(encoder.encode(COUNTS, 10**6))
     assert len(pickle.dumps(encoder)) < 200
+
+
+# Masks and levels
+
+
+def balls(dtype: str) -> np.ndarray:
+    """Labelled balls in a volume, as a segmentation has them."""
+    chance, shape = np.random.default_rng(5), (8, 256, 256)
+    z, y, x = np.ogrid[tuple(map(slice, shape))]
+    found = np.zeros(shape, dtype)
+    for label in range(1, 60):
+        z0, y0, x0, radius = chance.uniform(0, (*shape, 20))
+        found[(z - z0) ** 2 + (y - y0) ** 2 + (x - x0) ** 2 < radius**2] = label
+    return found
+
+
+def shells() -> np.ndarray:
+    """Membranes: shells that are a few voxels thick."""
+    y, x = np.ogrid[:256, :256]
+    found = np.zeros((8, 256, 256), "i1")
+    for section in range(8):
+        for y0, x0, radius in np.random.default_rng(6).uniform(0, (256, 256, 90), (12, 3)):
+            found[section][abs(np.hypot(y - y0, x - x0) - radius - section) < 2] = 1
+    return found
+
+
+def noisy() -> np.ndarray:
+    """Smooth noise above a threshold: a mask with ragged edges and many specks."""
+    counts = COUNTS[: 2**19].reshape(8, 256, 256).astype("f4")
+    smooth = sum(np.roll(counts, (y, x), (1, 2)) for y in range(4) for x in range(4))
+    return (smooth > 16 * 1.5).astype("i1")
+
+
+MASKS = {
+    "labels": balls("<i2"),
+    "labels as floats": balls("<f4"),
+    "binary": (balls("i1") > 0).astype("i1"),
+    "membranes": shells(),
+    "noisy": noisy(),
+}
+
+
+@pytest.mark.parametrize("name", [*MASKS])
+def test_masks_are_as_small_as_by_gzip(name, library):
+    mask = MASKS[name]
+    packed = pack("gzip", mask.reshape(-1).view("u1"), mask[0].nbytes)
+    assert gzip.decompress(packed) == mask.tobytes()
+    assert len(packed) <= 1.25 * len(gzip.compress(mask.tobytes(), 6))
+
+
+def test_densities_are_compressed_once(library, monkeypatch):
+    def refuse(level):
+        return lambda data: pytest.fail("they do not compress better by more work")
+
+    monkeypatch.setattr(encoders, "deflater", refuse)
+    for data in (COUNTS, NOISE):
+        pack("gzip", data, 65280)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_levels(container, library):
+    labels = MASKS["labels"].reshape(-1).view("u1")
+    levels = encoders.LEVELS[container]
+    sizes = {}
+    for level in (levels[0], levels[-1]):
+        encoder = encoder_for(container, level)
+        assert encoder == pickle.loads(pickle.dumps(encoder))
+        packed = b"".join([*encoder.encode(labels, 2**17), encoder.end()])
+        assert UNPACK[container](packed) == labels.tobytes()
+        sizes[level] = len(packed)
+    assert sizes[levels[-1]] < sizes[levels[0]] or container == "bzip2"
+    for level in (0, levels[-1] + 1, 1.5, "6", True, -1):
+        text = f"compression_level={level!r}, expected None or an integer from 1 to {levels[-1]} f"
+        with pytest.raises(ValueError, match=text):
+            encoder_for(container, level)
 
 
 # Where pieces begin
@@ -210,7 +287,7 @@ def test_only_a_few_jobs_are_ahead(monkeypatch):
         packed.append(len(piece))
         return bytes(piece)
 
-    monkeypatch.setattr(encoders, "compressor", lambda container: slow)
+    monkeypatch.setattr(encoders, "compressor", lambda container, level: slow)
     data = np.zeros(64 * encoders.MIN_JOB_NBYTES, np.uint8)
     threads = {*threading.enumerate()}
     parts = encoders.Encoder("zstd").encode_parallel(data, encoders.MIN_JOB_NBYTES, threads=2)
@@ -225,7 +302,7 @@ def test_an_error_in_a_thread_is_that_of_the_caller(monkeypatch):
     def fail(piece):
         raise MemoryError
 
-    monkeypatch.setattr(encoders, "compressor", lambda container: fail)
+    monkeypatch.setattr(encoders, "compressor", lambda container, level: fail)
     with pytest.raises(MemoryError):
         list(encoders.Encoder("gzip").encode_parallel(COUNTS, 10**6))
 

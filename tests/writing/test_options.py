@@ -346,6 +346,7 @@ def test_a_region_that_does_not_fit(tmp_path):
         ({"region": {"z": slice(0, 2)}, "voxel_size": 2}, "edit_header"),
         ({"region": {"z": slice(0, 2)}, "labels": "new"}, "edit_header"),
         ({"region": {"z": slice(0, 2)}, "compression": "gzip"}, "plain file"),
+        ({"region": {"z": slice(0, 2)}, "compression_level": 3}, "plain file"),
         ({"region": {"z": slice(0, 2)}, "mode": 1}, "has mode 2"),
         ({"region": {"z": slice(0, 2)}, "dtype": "i2"}, "astype.'float32'"),
     ):

@@ -76,6 +76,9 @@ REFUSED = [
     (zeros(), {"labels": ["a"] * 11}, "at most 10"),
     (zeros(), {"labels": "\u4e2d"}, "Latin-1"),
     (zeros(), {"compression": "xz"}, "can't be written"),
+    (zeros(), {"compression": "gzip", "compression_level": 10}, "compression_level=10, .* 1 to 9"),
+    (zeros(), {"compression": "zstd", "compression_level": 23}, "compression_level=23, .* 1 to 22"),
+    (zeros(), {"compression": None, "compression_level": 6}, "is not compressed: name it .gz"),
     (zeros().to_dataset(name="a").assign(b=1), {}, "'data'"),
     (zeros(), {"like": zeros()}, "does not know its file"),
 ]

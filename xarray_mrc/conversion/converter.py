@@ -41,6 +41,7 @@ def convert(
     chunks: Mapping[str, int] | None = None,
     shards: Shards = "auto",
     compression: Any = "infer",
+    compression_level: int | None = None,
     zarr_format: ZarrFormat = 3,
     source_storage_options: Mapping[str, Any] | None = None,
     **options: Any,
@@ -74,6 +75,8 @@ def convert(
         For a Zarr group "infer" is zstd after a bitshuffle; a codec is any compressor of Zarr. For
         an MRC file "infer" follows the suffix; otherwise "gzip", "bzip2" or "zstd". None does not
         compress.
+    compression_level : int, optional
+        Level of an MRC file that is compressed, as in `to_mrc`; a codec of Zarr has its own.
     zarr_format : {2, 3}
         Version of the Zarr format.
     source_storage_options : mapping, optional
@@ -137,11 +140,8 @@ def convert(
         )
     if target == "mrc":
         check_suffix(path, "mrc" if format else None)
-    if target == "zarr" and mode is not None:
-        raise ValueError(
-            f"mode={mode!r} was passed, but {path} will be a Zarr group, which has no modes; pass "
-            f"dtype= instead"
-        )
+    if target == "zarr":
+        check_group_options(path, mode, compression_level)
     if from_group and (target == "zarr" or options):
         raise ValueError(
             f"{src!s} is a Zarr group, which can only be converted to an MRC file, without options "
@@ -165,7 +165,8 @@ def convert(
             in_order=is_sequential(open_source(src)),
         )
         return
-    written |= {"overwrite": overwrite, "compression": compression, "format": format}
+    packing: dict[str, Any] = {"compression": compression, "compression_level": compression_level}
+    written |= {"overwrite": overwrite, "format": format, **packing}
     if source is not None and from_group:
         to_mrc(open_group(source), path, **written)
     elif options or "sidecar" in written or dtype is not None or mode is not None:
@@ -173,7 +174,21 @@ def convert(
         like = open_file(src, ReadingOptions(truncated=truncated, extended_header="raw"))
         to_mrc(open_dataset(src, options), path, like=like, **written)
     else:
-        recompress(src, path, compression=compression, overwrite=overwrite)
+        recompress(src, path, overwrite=overwrite, **packing)
+
+
+def check_group_options(path: str, mode: int | None, compression_level: int | None) -> None:
+    """Raise ValueError for options that only an MRC file has."""
+    if mode is not None:
+        raise ValueError(
+            f"mode={mode!r} was passed, but {path} will be a Zarr group, which has no modes; pass "
+            f"dtype= instead"
+        )
+    if compression_level is not None:
+        raise ValueError(
+            f"compression_level={compression_level!r} was passed, but {path} will be a Zarr group: "
+            f"pass a codec with its level as compression=, as in zarr.codecs.ZstdCodec(level=9)"
+        )
 
 
 def holds_group(path: str) -> bool:

@@ -14,7 +14,12 @@ __all__ = ["recompress"]
 
 
 def recompress(
-    src: Openable, path: str, *, compression: Compression = "infer", overwrite: bool = False
+    src: Openable,
+    path: str,
+    *,
+    compression: Compression = "infer",
+    compression_level: int | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write the header, extended header and data of a file to another file, byte by byte.
 
@@ -26,6 +31,8 @@ def recompress(
         Path of the new file.
     compression : {"infer", "gzip", "bzip2", "zstd", None}
         Its container; None for a plain file, "infer" for the container that the suffix names.
+    compression_level : int, optional
+        As in `to_mrc`.
     overwrite : bool
         Whether an existing file may be replaced, even `src` itself.
 
@@ -38,7 +45,7 @@ def recompress(
     """
     opened = open_file(src, ReadingOptions(extended_header="none"))
     source, layout = opened.array.source, opened.array.layout
-    encoder = choose_encoder(compression, path)
+    encoder = choose_encoder(compression, path, compression_level)
     nbytes = 0 if encoder else layout.end
     with new_file(path, nbytes=nbytes, overwrite=overwrite) as target:
         receipt = copy_file(source, layout, target.sink, encoder)

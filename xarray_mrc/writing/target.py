@@ -69,7 +69,14 @@ def check_suffix(path: str, format: MrcFormat = None) -> None:
     raise ValueError(f"{path}: the suffix {suffix} names another format ({title}); {advice}")
 
 
-def choose_encoder(compression: Compression, path: str) -> Encoder | None:
-    """Return the encoder of a new file, or None if it is plain."""
+def choose_encoder(compression: Compression, path: str, level: int | None = None) -> Encoder | None:
+    """Return the encoder of a new file, or None if it is plain, which has no level."""
     container = named_container(path) if compression == "infer" else compression
-    return encoder_for(container) if container else None
+    if container:
+        return encoder_for(container, level)
+    if level is not None:
+        raise ValueError(
+            f"compression_level={level!r} was passed, but {path} is not compressed: name it .gz, "
+            f".bz2 or .zst, or pass compression="
+        )
+    return None

@@ -64,6 +64,7 @@ def to_mrc(
     like: Like | None = None,
     kind: Kind | None = None,
     compression: Compression = "infer",
+    compression_level: int | None = None,
     labels: str | Sequence[str] | None = None,
     sidecar: WrittenSidecar | None = None,
     stats: bool = True,
@@ -101,6 +102,9 @@ def to_mrc(
         Kind of the data; by default the dimensions tell it.
     compression : {"infer", "gzip", "bzip2", "zstd"} or None
         "infer" goes by the suffix .gz, .bz2 or .zst.
+    compression_level : int, optional
+        From 1, the fastest, to 9, for zstd to 22. By default 3 for zstd and 9 for bzip2; gzip
+        compresses densities fast, and masks as well as level 6.
     labels : str or sequence of str, optional
         Labels (a str has one a line) instead of those of the attribute ``mrc_labels``. One that
         names this package is added if there is room.
@@ -158,6 +162,7 @@ def to_mrc(
         options = {
             "voxel_size": voxel_size, "like": like, "labels": labels, "sidecar": sidecar,
             "compression": None if compression == "infer" else compression,
+            "compression_level": compression_level,
         }  # fmt: skip
         check_region_options(options)
         if is_remote(target):
@@ -172,7 +177,7 @@ def to_mrc(
     beside = f"{target}.{sidecar}"
     if sidecar is not None:
         check_free(beside, storage, overwrite=overwrite)
-    encoder = choose_encoder(compression, name)
+    encoder = choose_encoder(compression, name, compression_level)
     if not compute:
         check_delayed(target, encoder)
     like_notes: list[str] = []
@@ -219,10 +224,8 @@ def check_region_options(options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         if value is None:
             continue
-        if name == "compression":
-            raise ValueError(
-                f"compression={value!r} was passed, but region= writes into a plain file"
-            )
+        if name in ("compression", "compression_level"):
+            raise ValueError(f"{name}={value!r} was passed, but region= writes into a plain file")
         raise ValueError(
             f"{name}= was passed, but region= leaves the header as it is: change it with "
             f"xarray_mrc.edit_header"
