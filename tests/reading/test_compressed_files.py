@@ -1,14 +1,20 @@
 """Compressed files through the engine: whole, cut off, damaged, and lying about their size."""
 
 import bz2
+import gzip
+import pickle
+import random
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import xarray as xr
 from fuzzing import CONTAINERS
 from mrcbytes import header
 
 from xarray_mrc import MrcError, MrcTruncatedError, MrcWarning, open_mrc
+from xarray_mrc.storage.compressed import cursor, points, stream
 
 PIXELS = np.random.default_rng(0).integers(0, 120, (40, 256, 256)).astype("i1")
 RAW = header(nx=256, ny=256, nz=40, mx=256, my=256, mz=40, mode=0, ispg=1) + PIXELS.tobytes()
@@ -105,3 +111,83 @@ def test_what_compresses_very_well_is_no_lie(tmp_path):
 
 def test_chunks_are_large(container):
     assert open_mrc(STORED[container]).chunks == ((40,), (256,), (256,))
+
+
+# gzip as other programs write it: one deflate stream, read in any order
+
+
+STREAM = gzip.compress(RAW, 1)
+DAMAGED = bytearray(STREAM)
+DAMAGED[len(STREAM) // 3] ^= 2
+
+
+@pytest.fixture
+def small_points(monkeypatch):
+    """Make points and skips small, so that a small file needs them."""
+    monkeypatch.setattr(points, "MIN_SPACING_NBYTES", 100_000)
+    monkeypatch.setattr(stream, "MAX_SKIP_NBYTES", 100_000)
+    monkeypatch.setattr(stream, "MAX_SKIP_RATIO", 1)
+    stream.streams.clear()
+    yield
+    stream.streams.clear()
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_slices_on_threads(tmp_path, pickled, small_points):
+    path = tmp_path / "a.map.gz"
+    path.write_bytes(STREAM)
+    dataset = xr.open_dataset(path, engine="mrc", cache=False)
+    copy = pickle.loads(pickle.dumps(dataset)) if pickled else dataset
+    chance = random.Random(4)
+    wanted = [(chance.choice([dataset, copy]), chance.randrange(40)) for _ in range(200)]
+    with ThreadPoolExecutor(6) as pool:
+        found = pool.map(lambda item: item[0].data[item[1], 3:].values, wanted)
+        for (_, z), plane in zip(wanted, found, strict=True):
+            np.testing.assert_array_equal(plane, PIXELS[z, 3:])
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "synchronous"])
+@pytest.mark.parametrize("job", ["sum", "load", "reversed", "one by one"])
+def test_damage_raises_in_every_order(tmp_path, job, scheduler, small_points):
+    for name, stored in {"right": STREAM, "cut": STREAM[:-5], "flipped": bytes(DAMAGED)}.items():
+        path = tmp_path / f"{name}.map.gz"
+        path.write_bytes(stored)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The specified chunks separate")
+            data = open_mrc(path, chunks={"z": 4})
+        blocks = [data[start : start + 4] for start in range(0, 40, 4)]
+        jobs = {
+            "sum": lambda data=data: data.sum(dtype="i8").compute(scheduler=scheduler),
+            "load": lambda data=data: data.compute(scheduler=scheduler).sum(dtype="i8"),
+            "reversed": lambda data=data: data[::-1].max("x").compute(scheduler=scheduler).sum(),
+            "one by one": lambda blocks=blocks: sum(
+                int(block.sum(dtype="i8").compute(scheduler=scheduler)) for block in blocks[::-1]
+            ),
+        }
+        if name == "right":
+            expected = PIXELS.max(2).sum() if job == "reversed" else PIXELS.sum(dtype="i8")
+            assert int(jobs[job]()) == expected
+        else:
+            with pytest.raises(MrcError, match="gzip"):
+                jobs[job]()
+
+
+def test_a_dask_sum_takes_two_passes(tmp_path, small_points):
+    path = tmp_path / "a.map.gz"
+    path.write_bytes(STREAM)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The specified chunks separate")
+        data = open_mrc(path, chunks={"z": 2})
+    taken = 0
+    read = cursor.Cursor.read
+
+    def counted(self, inner, max_nbytes):
+        nonlocal taken
+        block = read(self, inner, max_nbytes)
+        taken += len(block)
+        return block
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cursor.Cursor, "read", counted)
+        assert int(data.sum(dtype="i8").compute(num_workers=2)) == PIXELS.sum(dtype="i8")
+    assert taken < 2.8 * len(RAW)  # 20 chunks; 10 passes without points

@@ -249,6 +249,28 @@ def test_a_pass_serves_all_who_wait() -> None:
     assert not stream.streams._passes
 
 
+def test_a_pass_waits_for_who_wants_what_it_skips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that asks for the block before a moment later is served, too."""
+    monkeypatch.setattr(stream, "MAX_JOIN_SECONDS", 20)
+    monkeypatch.setattr(stream, "SKIPPED_NBYTES_PER_SECOND", 1)
+    source = gz()
+    with ThreadPoolExecutor(2) as pool:
+        later = pool.submit(read, source, 150_000, BLOCK)
+        wait_for(lambda: len(stream.streams._passes) == 1)
+        earlier = pool.submit(read, source, 100_000, BLOCK)
+        assert later.result(10) == DATA[150_000:200_000]
+        assert earlier.result(10) == DATA[100_000:150_000]
+    assert source.inner.read < 0.25 * len(STORED)
+
+
+def test_large_blocks_skip_by_the_faster_decoder() -> None:
+    source = gz()
+    assert read(source, 190_000, BLOCK) == DATA[190_000:240_000]
+    assert (point_count() > 5) == (sys.modules["isal"] is None)
+    assert read(source, 900_000, 10) == DATA[900_000:900_010]
+    assert point_count() > 30
+
+
 @pytest.mark.parametrize("error", [OSError("the disk is gone"), KeyboardInterrupt()])
 def test_those_who_wait_do_not_need_the_thread_that_failed(error: BaseException) -> None:
     """The error is its own; the next thread starts at the last point, and gets errors itself."""

@@ -56,6 +56,11 @@ class Request:
         return self._missing[0][0] if self._missing else self._start
 
     @property
+    def missing_nbytes(self) -> int:
+        """Number of bytes that are missing."""
+        return sum(out.size for _, out in self._missing)
+
+    @property
     def is_done(self) -> bool:
         """Return True if no bytes are missing, or the goal is reached."""
         return self.reached >= self.goal if self.is_advance else not self._missing
