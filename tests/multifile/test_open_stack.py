@@ -132,7 +132,7 @@ def test_a_table_of_cryosparc(three, tmp_path):
     assert p.alignments3D_pose_1.values.tolist() == [1, 4, 7]
     assert p.alignments3D_pose_1.attrs["long_name"] == "alignments3D/pose[1]"
     assert p.blob_path.values.tolist() == [">a.mrcs", "c.mrcs", ">a.mrcs"]
-    p.to_dataset().to_zarr(tmp_path / "p.zarr")
+    p.to_dataset().to_zarr(tmp_path / "p.zarr", zarr_format=2)
     assert xr.open_zarr(tmp_path / "p.zarr").uid.values.tolist() == [5, 6, 7]
 
 
