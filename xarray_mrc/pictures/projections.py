@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable
 from typing import Literal, get_args
 
@@ -69,7 +70,10 @@ def projection(
         wide, narrow = (np.complex128, np.complex64) if is_complex else (np.float64, np.float32)
         if method == "std":  # numpy takes the differences from the mean in the type of the data
             array = array.astype(wide)
-        found = getattr(array, method)(dim, dtype=wide, **options)
+        with warnings.catch_warnings():
+            # From older xarray, where all values are nan.
+            warnings.filterwarnings("ignore", "Degrees of freedom", RuntimeWarning)
+            found = getattr(array, method)(dim, dtype=wide, **options)
         if "rgb" in found.dims and method == "mean" and data.dtype == np.uint8:
             found = found.round().astype(np.uint8)
         elif data.dtype != wide:
