@@ -12,6 +12,7 @@ import click
 from xarray_mrc.cli.files import FileType, Outcome, expand, is_url, shown_name
 from xarray_mrc.cli.output import json_option, print_json
 from xarray_mrc.cli.progress import shown_progress
+from xarray_mrc.cli.storage import options_of, storage_option
 
 EPILOG = """\b
 Examples:
@@ -46,6 +47,7 @@ CONNECT_SECONDS = 15
     metavar="ADDRESS",
     help="Work on a dask cluster: the address, or the .json file, of its scheduler.",
 )
+@storage_option
 @json_option
 def convert(
     sources: tuple[str, ...],
@@ -54,6 +56,7 @@ def convert(
     overwrite: bool,
     suffix: str | None,
     scheduler: str | None,
+    storage: Any,
     as_json: bool,
 ) -> int:
     """Convert MRC files to Zarr and back, or to other MRC files."""
@@ -65,7 +68,13 @@ def convert(
 
         destination = targets[path]
         with shown_progress(path, counts_tasks=scheduler is None):
-            convert(path, destination, overwrite=overwrite, dtype=dtype)
+            convert(
+                path,
+                destination,
+                overwrite=overwrite,
+                dtype=dtype,
+                source_storage_options=options_of(path, storage),
+            )
         if not as_json and len(paths) > 1:
             click.echo(f"{shown_name(path)} -> {shown_name(destination)}")
         return {"path": shown_name(path), "target": shown_name(destination)}

@@ -9,10 +9,12 @@ import click
 
 from xarray_mrc.cli.files import Outcome, expand, files_argument, shown_name
 from xarray_mrc.cli.output import json_option, print_json, printable
+from xarray_mrc.cli.storage import options_of, storage_option
 
 if TYPE_CHECKING:
     from xarray_mrc.codec.extended import Extended, SectionField
     from xarray_mrc.codec.header import Header
+    from xarray_mrc.storage import Head
 
 EPILOG = """\b
 Examples:
@@ -51,9 +53,15 @@ DERIVED = ("voxel_size", "labels", "byteorder")
     type=click.Choice(["mrcfile"]),
     help="Print the text of the program mrcfile-header.",
 )
+@storage_option
 @json_option
 def header(
-    files: tuple[str, ...], ext: bool, names: tuple[str, ...], profile: str | None, as_json: bool
+    files: tuple[str, ...],
+    ext: bool,
+    names: tuple[str, ...],
+    profile: str | None,
+    storage: Any,
+    as_json: bool,
 ) -> int:
     """Show the headers of files; the data are not read."""
     if names and (as_json or ext or profile):
@@ -65,18 +73,20 @@ def header(
 
     def show(path: str) -> dict[str, Any]:
         from xarray_mrc.reading.header_reading import read_header
+        from xarray_mrc.storage import open_head
 
         if profile:
             from xarray_mrc.mrcfile.command_line import print_headers
 
             print_headers([path])
             return {}
-        found = read_header(path)
+        head = open_head(path, storage_options=options_of(path, storage))
+        found = read_header(head)
         if names:
-            values = [value_text(path, found, name, is_alone=is_alone) for name in names]
+            values = [value_text(head, found, name, is_alone=is_alone) for name in names]
             click.echo("\t".join([shown_name(path), *values] if len(paths) > 1 else values))
             return {}
-        extended = read_extended(path) if ext else None
+        extended = read_extended(head) if ext else None
         if not as_json:
             print_tables(path, found, extended, is_titled=len(paths) > 1)
         return as_object(path, found, extended)
@@ -87,11 +97,11 @@ def header(
     return outcome.status
 
 
-def read_extended(path: str) -> Extended:
+def read_extended(head: Head) -> Extended:
     """Read the extended header of a file; the modules for it are loaded only here."""
     from xarray_mrc.reading.extended_header import read_extended_header
 
-    return read_extended_header(path)
+    return read_extended_header(head)
 
 
 def columns(extended: Extended) -> dict[str, SectionField]:
@@ -100,7 +110,7 @@ def columns(extended: Extended) -> dict[str, SectionField]:
     return common | {c.name: c for c in extended.all if c.name not in common}
 
 
-def value_text(path: str, found: Header, name: str, *, is_alone: bool) -> str:
+def value_text(head: Head, found: Header, name: str, *, is_alone: bool) -> str:
     """Return the bare value of a field; several values one a line if nothing else is printed."""
     from xarray_mrc.codec.header import Header
     from xarray_mrc.codec.header_table import plain_value
@@ -113,7 +123,7 @@ def value_text(path: str, found: Header, name: str, *, is_alone: bool) -> str:
         return found.byteorder
     if name in {field.name for field in Header.fields()}:
         return bare(plain_value(found, name))
-    found_columns = columns(read_extended(path))
+    found_columns = columns(read_extended(head))
     if name not in found_columns:
         raise ValueError(no_such_field(name, found_columns))
     texts = map(bare, found_columns[name].values.tolist())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from xarray_mrc.cli.files import Outcome, check_output, expand, files_argument, shown_name
 from xarray_mrc.cli.output import printable
+from xarray_mrc.cli.storage import options_of, storage_option
 
 if TYPE_CHECKING:
     from xarray_mrc.codec.header import Header
@@ -40,7 +41,8 @@ MAX_SIDE = 128
     "--save", metavar="FILE", help="Save a picture (.png, .svg, .pdf) or a page (.html) instead."
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file of --save if it exists.")
-def show(files: tuple[str, ...], save: str | None, overwrite: bool) -> int:
+@storage_option
+def show(files: tuple[str, ...], save: str | None, overwrite: bool, storage: Any) -> int:
     """Show three planes, a histogram and the main facts of a file."""
     outcome, paths = Outcome(), expand(files)
     if save is not None:
@@ -49,9 +51,9 @@ def show(files: tuple[str, ...], save: str | None, overwrite: bool) -> int:
 
     def look(path: str) -> None:
         if save is None:
-            show_in_terminal(path)
+            show_in_terminal(path, options_of(path, storage))
         else:
-            save_picture(path, save)
+            save_picture(path, save, options_of(path, storage))
             click.echo(f"{shown_name(path)} -> {shown_name(save)}")
 
     outcome.run(paths, look)
@@ -68,31 +70,36 @@ def check_target(save: str, paths: list[str]) -> None:
         raise click.UsageError(f"--save takes one file, but {len(paths)} were passed")
 
 
-def save_picture(path: str, save: str) -> None:
+def save_picture(path: str, save: str, options: dict[str, Any] | None) -> None:
     """Save a file as a picture or a page."""
+    from xarray_mrc.storage import open_head
+
+    source = path if options is None else open_head(path, storage_options=options)
     if save.lower().endswith(PAGES):
         from xarray_mrc.pictures.overview import overview_page
 
-        page = overview_page(path)
+        page = overview_page(source)
         Path(save).write_text(page, "utf-8")
     else:
         from xarray_mrc.pictures.figure import show
 
-        show(path).savefig(save)
+        show(source).savefig(save)
 
 
-def show_in_terminal(path: str) -> None:
+def show_in_terminal(path: str, options: dict[str, Any] | None) -> None:
     """Print the main facts of a file, its planes and a histogram."""
     from rich.console import Console
 
     from xarray_mrc.pictures.planes import read_planes
     from xarray_mrc.pictures.terminal import draw
     from xarray_mrc.reading.header_reading import read_header
+    from xarray_mrc.storage import open_head
 
     console = Console()
     is_unicode = (sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf16")
-    found = read_planes(path, max_side=MAX_SIDE)
-    facts = summary(path, read_header(path), found)
+    head = open_head(path, storage_options=options)
+    found = read_planes(head, max_side=MAX_SIDE)
+    facts = summary(path, read_header(head), found)
     click.echo(facts if is_unicode else facts.replace("Å", "A"))
     colors = colors_of(console) if is_unicode else None
     picture = draw(found, width=console.width, colors=colors, is_unicode=is_unicode)

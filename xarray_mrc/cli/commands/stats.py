@@ -9,6 +9,7 @@ import click
 from xarray_mrc.cli.files import Outcome, expand, files_argument, shown_name
 from xarray_mrc.cli.output import json_option, print_json
 from xarray_mrc.cli.progress import shown_progress
+from xarray_mrc.cli.storage import options_of, storage_option
 
 EPILOG = """\b
 Examples:
@@ -22,8 +23,9 @@ infinite are counted, and are left out of the others.
 
 @click.command(epilog=EPILOG)
 @files_argument
+@storage_option
 @json_option
-def stats(files: tuple[str, ...], as_json: bool) -> int:
+def stats(files: tuple[str, ...], storage: Any, as_json: bool) -> int:
     """Measure the data of files: minimum, maximum, mean, rms."""
     outcome = Outcome()
 
@@ -31,7 +33,7 @@ def stats(files: tuple[str, ...], as_json: bool) -> int:
         from xarray_mrc.checking.array_statistics import statistics
 
         with shown_progress(path):
-            found = statistics(path)
+            found = statistics(path, storage_options=options_of(path, storage))
         if not as_json:
             click.echo(f"{shown_name(path)}: {found}")
         return {

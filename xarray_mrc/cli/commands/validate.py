@@ -11,6 +11,7 @@ import click
 from xarray_mrc.cli.files import Outcome, check_output, expand, files_argument, shown_name
 from xarray_mrc.cli.output import as_command, json_option, print_json, printable, styled
 from xarray_mrc.cli.progress import shown_progress
+from xarray_mrc.cli.storage import options_of, storage_option
 
 if TYPE_CHECKING:
     from xarray_mrc.checking.report import Report
@@ -50,6 +51,7 @@ VALID_FOR_MRCFILE = "File appears to be valid."
     "--html", metavar="FILE", type=click.Path(dir_okay=False), help="Write a page for a browser."
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file of --html if it exists.")
+@storage_option
 @json_option
 def validate(
     files: tuple[str, ...],
@@ -57,6 +59,7 @@ def validate(
     no_data: bool,
     html: str | None,
     overwrite: bool,
+    storage: Any,
     as_json: bool,
 ) -> int:
     """Check files; print what is wrong, and whether they are valid."""
@@ -68,7 +71,9 @@ def validate(
         from xarray_mrc.checking.validation import validate
 
         with shown_progress(path, is_wanted=not no_data):
-            report = replace(validate(path, profile, not no_data), path=shown_name(path))
+            options = options_of(path, storage)
+            report = validate(path, profile, not no_data, storage_options=options)
+        report = replace(report, path=shown_name(path))
         reports.append(report)
         if not report:
             outcome.add_finding()
