@@ -237,8 +237,9 @@ def show_warnings_of_files() -> None:
     """Print the warnings of this package as lines, and no others."""
     from xarray_mrc.errors import MrcWarning
 
-    def show(message: Warning | str, *place: Any, **more: Any) -> None:
-        print_warning(printable(str(message)))
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, MrcWarning):  # some packages set filters when they are loaded
+            print_warning(printable(str(message)))
 
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", MrcWarning)
