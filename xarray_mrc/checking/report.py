@@ -148,7 +148,7 @@ class Report:
         Returns
         -------
         str
-            The page of `xarray_mrc.checking.report_page.report_page`, of this report alone.
+            One HTML page that needs no other file, of this report alone.
 
         Examples
         --------
