@@ -149,6 +149,11 @@ class Handler(BaseHTTPRequestHandler):
         super().setup()
         self.number = next(self.server.owner.connections)
 
+    def handle_expect_100(self) -> bool:
+        super().handle_expect_100()
+        self.wfile.flush()
+        return True
+
     def do_GET(self) -> None:
         owner = self.server.owner
         path = self.path.partition("?")[0]
@@ -186,7 +191,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.command, self.path, skip_host=True, skip_accept_encoding=True
             )
             for name, value in self.headers.items():
-                connection.putheader(name, value)
+                if name.lower() != "expect":
+                    connection.putheader(name, value)
             connection.endheaders(self.rfile.read(length))
             answer = connection.getresponse()
             body = answer.read()

@@ -1,12 +1,15 @@
-"""The conformance suite for sources, run on remote ones."""
+"""The conformance suites for sources and sinks, run on remote ones."""
 
 import gzip
 
 import pytest
 from remote_files import Place
+from s3_server import BUCKET
 
 from xarray_mrc.storage import open_source
-from xarray_mrc.testing import AsyncSourceTests, StreamSourceTests
+from xarray_mrc.storage.remote.options import StorageOptions
+from xarray_mrc.storage.target import open_target
+from xarray_mrc.testing import AsyncSourceTests, SinkTests, StreamSourceTests
 
 
 class RemoteTests(AsyncSourceTests):
@@ -88,3 +91,28 @@ class TestCompressedHttp(StreamSourceTests):
             http_place.put(source.uri.rpartition("/")[2], gzip.compress(content, 1))
 
         return change
+
+
+class TestUpload(SinkTests):
+    """A multipart upload to S3."""
+
+    @pytest.fixture
+    def url(self, s3):
+        s3.client.delete_object(Bucket=BUCKET, Key="sink.mrc")
+        yield f"s3://{BUCKET}/sink.mrc"
+        assert not s3.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads")
+
+    @pytest.fixture
+    def begin(self, s3, url):
+        options = StorageOptions(s3.options)
+        return lambda **others: open_target(url, options=options, **others)
+
+    @pytest.fixture
+    def find(self, s3, url):
+        def find():
+            try:
+                return s3.client.get_object(Bucket=BUCKET, Key="sink.mrc")["Body"].read()
+            except s3.client.exceptions.NoSuchKey:
+                return None
+
+        return find

@@ -146,9 +146,35 @@ def test_guessing_the_engine(url, options):
     assert not MrcBackendEntrypoint().guess_can_open(url.replace(".mrc", ".nc"))
 
 
-def test_a_url_is_not_written(tmp_path):
+def test_a_place_that_cannot_be_written(http_place):
     array = xr.DataArray(PIXELS, dims=("z", "y", "x"))
-    with pytest.raises(xarray_mrc.MrcError, match="not supported"):
+    with pytest.raises(OSError, match=r"^http://127\.0\.0\.1:9/a\.mrc: ") as caught:
         xarray_mrc.to_mrc(array, "http://127.0.0.1:9/a.mrc")
+    assert type(caught.value) is OSError
     with pytest.raises(xarray_mrc.MrcError, match="not supported"):
         xarray_mrc.edit_header("http://127.0.0.1:9/a.mrc", origin=(0, 0, 0))
+
+
+def test_written_to_s3(s3):
+    """What workers upload is the file that they would write here."""
+    array = xr.DataArray(PIXELS, dims=("z", "y", "x"))
+    url = s3.put("written.mrc", b"")
+    with pytest.raises(FileExistsError, match=r"written\.mrc"):
+        xarray_mrc.to_mrc(array, url, storage_options=s3.options)
+    xarray_mrc.to_mrc(array, url, overwrite=True, storage_options=s3.options)
+    np.testing.assert_array_equal(xarray_mrc.open_mrc(url, storage_options=s3.options), PIXELS)
+    with pytest.raises(FileNotFoundError, match=r"nowhere/a\.mrc"):
+        xarray_mrc.to_mrc(array, "s3://nowhere/a.mrc", storage_options=s3.options)
+
+
+def test_a_large_file_is_uploaded_in_parts(s3, large):
+    _, pixels = large
+    array = xr.DataArray(pixels, dims=("z", "y", "x")).chunk(z=50)
+    url = "s3://maps/large.mrc"
+    xarray_mrc.to_mrc(array, url, storage_options=s3.options)
+    sent = [r.headers.get("content-length") for r in s3.proxy.requests if r.method == "PUT"]
+    assert len(sent) > 3
+    stored = s3.client.get_object(Bucket="maps", Key="large.mrc")["Body"].read()
+    assert len(stored) == 1024 + pixels.nbytes
+    assert np.array_equal(np.frombuffer(stored, "<i2", offset=1024), pixels.reshape(-1))
+    assert not s3.client.list_multipart_uploads(Bucket="maps").get("Uploads")

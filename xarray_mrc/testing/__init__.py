@@ -15,8 +15,11 @@ except ImportError as error:
     ) from error
 
 # So that failed assertions of the suites show their values, as those of the caller's tests do.
-pytest.register_assert_rewrite("xarray_mrc.testing.sources", "xarray_mrc.testing.streams")
+pytest.register_assert_rewrite(
+    *(f"xarray_mrc.testing.{name}" for name in ("sinks", "sources", "streams"))
+)
 
+from xarray_mrc.testing.sinks import SinkTests  # noqa: E402
 from xarray_mrc.testing.sources import (  # noqa: E402
     AsyncSourceTests,
     MappedSourceTests,
@@ -29,6 +32,7 @@ __all__ = [
     "AsyncSourceTests",
     "MappedSourceTests",
     "MrcFile",
+    "SinkTests",
     "SourceTests",
     "StreamSourceTests",
     "byte_ranges",

@@ -211,6 +211,15 @@ def refuse(path: str, error: Exception) -> NoReturn:
             f"{path}: the upload was given up, or has ended already, so that this part comes too "
             f"late; write the file again"
         ) from None
-    if isinstance(error, OSError):
-        raise type(error)(f"{path}: {text}") from None
-    raise OSError(f"{path}: the storage refused a request ({type(error).__name__})") from None
+    # The text may hold a URL with its secrets.
+    if isinstance(error, FileNotFoundError):
+        raise FileNotFoundError(
+            f"{path}: there is no such bucket or directory; check the URL"
+        ) from None
+    if isinstance(error, PermissionError):
+        raise PermissionError(
+            f"{path}: the storage refuses access: pass credentials in storage_options="
+        ) from None
+    raise OSError(
+        f"{path}: the storage refused a request, or could not be reached ({type(error).__name__})"
+    ) from None
