@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import re
 import socket
@@ -13,6 +14,7 @@ import fault_server as faults
 import numpy as np
 import pytest
 from fault_server import FaultServer
+from programs import run_program
 
 from xarray_mrc.errors import MrcChangedError, MrcError, MrcTruncatedError
 from xarray_mrc.storage import open_head
@@ -405,3 +407,56 @@ def test_nobody_listens(monkeypatch):
     with pytest.raises(OSError, match=r"no\.invalid could not be reached \(Name or") as found:
         open_remote("https://no.invalid/a.mrc?token=s3cr3t")
     assert "s3cr3t" not in str(found.value)
+
+
+def test_a_server_may_send_a_short_file_as_a_whole(server):
+    def whole(exchange):
+        exchange.status, exchange.body = 200, exchange.whole
+        exchange.headers.pop("Content-Range", None)
+
+    source = open_remote(server.put("/a.mrc", RAW[:5000], faults=[whole]))
+    assert read(source, (100, 10)) == [RAW[100:110]]
+
+
+def test_a_redirect_is_remembered_for_one_user(server):
+    """What one user was sent to is not shown to another."""
+
+    def by_user(exchange):
+        ticket = exchange.request.headers.get("x-user", "nobody")
+        faults.redirect(f"/b.mrc?ticket={ticket}")(exchange)
+
+    url = server.put("/a.mrc", RAW, always=by_user)
+    server.put("/b.mrc", RAW)
+    sources = [open_remote(url, headers={"X-User": name}) for name in ("one", "two")]
+    server.forget()
+    for source in sources:
+        read(source, (70_000, 10))
+    assert [r.path for r in server.requests] == ["/b.mrc?ticket=one", "/b.mrc?ticket=two"]
+
+
+FORK = """
+import os, sys
+import numpy as np
+from xarray_mrc.storage import open_head
+
+def read(source, offset):
+    out = np.empty(1000, np.uint8)
+    source.read_ranges([(offset, out)])
+    return int(out.sum())
+
+source = open_head(sys.argv[1]).source
+found = [read(source, 70_000)]
+child = os.fork()
+if child == 0:
+    ok = read(source, 70_000) == found[0]
+    os._exit(0 if ok else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert read(source, 70_000) == found[0]
+print(found[0])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_reading_goes_on_after_fork(server):
+    url = server.put("/a.mrc", RAW)
+    assert int(run_program(FORK, url)) == sum(RAW[70_000:71_000])

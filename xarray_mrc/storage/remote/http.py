@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -165,6 +166,8 @@ class HttpAdapter:
             size = UNKNOWN_SIZE
         elif len(head) < min(most, size):
             raise RetryableError("the connection was closed before all bytes had come")
+        if 0 <= size <= HEAD_NBYTES:  # a server may send a whole file that is in the range
+            has_ranges |= response.headers.get("Accept-Ranges", "").lower() == "bytes"
         return Opened(version_of(response, size), bytes(head[:HEAD_NBYTES]), has_ranges)
 
     def _check_part(self, response: ClientResponse, start: int, end: int, version: Version) -> None:
@@ -248,11 +251,19 @@ def verification(ssl: Any) -> Any:
     if ssl is None or ssl is True or isinstance(ssl, tls.SSLContext):
         return True if ssl is None else ssl
     if isinstance(ssl, str):
-        return tls.create_default_context(cafile=ssl)
+        return trusting(ssl)
     raise TypeError(
         f"storage_options: ssl is a {type(ssl).__name__}, expected the file of a certificate "
         f"authority or an ssl.SSLContext; certificates are always verified"
     )
+
+
+@cache
+def trusting(file: str) -> Any:
+    """Return a context that trusts the authorities in a file; connections are kept for each."""
+    import ssl as tls
+
+    return tls.create_default_context(cafile=file)
 
 
 def version_of(response: ClientResponse, size: int) -> Version:

@@ -10,8 +10,8 @@ import asyncio
 import atexit
 import os
 import ssl as tls
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Hashable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -19,7 +19,6 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from xarray_mrc.errors import MrcError
-from xarray_mrc.storage.remote.loop import run
 from xarray_mrc.storage.remote.retry import RetryableError, retry_after
 from xarray_mrc.storage.remote.urls import public_url
 
@@ -28,6 +27,7 @@ __all__ = ["Target", "get", "origin"]
 REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 8
 MAX_KNOWN_TARGETS = 1024
+MAX_CLOSE_SECONDS = 2
 BUSY = (429, 503)
 PASSING = (408, 425, 500, 502, 504)
 # A link that a redirect made may expire; then the way to it is asked for again.
@@ -55,6 +55,11 @@ class Target:
     ssl: tls.SSLContext | bool
     timeout: float
 
+    @property
+    def key(self) -> Hashable:
+        """URL and credentials: a redirect may depend on both."""
+        return self.url, tuple(sorted(self.credentials.items()))
+
 
 @dataclass(slots=True)
 class Connections:
@@ -65,12 +70,12 @@ class Connections:
     pooled, fresh : aiohttp.ClientSession
         One that keeps connections for the next request, and one that never does.
     targets : dict
-        The last URL of each URL that was redirected, so that later requests go there directly.
+        Where each redirected `Target` led, so that later requests go there directly.
     """
 
     pooled: aiohttp.ClientSession
     fresh: aiohttp.ClientSession
-    targets: dict[str, str] = field(default_factory=dict)
+    targets: dict[Hashable, str] = field(default_factory=dict)
 
 
 _connections: dict[asyncio.AbstractEventLoop, Connections] = {}
@@ -104,8 +109,11 @@ def close_connections() -> None:
             await found.pooled.close()
             await found.fresh.close()
 
-    if any(loop.is_running() for loop in _connections):
-        run(close())
+    for loop in list(_connections):
+        if loop.is_running():
+            # A loop that is stuck must not keep the process from ending.
+            with suppress(TimeoutError, RuntimeError):
+                asyncio.run_coroutine_threadsafe(close(), loop).result(MAX_CLOSE_SECONDS)
 
 
 def leave_connections() -> None:
@@ -150,24 +158,24 @@ async def get(
     uri, known = public_url(target.url), connections()
     session = known.fresh if is_fresh else known.pooled
     try:
-        url = known.targets.get(target.url, target.url)
+        url = known.targets.get(target.key, target.url)
         response = await follow(session, target, url, headers)
         if response.status in EXPIRED and url != target.url:
             response.close()
             response = await follow(session, target, target.url, headers)
         async with response:
-            remember(known.targets, target.url, str(response.url), response.status)
+            remember(known.targets, target, str(response.url), response.status)
             check_status(uri, response)
             yield response
     except (aiohttp.ClientError, TimeoutError) as error:
         raise failure_of(uri, target, error) from None
 
 
-def remember(targets: dict[str, str], url: str, last: str, status: int) -> None:
+def remember(targets: dict[Hashable, str], target: Target, last: str, status: int) -> None:
     """Keep where a URL led, if that worked; drop the oldest of many."""
-    targets.pop(url, None)
-    if status in (200, 206) and last != url:
-        targets[url] = last
+    targets.pop(target.key, None)
+    if status in (200, 206) and last != target.url:
+        targets[target.key] = last
         while len(targets) > MAX_KNOWN_TARGETS:
             del targets[next(iter(targets))]
 
