@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         MrcWarning,
     )
     from xarray_mrc.installation import show_versions
+    from xarray_mrc.multifile.collection import open_collection
     from xarray_mrc.multifile.indexing import index
     from xarray_mrc.multifile.stacks import open_stack
     from xarray_mrc.opening import open_mrc
@@ -56,6 +57,7 @@ __all__ = [
     "convert",
     "edit_header",
     "index",
+    "open_collection",
     "open_mrc",
     "open_stack",
     "read_header",
@@ -82,6 +84,7 @@ if not TYPE_CHECKING:  # with it, type checkers would believe that any name exis
         "contact_sheet": "pictures.contact",
         "convert": "conversion.converter",
         "edit_header": "writing.header_edit",
+        "open_collection": "multifile.collection",
         "open_mrc": "opening",
         "open_stack": "multifile.stacks",
         "index": "multifile.indexing",

@@ -1,5 +1,7 @@
-"""Many files at once: their headers as a table.
+"""Many files at once: a table of their headers, one stack of their images, a tree of datasets.
 
-`paths` finds the files, `heads` reads the first bytes of each, `header_table` decodes them as
-arrays, and `indexing` makes the Dataset.
+- `indexing`: `index`, from `paths` (which files), `heads` (their first bytes) and `header_table`.
+- `stacks`: `open_stack`, from `references` (which images), `star` and `cryosparc` (tables that list
+  them) and `stack_array` (reading them).
+- `collection`: `open_collection`.
 """
