@@ -30,7 +30,7 @@ if sys.platform == "linux":
 from xarray_mrc.codec.header import HEADER_SIZE, layout_bytes
 from xarray_mrc.errors import MrcChangedError
 from xarray_mrc.storage.maps import cached_maps, may_cache_maps
-from xarray_mrc.storage.protocol import ByteRanges, Bytes, Parts, truncated
+from xarray_mrc.storage.protocol import ByteRanges, Bytes, Head, Parts, truncated
 
 __all__ = ["LocalSource"]
 
@@ -125,6 +125,13 @@ class LocalSource:
     def read_ahead_nbytes(self) -> int:
         """Bytes to read at once: the system reads ahead itself."""
         return READ_AHEAD_NBYTES
+
+    def open_beside(self, suffix: str) -> Head | None:
+        """Return the file whose name has a suffix more, or None if there is none."""
+        try:
+            return Head(*LocalSource.open(self.path + suffix, memmap=False))
+        except OSError:
+            return None
 
     @contextmanager
     def opened(self) -> Iterator[int]:

@@ -25,6 +25,7 @@ __all__ = [
     "Head",
     "MappedSource",
     "Parts",
+    "PlacedSource",
     "Source",
     "StreamSource",
     "address_of",
@@ -111,6 +112,14 @@ class MappedSource(Protocol):
 
         `byte_ranges` are the parts of it that will be read.
         """
+
+
+@runtime_checkable
+class PlacedSource(Protocol):
+    """A source that has a name, so that other files may belong to it."""
+
+    def open_beside(self, suffix: str) -> Head | None:
+        """Return the file whose name has a suffix more, or None if there is none."""
 
 
 @runtime_checkable

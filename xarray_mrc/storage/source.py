@@ -112,9 +112,11 @@ def open_head(
     if isinstance(stored, LocalSource):
         stored = replace(stored, layout_bytes_at_open=b"")
     # It loads as much as all before, which a plain file does not need.
+    from xarray_mrc.storage.compressed.block_files import START_NBYTES
     from xarray_mrc.storage.compressed.source import CompressedSource
 
-    return Head(CompressedSource(stored, container), decompress_start(container, found.data, most))
+    source = CompressedSource(stored, container, start=found.data[:START_NBYTES])
+    return Head(source, decompress_start(container, found.data, most))
 
 
 def open_stored(

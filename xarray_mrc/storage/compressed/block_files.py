@@ -23,14 +23,19 @@ from xarray_mrc.storage.compressed.blocks import (
 from xarray_mrc.storage.compressed.bzip2_blocks import Bzip2Blocks
 from xarray_mrc.storage.compressed.cursor import End
 from xarray_mrc.storage.compressed.growing_blocks import GrowingBlocks, grow
-from xarray_mrc.storage.compressed.gzip_blocks import find_gzip_blocks, starts_with_bgzf
+from xarray_mrc.storage.compressed.gzi import warn_of_gzi
+from xarray_mrc.storage.compressed.gzip_blocks import (
+    BGZF_START,
+    find_gzip_blocks,
+    starts_with_bgzf,
+)
 from xarray_mrc.storage.compressed.points import Key
 from xarray_mrc.storage.compressed.scanning import can_scan
 from xarray_mrc.storage.compressed.xz_blocks import find_xz_blocks, starts_with_sizes
 from xarray_mrc.storage.compressed.zstd_frames import find_zstd_frames, states_content_size
 from xarray_mrc.storage.protocol import Head, Parts, Source, full_size
 
-__all__ = ["BlockFile", "block_files", "is_cut_into_blocks"]
+__all__ = ["START_NBYTES", "BlockFile", "block_files", "is_cut_into_blocks"]
 
 # Stored bytes below which a file is read as a stream, which costs little then.
 MIN_STORED_NBYTES = 256 * 2**10
@@ -40,22 +45,21 @@ START_NBYTES = 64
 MAX_FILES = 256
 MAX_TABLES_NBYTES = 64 * 2**20
 
-FINDERS: dict[str, Callable[[Source], BlockTable | GrowingBlocks[Any] | None]] = {
+FINDERS: dict[str, Callable[[Source, bytes], BlockTable | GrowingBlocks[Any] | None]] = {
     "gzip": find_gzip_blocks,
-    "bzip2": lambda inner: Bzip2Blocks(),
-    "xz": find_xz_blocks,
-    "zstd": find_zstd_frames,
+    "bzip2": lambda inner, start: Bzip2Blocks(),
+    "xz": lambda inner, start: find_xz_blocks(inner),
+    "zstd": lambda inner, start: find_zstd_frames(inner),
 }
 TESTERS = {"gzip": starts_with_bgzf, "xz": starts_with_sizes, "zstd": states_content_size}
 
 
-def is_cut_into_blocks(container: str, inner: Source) -> bool:
+def is_cut_into_blocks(container: str, inner: Source, start: bytes) -> bool:
     """Return True if the first stored bytes look like those of a file of blocks."""
     if full_size(inner) < MIN_STORED_NBYTES or container not in TESTERS:
         return False
-    if not (can_scan(inner) or container == "xz"):  # the index of xz is at the end
-        return False
-    return TESTERS[container](Head(inner).read(0, START_NBYTES))
+    # Elsewhere only the index of xz is found without looking through the file.
+    return (can_scan(inner) or container == "xz") and TESTERS[container](start)
 
 
 class BlockFile:
@@ -82,11 +86,12 @@ class BlockFile:
         # Finds more blocks, if a file has to be decompressed to find them; one thread at a time.
         self._growing: GrowingBlocks[Any] | None = None
 
-    def find(self, inner: Source) -> bool:
+    def find(self, inner: Source, start: bytes) -> bool:
         """Look for the blocks, once; return False if the file has to be read as a stream."""
         with self._lock:
             if not self._was_searched:
-                found = FINDERS[self.container](inner)
+                first = start or Head(inner).read(0, START_NBYTES)
+                found = FINDERS[self.container](inner, first)
                 if not (found is None or isinstance(found, BlockTable)):
                     self._growing, found = found, found.table()
                 self.table = found
@@ -143,6 +148,8 @@ class BlockFile:
         is_small = sum(out.size for _, out in scatter.parts) <= SMALL_READ_NBYTES
         while (table := self.table) is not None:
             if not self._read_known(inner, table, scatter, known, is_small=is_small):
+                if self._is_replaced(inner, table):
+                    return self.read_ranges(inner, parts)
                 return False
             if scatter.end <= table.size:
                 return True
@@ -170,7 +177,23 @@ class BlockFile:
         first = int(np.searchsorted(table.offsets[1:], start, "left"))
         last = int(np.searchsorted(table.offsets, limit, "left")) if limit < table.size else None
         numbers = np.flatnonzero(~self._verified[first:last]) + first
-        return self._decode(inner, table, numbers.tolist())
+        if self._decode(inner, table, numbers.tolist()):
+            return True
+        return self._is_replaced(inner, table) and self.verify(inner, start, limit)
+
+    def _is_replaced(self, inner: Source, failed: BlockTable) -> bool:
+        """Return True if a table from a file beside was wrong, and the blocks were found anew."""
+        if not failed.is_beside or self.damage:
+            return False
+        with self._lock:
+            if self.table is None and self.needs_pass:
+                found = find_gzip_blocks(inner, BGZF_START, with_gzi=False)
+                if found is None or found.is_like(failed):  # then the file is damaged
+                    return False
+                warn_of_gzi(inner, "its blocks are not those of the file")
+                self._verified = np.zeros(len(found), np.bool_)
+                self.table, self.needs_pass = found, False
+        return self.table is not None
 
     def _read_known(
         self, inner: Source, table: BlockTable, scatter: Scatter, first: int, *, is_small: bool
@@ -278,7 +301,7 @@ class BlockFiles:
         file = self._files.get(key)
         return file.damage if file else ""
 
-    def find(self, key: Key, container: str, inner: Source) -> BlockFile | None:
+    def find(self, key: Key, container: str, inner: Source, start: bytes) -> BlockFile | None:
         """Return the blocks of a file, which are looked for once; None if it is read as a stream.
 
         Parameters
@@ -289,13 +312,15 @@ class BlockFiles:
             Its format.
         inner : Source
             The stored file.
+        start : bytes
+            Its first bytes, if they are known.
         """
         if full_size(inner) < MIN_STORED_NBYTES or container not in FINDERS:
             return None
         with self._lock:
             file = self._files.setdefault(key, BlockFile(container))
             self._files.move_to_end(key)
-        found = file.find(inner)
+        found = file.find(inner, start)
         with self._lock:
             while len(self._files) > 1 and (
                 len(self._files) > MAX_FILES

@@ -84,6 +84,8 @@ class BlockTable:
         the whole file: it is cut off, or goes on in a way that only a stream can follow.
     sizes_are : {"checked", "stated", "guessed"}
         Whether a checksum protects the sizes, the file states them, or blocks were searched for.
+    is_beside : bool
+        Whether the table comes from another file, beside the stored one.
     doubtful : ndarray of int64
         Blocks whose size nothing confirms, so that they are decompressed before the offsets of
         later blocks are relied on.
@@ -101,6 +103,7 @@ class BlockTable:
     decode: Decode
     trailing_nbytes: int | None
     sizes_are: Literal["checked", "stated", "guessed"] = "stated"
+    is_beside: bool = False
     doubtful: Int64s = field(init=False)
 
     def __post_init__(self) -> None:
@@ -126,6 +129,11 @@ class BlockTable:
 
     def __len__(self) -> int:
         return self.starts.size
+
+    def is_like(self, other: BlockTable) -> bool:
+        """Return True if another table has the same blocks."""
+        mine, theirs = (self.starts, self.offsets), (other.starts, other.offsets)
+        return all(map(np.array_equal, mine, theirs))
 
     def covering(self, start: int, stop: int) -> range:
         """Return the numbers of the blocks that hold a range of the content."""

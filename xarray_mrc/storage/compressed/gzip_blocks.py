@@ -11,21 +11,24 @@ from __future__ import annotations
 
 import re
 import struct
+from dataclasses import replace
 
 import numpy as np
 
-from xarray_mrc.storage.compressed.blocks import MAX_BLOCK_NBYTES, BlockTable, starts_of
+from xarray_mrc.storage.compressed.blocks import MAX_BLOCK_NBYTES, BlockTable, Int64s, starts_of
 from xarray_mrc.storage.compressed.decoders import decoder_maker
+from xarray_mrc.storage.compressed.gzi import read_gzi, warn_of_gzi
 from xarray_mrc.storage.compressed.scanning import StoredBytes, can_scan
 from xarray_mrc.storage.protocol import Source
 
-__all__ = ["find_gzip_blocks", "starts_with_bgzf"]
+__all__ = ["BGZF_START", "find_gzip_blocks", "starts_with_bgzf"]
 
 # First bytes of a member, flags, extra operating system, and an extra field of 6 bytes with the
 # subfield BC of 2 bytes: the stored size of the block minus 1.
 BGZF_HEADER = struct.Struct("<2sBB6xHIH")
 MAGIC = b"\x1f\x8b"
 BGZF_FIELDS = [MAGIC, 8, 4, 6, int.from_bytes(b"BC\x02\x00", "little")]
+BGZF_START = bytes.fromhex("1f8b08040000000000ff0600424302000000")
 # Minimum size of a block: header, the shortest deflate stream, and trailer.
 MIN_BGZF_NBYTES, MAX_BGZF_NBYTES = 28, 2**16
 # deflate makes at most 1032 bytes of one.
@@ -38,25 +41,38 @@ MEMBER_HEADER_NBYTES, MIN_MEMBER_NBYTES = 10, 20
 # bytes of a large one for nothing would take as long as reading it.
 PROBE_NBYTES = 4 * 2**20
 SIZE = struct.Struct("<I")
+FIRST_BLOCK = np.zeros(1, np.int64)
 
 
-def find_gzip_blocks(inner: Source) -> BlockTable | None:
+def find_gzip_blocks(inner: Source, start: bytes, *, with_gzi: bool = True) -> BlockTable | None:
     """Return the table of the blocks of a gzip file, or None if it has to be read as a stream.
 
     Parameters
     ----------
     inner : Source
         The stored file.
+    start : bytes
+        Its first bytes.
+    with_gzi : bool
+        Whether an index beside the file is used.
 
     Returns
     -------
     BlockTable or None
-        None too if the stored bytes are elsewhere, so that looking for blocks is slow.
+        None too if there is no index and the stored bytes are elsewhere, so that looking for
+        blocks is slow.
     """
+    is_bgzf = starts_with_bgzf(start)
+    if is_bgzf and with_gzi and (known := read_gzi(inner)) is not None:
+        with StoredBytes(inner) as stored:
+            found = find_bgzf(stored, *known)
+        if found is not None:
+            return replace(found, is_beside=True)
+        warn_of_gzi(inner, "its blocks are not those of the file")
     if not can_scan(inner):
         return None
     with StoredBytes(inner) as stored:
-        return find_bgzf(stored) or find_members(stored)
+        return (find_bgzf(stored) if is_bgzf else None) or find_members(stored)
 
 
 def starts_with_bgzf(start: bytes) -> bool:
@@ -66,11 +82,17 @@ def starts_with_bgzf(start: bytes) -> bool:
     return [*BGZF_HEADER.unpack_from(start)][:-1] == BGZF_FIELDS
 
 
-def find_bgzf(stored: StoredBytes) -> BlockTable | None:
-    """Return the table of the blocks of BGZF, found from header to header; None of other files."""
-    starts, sizes = [0], []
+def find_bgzf(
+    stored: StoredBytes, known: Int64s = FIRST_BLOCK, offsets: Int64s = FIRST_BLOCK
+) -> BlockTable | None:
+    """Return the table of the blocks of BGZF, found from header to header; None of other files.
+
+    The first ones may be known, by where they start in the stored file and in the content; the
+    search goes on at the last of them.
+    """
+    starts, sizes = [int(known[-1])], []
     unpack, unpack_size = BGZF_HEADER.unpack_from, SIZE.unpack_from
-    start, is_cut_off = 0, False
+    start, is_cut_off = starts[0], False
     while start < stored.size:
         view = stored.view(start, MAX_BGZF_NBYTES)
         # Blocks that lie in the window as a whole; at the end of the file, all.
@@ -91,10 +113,12 @@ def find_bgzf(stored: StoredBytes) -> BlockTable | None:
         start += at
         if at <= room or is_last:  # the last block was found, or something else
             break
-    if len(sizes) < 2 or max(sizes) > MAX_BGZF_NBYTES:
+    if not sizes or len(sizes) + len(known) < 3:
         return None
-    edges = np.array(starts, np.int64)
-    content = np.array(sizes, np.int64)
+    edges = np.concatenate([known[:-1], np.array(starts, np.int64)])
+    content = np.concatenate([np.diff(offsets), np.array(sizes, np.int64)])
+    if content.max() > MAX_BGZF_NBYTES:
+        return None
     if (content > MAX_RATIO * np.diff(edges)).any():
         return None
     # Other bytes may follow an empty block, which marks the end; anywhere else a header is damaged.

@@ -6,14 +6,19 @@ import sys
 from dataclasses import dataclass, field, replace
 
 from xarray_mrc.errors import MrcError, MrcTruncatedError
-from xarray_mrc.storage.compressed.block_files import BlockFile, block_files, is_cut_into_blocks
+from xarray_mrc.storage.compressed.block_files import (
+    START_NBYTES,
+    BlockFile,
+    block_files,
+    is_cut_into_blocks,
+)
 from xarray_mrc.storage.compressed.cursor import BLOCK_NBYTES, End
 from xarray_mrc.storage.compressed.points import Key
 from xarray_mrc.storage.compressed.request import Request
 from xarray_mrc.storage.compressed.stream import streams
 from xarray_mrc.storage.fileobject import FileObjectSource
 from xarray_mrc.storage.memory import MemorySource
-from xarray_mrc.storage.protocol import Parts, Source, full_size, truncated
+from xarray_mrc.storage.protocol import Head, Parts, Source, full_size, truncated
 
 __all__ = ["MAX_TRUSTED_NBYTES", "CompressedSource", "has_implausible_ratio"]
 
@@ -73,6 +78,8 @@ class CompressedSource:
     strict : bool
         Whether a stream that is cut off is an error even if all bytes that were asked for are
         there.
+    start : bytes
+        The first stored bytes, if opening read them.
 
     Examples
     --------
@@ -85,6 +92,7 @@ class CompressedSource:
     inner: Source
     container: str
     strict: bool = True
+    start: bytes = field(default=b"", repr=False, compare=False)
     # Identifies bytes that have no name; every copy of the source has its own.
     _token: object = field(default_factory=object, init=False, repr=False, compare=False)
 
@@ -145,7 +153,8 @@ class CompressedSource:
     @property
     def is_sequential(self) -> bool:
         """True if the bytes are best read from the first to the last; a guess by the first ones."""
-        return not is_cut_into_blocks(self.container, self.inner)
+        start = self.start or Head(self.inner).read(0, START_NBYTES)
+        return not is_cut_into_blocks(self.container, self.inner, start)
 
     def _stream_size(self, limit: int) -> int:
         """Return the size, or `limit` + 1 if it is larger, by decompressing the stream."""
@@ -241,7 +250,7 @@ class CompressedSource:
         """Return the blocks of the file, or None to read the bytes before `stop` as a stream."""
         if stop <= HEAD_NBYTES:  # headers are read without looking for blocks
             return None
-        return block_files.find(self._key, self.container, self.inner)
+        return block_files.find(self._key, self.container, self.inner, self.start)
 
     def _check_damage(self) -> None:
         """Raise MrcError if blocks are damaged in a way that the stream would not notice."""
@@ -279,5 +288,5 @@ class CompressedSource:
             )
         return truncated(self.uri, offset, nbytes, min(nbytes, max(0, end.size - offset)))
 
-    def __reduce__(self) -> tuple[type[CompressedSource], tuple[Source, str, bool]]:
-        return CompressedSource, (self.inner, self.container, self.strict)
+    def __reduce__(self) -> tuple[type[CompressedSource], tuple[Source, str, bool, bytes]]:
+        return CompressedSource, (self.inner, self.container, self.strict, self.start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -161,6 +162,27 @@ def open_remote(
     opened = run(adapter.open())
     check_usable(adapter.uri, opened)
     return Head(RemoteSource(adapter, opened.version, opened.has_ranges), opened.head)
+
+
+def open_beside(adapter: Adapter, suffix: str) -> Head | None:
+    """Open the file whose URL has a suffix more; None if it cannot be read.
+
+    A URL with a query may be signed for one file only, so nothing is asked for beside it.
+    """
+    if isinstance(adapter, FilesystemAdapter):
+        beside: Adapter = replace(adapter, path=adapter.path + suffix, url=adapter.url + suffix)
+    elif isinstance(adapter, ObjectStoreAdapter):
+        beside = ObjectStoreAdapter.of(adapter.store, adapter.path + suffix, adapter.options)
+    elif isinstance(adapter, HttpAdapter | S3Adapter) and not set("?#") & set(adapter.url):
+        beside = replace(adapter, url=adapter.url + suffix)
+    else:
+        return None
+    try:
+        answer = run(beside.open())
+        check_usable(beside.uri, answer)
+    except (OSError, MrcError):
+        return None
+    return Head(RemoteSource(beside, answer.version, answer.has_ranges), answer.head)
 
 
 def check_usable(uri: str, opened: Opened) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xarray_mrc.errors import MrcError
-from xarray_mrc.storage.protocol import Parts, truncated
+from xarray_mrc.storage.protocol import Head, Parts, truncated
 from xarray_mrc.storage.remote.loop import run, run_async
 from xarray_mrc.storage.remote.planner import Request, plan_requests
 from xarray_mrc.storage.remote.protocol import Adapter, Version
@@ -71,6 +71,12 @@ class RemoteSource:
         """Fill each array without blocking the event loop."""
         if requests := self._plan(parts):
             await run_async(self.adapter.read(requests, self.version))
+
+    def open_beside(self, suffix: str) -> Head | None:
+        """Return the file whose URL has a suffix more, or None if none can be read."""
+        from xarray_mrc.storage.remote.opening import open_beside
+
+        return open_beside(self.adapter, suffix)
 
     def _plan(self, parts: Parts) -> list[Request]:
         """Return the requests, once it is known that the file has the bytes."""
