@@ -81,6 +81,18 @@ def test_a_directory_that_is_no_group(folder):
     assert done.error.startswith("plain.zarr: it is a directory, but not a Zarr group")
 
 
+def test_other_options(folder):
+    (folder / "u.mrc").write_bytes(sound(np.full((2, 3, 4), -1, "i1"), dmin=0.0, dmax=-1.0))
+    options = ["--option", "signed=false", "--option", 'chunks={"z":1}', "--option", "shards=null"]
+    assert run("convert", *options, "u.mrc", "u.zarr").status == 0
+    array = xr.open_zarr("u.zarr").data
+    assert int(array[0, 0, 0]) == 255
+    assert array.encoding["chunks"][0] == 1
+    done = run("convert", "--option", "sign=false", "u.mrc", "v.zarr")
+    assert done.status == 2
+    assert "did you mean 'signed'?" in done.error
+
+
 def test_values_that_do_not_fit(folder):
     (folder / "a.mrc").write_bytes(sound(NUMBERS * 1e6))
     done = run("convert", "--dtype", "int8", "a.mrc", "x.mrc")

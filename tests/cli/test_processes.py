@@ -116,6 +116,15 @@ class TestTerminal:
         assert max(line.count("▀") for line in picture) <= columns
         assert start_in_terminal("show", "a.mrc", folder=folder, NO_COLOR="1").out.count("▀") == 0
 
+    def test_tables_fit_the_terminal(self, folder):
+        done = start_in_terminal("header", "a.mrc", columns=50, folder=folder)
+        lines = done.out.splitlines()
+        assert max(map(len, lines)) == 50
+        assert lines[1].startswith("nx ")
+        piped = start("header", "a.mrc", folder=folder, COLUMNS="50").out.splitlines()
+        assert max(map(len, piped)) > 80
+        assert [line[:40] for line in piped] == [line[:40] for line in lines]
+
     def test_short_work_has_no_bar(self, folder):
         done = start_in_terminal("stats", "a.mrc", folder=folder)
         assert done.out.splitlines() == [start("stats", "a.mrc", folder=folder).out.rstrip()]

@@ -73,6 +73,8 @@ def test_a_file_alone_shows_its_header(file):
         (("show", "--save", "a.jpg", "a.mrc"), "expected a name in .png, .svg, .pdf, .html"),
         (("show", "--save", "a.png", "a.mrc", "b.mrc"), "--save takes one file, but 2 were passed"),
         (("convert", "a.mrc"), "missing argument"),
+        (("convert", "--option", "dtype=int8", "a.mrc", "b.mrc"), "expected --dtype"),
+        (("convert", "--option", "dtype", "a.mrc", "b.mrc"), "expected NAME=VALUE, such as"),
         (("convert", "a.mrc", "b.mrc", "c.zarr"), "pass a directory and the suffix"),
         (("convert", "--suffix", ".zarr", "a.mrc", "b.mrc"), "--suffix needs a directory"),
     ],

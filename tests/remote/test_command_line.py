@@ -84,7 +84,7 @@ def test_a_secret_in_the_query(http_place, folder):
 def test_wrong_usage(folder):
     done = run("header", "--storage", "s3cr3t", "s3://maps/a.mrc")
     assert done.status == 2
-    assert "expected KEY=VALUE" in done.error
+    assert "expected NAME=VALUE" in done.error
     assert "s3cr3t" not in done.err
 
 

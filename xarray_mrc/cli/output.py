@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 
 __all__ = [
     "as_command",
+    "fitted",
     "is_debugging",
     "json_option",
     "jsonable",
@@ -69,6 +71,21 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Return a text with its lines joined, and control characters escaped."""
     return printable(" ".join(text.split()))
+
+
+def fitted(table: str) -> str:
+    """Return a table with lines cut off where the terminal ends; pipes get all of it.
+
+    The last column of a table explains, and may be cut. Labels are kept.
+    """
+    if not sys.stdout.isatty():
+        return table
+    width = shutil.get_terminal_size().columns
+    lines = table.split("\n")
+    return "\n".join(
+        line if len(line) <= width or line.startswith("label") else line[: width - 3] + "..."
+        for line in lines
+    )
 
 
 def is_colored(stream: Any) -> bool:

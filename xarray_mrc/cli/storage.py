@@ -1,4 +1,4 @@
-"""``--storage KEY=VALUE``: how a URL is reached."""
+"""Options of the form ``NAME=VALUE``: how a URL is reached, and any option of a function."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ import click
 
 from xarray_mrc.cli.files import ParamType, is_url
 
-__all__ = ["options_of", "storage_option"]
+__all__ = ["PairType", "options_of", "storage_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class KeyValueType(ParamType):
+class PairType(ParamType):
     """A name and a value, which is JSON or a text."""
 
-    name = "key=value"
+    name = "name=value"
+
+    def __init__(self, example: str) -> None:
+        self.example = example
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -27,7 +30,7 @@ class KeyValueType(ParamType):
         key, equals, text = value.partition("=")
         if not (key and equals):
             # The value may be a secret, which an error must not show.
-            self.fail("expected KEY=VALUE, such as anon=true", param, ctx)
+            self.fail(f"expected NAME=VALUE, such as {self.example}", param, ctx)
         try:
             return key, json.loads(text)
         except ValueError:
@@ -38,9 +41,9 @@ def storage_option(function: F) -> F:
     """Add the option ``--storage`` to a command, as the parameter `storage`: pairs."""
     return click.option(
         "--storage",
-        metavar="KEY=VALUE",
+        metavar="NAME=VALUE",
         multiple=True,
-        type=KeyValueType(),
+        type=PairType("anon=true"),
         help="How a URL is reached, such as anon=true for public S3; repeat it for more.",
     )(function)
 

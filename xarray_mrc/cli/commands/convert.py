@@ -12,7 +12,7 @@ import click
 from xarray_mrc.cli.files import FileType, Outcome, expand, is_url, shown_name
 from xarray_mrc.cli.output import json_option, print_json
 from xarray_mrc.cli.progress import shown_progress
-from xarray_mrc.cli.storage import options_of, storage_option
+from xarray_mrc.cli.storage import PairType, options_of, storage_option
 
 EPILOG = """\b
 Examples:
@@ -20,6 +20,7 @@ Examples:
   xarray-mrc convert tomo.zarr tomo.mrc.gz
   xarray-mrc convert --dtype float16 tomo.mrc half.mrc
   xarray-mrc convert --suffix .zarr *.mrc zarrs/         each file into a directory
+  xarray-mrc convert --option sidecar=mdoc tilts.zarr tilts.st
   xarray-mrc convert --scheduler tcp://node1:8786 tomo.mrc tomo.zarr
 
 The name of TARGET decides what is written: a Zarr group for .zarr, otherwise an MRC file, which
@@ -47,6 +48,14 @@ CONNECT_SECONDS = 15
     metavar="ADDRESS",
     help="Work on a dask cluster: the address, or the .json file, of its scheduler.",
 )
+@click.option(
+    "--option",
+    "others",
+    metavar="NAME=VALUE",
+    multiple=True,
+    type=PairType("signed=false"),
+    help="Any other option of xarray_mrc.convert, such as signed=false; repeat it for more.",
+)
 @storage_option
 @json_option
 def convert(
@@ -56,10 +65,14 @@ def convert(
     overwrite: bool,
     suffix: str | None,
     scheduler: str | None,
+    others: Any,
     storage: Any,
     as_json: bool,
 ) -> int:
     """Convert MRC files to Zarr and back, or to other MRC files."""
+    for name, _ in others:
+        if name in ("overwrite", "dtype"):
+            raise click.UsageError(f"--option {name}=... was passed, expected --{name}")
     outcome, paths = Outcome(), expand(sources)
     targets = name_targets(paths, target, suffix)
 
@@ -74,6 +87,7 @@ def convert(
                 overwrite=overwrite,
                 dtype=dtype,
                 source_storage_options=options_of(path, storage),
+                **dict(others),
             )
         if not as_json and len(paths) > 1:
             click.echo(f"{shown_name(path)} -> {shown_name(destination)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xarray_mrc.cli.files import Outcome, expand, files_argument, shown_name
-from xarray_mrc.cli.output import json_option, print_json, printable
+from xarray_mrc.cli.output import fitted, json_option, print_json, printable
 from xarray_mrc.cli.storage import options_of, storage_option
 
 if TYPE_CHECKING:
@@ -153,9 +153,9 @@ def print_tables(path: str, found: Header, extended: Extended | None, *, is_titl
     """Print the header as a table, and below it the extended header."""
     if is_titled:
         click.echo(f"{shown_name(path)}:")
-    click.echo(printable(str(found)))
+    click.echo(fitted(printable(str(found))))
     if extended is not None:
-        click.echo(f"\n{extended_text(found, extended)}")
+        click.echo(f"\n{fitted(extended_text(found, extended))}")
     if is_titled:
         click.echo()
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples:
   xarray-mrc show tomo.mrc
-  xarray-mrc show *.mrc | less -R
+  FORCE_COLOR=1 xarray-mrc show *.mrc | less -R          colours through a pipe
   xarray-mrc show --save tomo.png tomo.mrc
   xarray-mrc show --save tomo.html tomo.mrc              picture and header in one page
 
