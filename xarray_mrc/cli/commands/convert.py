@@ -34,7 +34,7 @@ CONNECT_SECONDS = 15
 
 
 @click.command(epilog=EPILOG)
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=FileType())
+@click.argument("sources", metavar="SOURCE...", nargs=-1, type=FileType())
 @click.argument("target", metavar="TARGET", type=FileType())
 @click.option("--dtype", metavar="TYPE", help="Data type of the target, such as float16 or int8.")
 @click.option("--overwrite", is_flag=True, help="Replace targets that exist.")
@@ -70,6 +70,8 @@ def convert(
     as_json: bool,
 ) -> int:
     """Convert MRC files to Zarr and back, or to other MRC files."""
+    if not sources:  # click takes a single argument for the last one
+        raise click.UsageError(f"{target!r} was passed, expected SOURCE and TARGET")
     for name, _ in others:
         if name in ("overwrite", "dtype"):
             raise click.UsageError(f"--option {name}=... was passed, expected --{name}")
