@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from mrcbytes import AXES, KINDS, header, lay
 
 from xarray_mrc.pictures.contrast import contrast_limits, histogram_of, log_of
-from xarray_mrc.pictures.planes import read_planes
+from xarray_mrc.pictures.planes import open_array, read_planes
+from xarray_mrc.pictures.section_spectrum import section_spectrum
 
 
 def small(kind="volume", **options):
@@ -232,6 +233,24 @@ def test_histograms_leave_out_hot_pixels():
     assert histogram_of(labels).counts.tolist() == [9_998, 0, 0, 0, 0, 0, 0, 2]
 
 
+def test_tilt_angles_that_are_unknown_are_left_out():
+    data = xr.DataArray(np.zeros((3, 4, 4)), dims=("image", "y", "x"))
+    for angles in ([np.nan, 1.5, np.inf], ["a", "b", "c"]):
+        found = read_planes(data.assign_coords(tilt_angle=("image", angles)))
+        assert found.planes[0].title == "image 0 of 0 to 2"
+    assert found.planes[1].title == "image 1 of 0 to 2"
+
+
+def test_data_that_are_no_numbers_are_refused():
+    with pytest.raises(TypeError, match="expected numbers"):
+        read_planes(xr.DataArray([["a", "b"]], dims=("y", "x")))
+    skewed = xr.DataArray(np.zeros((4, 4)), dims=("y", "x"), attrs={"mrc_cell_angles": [1, 2, 3]})
+    with pytest.raises(ValueError, match="expected the three angles of a cell"):
+        read_planes(skewed)
+    with pytest.raises(ValueError, match="expected the three angles of a cell"):
+        skewed.mrc.power_spectrum()
+
+
 def test_no_pixels():
     with pytest.raises(ValueError, match="at least one pixel"):
         read_planes(xr.DataArray(np.zeros((0, 3)), dims=("y", "x")))
@@ -287,3 +306,6 @@ def test_only_the_planes_are_read():
     assert [plane.pixels.shape for plane in planes] == [(1024, 1024), (1024, 1024), (256, 256)]
     section, across, along = 4 * nx * ny, 4 * nx * nz, 256 * 256 * 4096
     assert file.count <= 1.1 * (section + across + along)
+    file.count = 0
+    section_spectrum(open_array(file))
+    assert file.count <= 1.1 * section

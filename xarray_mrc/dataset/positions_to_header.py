@@ -35,7 +35,7 @@ from xarray_mrc.dataset.conventions import AXES
 from xarray_mrc.errors import MrcError
 from xarray_mrc.reading.header_reading import read_header
 
-__all__ = ["GridFields", "header_geometry"]
+__all__ = ["GridFields", "angles_noted", "header_geometry"]
 
 Lines = dict[str, NDArray[np.float64]]
 # Positions that are read back may be off by so much of the farthest one: ORIGIN is a float32, and

@@ -13,10 +13,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xarray_mrc.codec.geometry import RIGHT_ANGLES
 from xarray_mrc.codec.layout import Kind
 from xarray_mrc.dataset.conventions import AXES, data_variable, match_dims
 from xarray_mrc.dataset.from_file import build_dataset
+from xarray_mrc.dataset.positions_to_header import angles_noted
 from xarray_mrc.pictures.contrast import (
     Histogram,
     contrast_limits,
@@ -181,8 +181,8 @@ def read_planes(obj: Showable, *, max_side: int = MAX_SIDE, single: bool = False
     ------
     OSError, MrcError
         The file can't be read.
-    ValueError
-        An MRC file cannot have the dimensions of the object.
+    TypeError, ValueError
+        The data are no numbers, or an MRC file cannot have the dimensions of the object.
 
     Examples
     --------
@@ -191,6 +191,8 @@ def read_planes(obj: Showable, *, max_side: int = MAX_SIDE, single: bool = False
     ['z = 2 of 0 to 4', 'y = 2 of 0 to 3', 'x = 1 of 0 to 2']
     """
     array = open_array(obj)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"the data are {array.dtype}, expected numbers")
     kind, dims = kind_and_dims(array)
     drawn = [
         Sampling.of(array, *entry, max_side) for entry in select_planes(array, kind, dims, single)
@@ -283,11 +285,8 @@ def upright_plane(
 
 def angle_between(array: xr.DataArray, rows: Hashable, columns: Hashable) -> float:
     """Return the angle between two axes in degrees, from the cell angles of a skewed cell."""
-    angles = np.ravel(array.attrs.get("mrc_cell_angles", RIGHT_ANGLES))
     number = ANGLE_BETWEEN.get(frozenset((str(rows), str(columns))))
-    if number is None or angles.size != 3 or not 0 < float(angles[number]) < 180:
-        return 90.0
-    return float(angles[number])
+    return 90.0 if number is None else angles_noted(array, {})[0][number]
 
 
 def title_of(array: xr.DataArray, at: Mapping[Hashable, int]) -> str:
@@ -301,13 +300,18 @@ def title_of(array: xr.DataArray, at: Mapping[Hashable, int]) -> str:
             parts.append(f"{dim} = {position:.6g} Å (section {counted})")
         else:
             parts.append(f"{dim} = {counted}" if str(dim) in AXES else f"{dim} {counted}")
-        tilt = array.coords.get("tilt_angle")
-        if tilt is not None and tilt.dims == (dim,):
-            parts.append(f"tilt {float(tilt[number]):.4g}°")
-    tilt = array.coords.get("tilt_angle")
-    if tilt is not None and not tilt.dims:
-        parts.append(f"tilt {float(tilt):.4g}°")
+        parts += tilt_texts(array, (dim,), number)
+    parts += tilt_texts(array, (), ())
     return ", ".join(parts)
+
+
+def tilt_texts(array: xr.DataArray, dims: tuple[Hashable, ...], key: Any) -> list[str]:
+    """Return the tilt angle of an image as a text, if the array has one along these dimensions."""
+    coord = array.coords.get("tilt_angle")
+    if coord is None or coord.dims != dims or coord.dtype.kind not in "iuf":
+        return []
+    angle = float(coord[key])
+    return [f"tilt {angle:.4g}°"] if np.isfinite(angle) else []
 
 
 def compute(arrays: list[xr.DataArray]) -> list[NDArray[Any]]:

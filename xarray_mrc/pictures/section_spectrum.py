@@ -89,7 +89,8 @@ def section_spectrum(array: xr.DataArray) -> SectionSpectrum | None:
         for x in starts(section.sizes[columns])
     ]
     pixels = compute(tiles)
-    values: NDArray[Any] = np.stack(pixels).astype(np.float32)
+    with np.errstate(over="ignore"):
+        values: NDArray[Any] = np.stack(pixels).astype(np.float32)
     if values.ndim == 4:
         values = values.mean(-1)
     values[~np.isfinite(values)] = np.nan

@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xarray_mrc.codec.geometry import RIGHT_ANGLES, cell_matrix
+from xarray_mrc.codec.geometry import cell_matrix
 from xarray_mrc.dataset.conventions import AXES, data_variable
+from xarray_mrc.dataset.positions_to_header import angles_noted
 from xarray_mrc.pictures.planes import kind_and_dims
 from xarray_mrc.pictures.sampling import axis_of
 
@@ -139,11 +140,10 @@ def frequency_coords(names: list[str], values: list[NDArray[Any]], unit: str) ->
 
 def reciprocal_metric(array: xr.DataArray, dims: list[Hashable]) -> NDArray[np.float64]:
     """Return the matrix M of the squared length f M f of frequencies f along the cell axes."""
-    angles = np.ravel(array.attrs.get("mrc_cell_angles", RIGHT_ANGLES))
-    if angles.size != 3 or not all(str(dim) in AXES for dim in dims):
+    if not all(str(dim) in AXES for dim in dims):
         return np.eye(len(dims))
     # A section of a skewed cell is skewed by the angle between its own two axes.
-    matrix = cell_matrix((float(angles[0]), float(angles[1]), float(angles[2])))
+    matrix = cell_matrix(angles_noted(array, {})[0])
     axes = [AXES[str(dim)] for dim in dims]
     found = np.linalg.inv((matrix.T @ matrix)[np.ix_(axes, axes)])
     return np.asarray(found, np.float64)
