@@ -119,6 +119,24 @@ def test_a_slice_after_the_pass_takes_one_spacing() -> None:
     assert taken < 12 * (1.2 * SPACING * len(STORED) / len(DATA) + 16_000) < 12 * len(STORED) / 5
 
 
+def test_a_slice_after_the_pass_takes_one_request() -> None:
+    class Remote(Counting):
+        requests = 0
+        read_ahead_nbytes = 2**20
+
+        def read_ranges(self, parts: list[tuple[int, np.ndarray]]) -> None:
+            self.requests += 1
+            super().read_ranges(parts)
+
+    source = CompressedSource(Remote(STORED), "gzip")
+    read(source, 900_000, 10)
+    for start in (300_000, 100_000):
+        source.inner.requests = source.inner.read = 0
+        assert read(source, start, 4 * BLOCK) == DATA[start : start + 4 * BLOCK]
+        assert source.inner.requests == 1
+        assert source.inner.read < (4 * BLOCK + 2.5 * SPACING) * len(STORED) / len(DATA)
+
+
 def test_in_order_leaves_no_points_if_isal_reads(request: pytest.FixtureRequest) -> None:
     source = gz()
     for start in STARTS:

@@ -73,7 +73,8 @@ class Cursor:
         self._rest, self._at = b"", 0  # the last of them, and how many of these were fed
         self._is_all = False  # True once the last stored byte was read
         self._feed = MIN_FEED_NBYTES
-        self._fetched = 0  # number of stored bytes that this cursor read itself
+        # Stored bytes to read next: as many as were read so far, or as a reader will need.
+        self._next_nbytes = 0
         self._empty = 0  # number of members started since the last byte came out
 
     def read(self, inner: Source, max_nbytes: int) -> bytes:
@@ -103,6 +104,10 @@ class Cursor:
         twin.position, twin._stored, twin._decoder = self.position, self._fed, decoder
         twin._feed, twin._empty = self._feed, self._empty
         return twin
+
+    def prepare(self, later: Cursor) -> None:
+        """Read all stored bytes up to another cursor at once, rather than little at first."""
+        self._next_nbytes = later._fed - self._fed
 
     @property
     def _fed(self) -> int:
@@ -154,11 +159,12 @@ class Cursor:
         """Read more of the file; little at first, because many callers want only the header."""
         if self._is_all:
             return False
-        nbytes = min(max(MIN_READ_NBYTES, self._fetched), inner.read_ahead_nbytes)
+        nbytes = max(self._next_nbytes, MIN_READ_NBYTES)
+        nbytes = min(nbytes, max(inner.read_ahead_nbytes, BLOCK_NBYTES))
         block = read_available(inner, self._stored, nbytes)
         self._is_all = len(block) < nbytes
         self._stored += len(block)
-        self._fetched += len(block)
+        self._next_nbytes += len(block)
         self._rest, self._at = self._rest[self._at :] + block, 0
         return bool(block)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 
 from xarray_mrc.storage.compressed.cursor import Cursor
@@ -53,8 +53,17 @@ class SeekPoints:
         if file is None:
             return None
         self._files.move_to_end(key)
-        number = bisect_right(file.cursors, offset, key=lambda cursor: cursor.position)
+        number = bisect_right(file.cursors, offset, key=position_of)
         return file.cursors[number - 1] if number else None
+
+    def start(self, key: Key, point: Cursor, goal: int) -> Cursor:
+        """Return a cursor that starts at a point, and reads what it needs to come to a goal."""
+        file = self._files[key]
+        cursor = point.copy() or Cursor(point.container)  # a point can always be copied
+        number = bisect_left(file.cursors, goal, key=position_of)
+        if number < len(file.cursors):
+            cursor.prepare(file.cursors[number])
+        return cursor
 
     def add(self, key: Key, cursor: Cursor) -> None:
         """Add a copy of a cursor, if it is far enough after the last point and can be copied."""
@@ -69,3 +78,8 @@ class SeekPoints:
         self._files.move_to_end(key)
         while self._count > MAX_POINTS and len(self._files) > 1:
             self._count -= len(self._files.popitem(last=False)[1].cursors)
+
+
+def position_of(cursor: Cursor) -> int:
+    """Return the position of a cursor."""
+    return cursor.position

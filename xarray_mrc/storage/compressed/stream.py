@@ -182,7 +182,7 @@ class StreamCache:
             nearest.others.set()
             return
         if point is not None:
-            cursor = point.copy()
+            cursor = self._points.start(key, point, request.goal)
         elif cursor is not None:
             self._cursors.remove((key, cursor))
         if cursor is None:
