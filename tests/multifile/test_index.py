@@ -51,6 +51,9 @@ def test_every_field_of_every_file(tmp_path):
         for field, (_, code) in FIELDS.items():
             value = get(file.head, order, field)
             if code.endswith("f") and code != "f":
+                is_imod = get(file.head, order, "imod_stamp") == 1146047817
+                if field.startswith("skew") or (field == "tilt_angles" and not is_imod):
+                    value = np.full(len(value), np.nan)
                 found = [row[f"{field}_{part}"].item() for part in PARTS[field]]
                 np.testing.assert_array_equal(found, value)
             elif code.endswith("s"):
@@ -119,6 +122,19 @@ def test_files_that_differ_in_one_thing(tmp_path):
     assert (problem.sel(file=["a.mrc", "h.mrc", "i.mrc"]) == "").all()
     assert np.isnan(table["voxel_size_x"].sel(file="i.mrc"))
     assert table["mode"].sel(file="f.mrc") == 77
+
+
+def test_numbers_that_a_mark_announces(tmp_path):
+    raw = lay("float32", "volume").raw
+    skewed = put(raw, "<", lskflg=1, skew_matrix=tuple(range(9)), skew_translation=(1.0, 2.0, 3.0))
+    tilted = put(raw, "<", imod_stamp=1146047817, tilt_angles=(0.0, 0.0, 0.0, 1.0, 2.0, 3.0))
+    for name, bytes_ in (("a.mrc", raw), ("b.mrc", skewed), ("c.mrc", tilted)):
+        (tmp_path / name).write_bytes(bytes_)
+    table = rows(tmp_path)
+    assert np.isnan(table["skew_matrix_9"]).values.tolist() == [True, False, True]
+    assert table["skew_translation_z"].sel(file="b.mrc") == 3
+    assert np.isnan(table["tilt_angles_6"]).values.tolist() == [True, True, False]
+    assert table["tilt_angles_6"].sel(file="c.mrc") == 3
 
 
 def test_a_sidecar_counts_for_its_own_file_only(tmp_path):

@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_mrc.codec.containers import plain_name
-from xarray_mrc.codec.header import HEADER_SIZE, Field, Header, guess_byteorder
+from xarray_mrc.codec.header import (
+    HEADER_SIZE,
+    IMOD_STAMP,
+    Field,
+    Header,
+    guess_byteorder,
+)
 from xarray_mrc.codec.kinds import MAP_NAMES, RECONSTRUCTION_NAMES, STACK_NAMES, KindEvidence
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.errors import MrcError
@@ -73,7 +79,8 @@ def decode_heads(heads: Sequence[FileHead]) -> dict[str, Column]:
     dict of Column
         By name: ``problem``, ``kind``, ``dtype``, ``byteorder``, ``voxel_size_x`` to
         ``voxel_size_z``, and every field of the header, those with several numbers as one column
-        a number. A file without a header has zeros, nan and empty texts.
+        a number. A file without a header has zeros, nan and empty texts. Skew and tilt angles are
+        nan where the header does not say that they are there.
     """
     known: dict[object, Judgement] = {}
     judged = [judge(head, known) for head in heads]
@@ -94,7 +101,16 @@ def decode_heads(heads: Sequence[FileHead]) -> dict[str, Column]:
     )
     for field in Header.fields():
         columns |= decode_field(field, raw, is_big)
+    blank_unless(columns, "skew_", columns["lskflg"].values == 1)
+    blank_unless(columns, "tilt_angles_", columns["imod_stamp"].values == IMOD_STAMP)
     return columns
+
+
+def blank_unless(columns: dict[str, Column], start: str, is_there: NDArray[np.bool_]) -> None:
+    """Make numbers nan in files that use their bytes for something else."""
+    for name, column in columns.items():
+        if name.startswith(start):
+            column.values[~is_there] = np.nan
 
 
 def texts(values: Any) -> NDArray[Any]:
