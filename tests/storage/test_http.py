@@ -399,11 +399,7 @@ def test_urls_that_are_none(url):
 def test_nobody_listens(monkeypatch):
     with pytest.raises(OSError, match=r"127\.0\.0\.1 could not be reached .*refused.*check the"):
         open_remote("http://127.0.0.1:9/a.mrc")
-
-    def refuse(*_args, **_options):
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", no_address)
     with pytest.raises(OSError, match=r"no\.invalid could not be reached \(Name or") as found:
         open_remote("https://no.invalid/a.mrc?token=s3cr3t")
     assert "s3cr3t" not in str(found.value)
@@ -460,3 +456,21 @@ print(found[0])
 def test_reading_goes_on_after_fork(server):
     url = server.put("/a.mrc", RAW)
     assert int(run_program(FORK, url)) == sum(RAW[70_000:71_000])
+
+
+def test_the_proxy_of_the_environment(server, monkeypatch):
+    server.put("http://archive.example/a.mrc", RAW)  # what a proxy is asked for
+    monkeypatch.setenv("http_proxy", server.url("").replace("//", "//me:pw@"))
+    monkeypatch.setenv("no_proxy", "other.example")
+    check(open_remote("http://archive.example/a.mrc", headers={"X-Key": "s3cr3t"}))
+    assert {r.headers["proxy-authorization"] for r in server.requests} == {"Basic bWU6cHc="}
+    assert {r.headers["host"] for r in server.requests} == {"archive.example"}
+    server.forget()
+    monkeypatch.setattr(socket, "getaddrinfo", no_address)
+    with pytest.raises(OSError, match=r"other\.example could not be reached"):
+        open_remote("http://other.example/a.mrc")
+    assert not server.requests
+
+
+def no_address(*_args, **_options):
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

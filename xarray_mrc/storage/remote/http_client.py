@@ -71,11 +71,25 @@ class Connections:
         One that keeps connections for the next request, and one that never does.
     targets : dict
         Where each redirected `Target` led, so that later requests go there directly.
+    proxies : dict
+        The proxy of each server, or None. aiohttp would look them up for every request, with the
+        user's file of passwords.
     """
 
     pooled: aiohttp.ClientSession
     fresh: aiohttp.ClientSession
     targets: dict[Hashable, str] = field(default_factory=dict)
+    proxies: dict[Hashable, str | None] = field(default_factory=dict)
+
+    def proxy_of(self, url: str) -> str | None:
+        """Return the proxy that the environment names for a URL."""
+        server = origin(url)
+        if server not in self.proxies:
+            from urllib.request import getproxies, proxy_bypass
+
+            proxy = None if proxy_bypass(urlsplit(url).netloc) else getproxies().get(server[0])
+            self.proxies[server] = proxy
+        return self.proxies[server]
 
 
 _connections: dict[asyncio.AbstractEventLoop, Connections] = {}
@@ -96,7 +110,6 @@ def new_session(is_fresh: bool) -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(limit=0, force_close=is_fresh),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        trust_env=True,  # proxies of a computing centre
     )
 
 
@@ -194,6 +207,7 @@ async def follow(
             url,
             headers={**(target.credentials if is_own else {}), **headers},
             allow_redirects=False,
+            proxy=connections().proxy_of(url),
             timeout=timeout,
             ssl=target.ssl,
         )

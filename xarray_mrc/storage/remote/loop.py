@@ -1,12 +1,14 @@
 """The one event loop of a process for requests, which is fsspec's and runs on its own thread.
 
 Threads and other event loops hand their requests to it, so that all of them together keep to the
-limit of requests for a host. A forked child starts a loop of its own. fsspec does the same.
+limit of requests for a host. A forked child starts a loop of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -28,6 +30,19 @@ def get_loop() -> asyncio.AbstractEventLoop:
 
     found: asyncio.AbstractEventLoop = get_fsspec_loop()
     return found
+
+
+def leave_loop() -> None:
+    """Forget the loop of the parent in a forked child: its thread exists only there.
+
+    Newer versions of fsspec do so themselves.
+    """
+    if "fsspec.asyn" in sys.modules:
+        sys.modules["fsspec.asyn"].reset_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=leave_loop)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
