@@ -149,7 +149,7 @@ def test_a_link_under_the_name_of_mrcfiles_program(folder):
     os.link(script, folder / "mrcfile-validate")
     (folder / "bad.mrc").write_bytes(sound(nversion=0))
     for name in ("mrcfile-header", "mrcfile-validate"):
-        for files in (["a.mrc"], ["big.mrc", "bad.mrc"], []):
+        for files in (["a.mrc"], ["big.mrc", "bad.mrc"], ["a.mrc", "missing.mrc"], []):
             theirs = program_of_mrcfile(name, *files)
             command = [folder / name, *files]
             ours = subprocess.run(command, capture_output=True, text=True, check=False)

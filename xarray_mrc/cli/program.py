@@ -31,6 +31,7 @@ DEFAULT_COMMAND = "header"
 MRCFILE_PROGRAMS = ("mrcfile-header", "mrcfile-validate")
 
 UNREADABLE = 2
+MRCFILE_FAILED = 1
 INTERRUPTED = 130  # as shells count a program that Ctrl-C ended
 BROKEN_PIPE = 141  # as shells count a program that wrote into a closed pipe
 
@@ -174,7 +175,13 @@ def main() -> int:
             stream.reconfigure(errors="backslashreplace")
     called = os.path.splitext(os.path.basename(sys.argv[0]))[0]
     if called in MRCFILE_PROGRAMS:
-        return run_mrcfile_program(called)
+        try:
+            return run_mrcfile_program(called)
+        except BrokenPipeError:
+            return leave_broken_pipe()
+        except Exception as error:  # mrcfile's program ends with a traceback, and this status
+            print_error(one_line(plain_text(error)))
+            return MRCFILE_FAILED
     status = program.main(standalone_mode=False)
     return status if isinstance(status, int) else 0
 
