@@ -13,16 +13,18 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xarray_mrc.storage.compressed.encoders import cores
 from xarray_mrc.storage.protocol import Bytes, Parts, Source
+
+if TYPE_CHECKING:  # it loads logging, which an import of the drop-in need not
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = [
     "MAX_BLOCK_NBYTES",
@@ -245,11 +247,16 @@ class DecoderPool:
 
     def submit(self, run: Callable[[], T]) -> Future[T]:
         """Run a job on another thread, or on this one if Python is ending and starts no threads."""
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.threads, "xarray_mrc-blocks")
-            pool = self._pool
+        from concurrent.futures import Future
+
         try:
+            with self._lock:
+                if self._pool is None:
+                    # Python does not load it any more when it is ending.
+                    from concurrent.futures import ThreadPoolExecutor
+
+                    self._pool = ThreadPoolExecutor(self.threads, "xarray_mrc-blocks")
+                pool = self._pool
             return pool.submit(run)
         except RuntimeError:
             done: Future[T] = Future()
@@ -316,7 +323,10 @@ def decode_blocks(inner: Source, table: BlockTable, numbers: Sequence[int], use:
     finally:  # after an error no thread may still write into the caller's arrays
         for future, _ in queue:
             future.cancel()
-        wait([future for future, _ in queue])
+        if queue:
+            from concurrent.futures import wait
+
+            wait([future for future, _ in queue])
 
 
 def jobs_of(

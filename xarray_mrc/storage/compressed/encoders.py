@@ -15,14 +15,17 @@ import struct
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xarray_mrc.codec.containers import SUFFIX_OF
 from xarray_mrc.storage.compressed.decoders import zstd_library
 from xarray_mrc.storage.protocol import Bytes
+
+if TYPE_CHECKING:  # it loads logging, which an import of the drop-in need not
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = ["Encoder", "cores", "encoder_for"]
 
@@ -135,7 +138,7 @@ class Encoder:
             return b"".join(compress(whole[start:stop]) for start, stop in job)
 
         count = threads or cores()
-        pool = ThreadPoolExecutor(count)
+        pool = start_pool(count)
         try:
             queue: deque[Future[bytes]] = deque()
             for job in jobs_of(ranges):
@@ -145,21 +148,34 @@ class Encoder:
             while queue:
                 yield queue.popleft().result()
         finally:  # the caller may stop early
-            pool.shutdown(cancel_futures=True)
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
 
     def end(self) -> bytes:
         """Return the last bytes of the file: an empty BGZF block, no bytes for other formats."""
         return BGZF_END if self.container == "gzip" else b""
 
 
-def submit(pool: ThreadPoolExecutor, run: Callable[[Job], bytes], job: Job) -> Future[bytes]:
-    """Run a job on another thread, or on this one if Python is ending and starts no threads."""
+def start_pool(count: int) -> ThreadPoolExecutor | None:
+    """Return a pool of threads, or None if Python is ending and does not load it any more."""
     try:
-        return pool.submit(run, job)
+        from concurrent.futures import ThreadPoolExecutor
+
+        return ThreadPoolExecutor(count)
     except RuntimeError:
-        done: Future[bytes] = Future()
-        done.set_result(run(job))
-        return done
+        return None
+
+
+def submit(pool: ThreadPoolExecutor | None, run: Callable[[Job], bytes], job: Job) -> Future[bytes]:
+    """Run a job on another thread, or on this one if Python is ending and starts no threads."""
+    from concurrent.futures import Future
+
+    if pool is not None:
+        with suppress(RuntimeError):
+            return pool.submit(run, job)
+    done: Future[bytes] = Future()
+    done.set_result(run(job))
+    return done
 
 
 def encoder_for(container: str, level: int | None = None) -> Encoder:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, wait
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from xarray_mrc.storage.compressed.blocks import BlockError, BlockTable, Use, decoder_pool
 from xarray_mrc.storage.protocol import Source
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["GrowingBlocks", "grow"]
 
@@ -61,6 +63,8 @@ def grow(blocks: GrowingBlocks[Task], inner: Source, until: int, use: Use) -> No
     """
     table = blocks.table()
     number, end = len(table), table.size
+    from concurrent.futures import wait
+
     queue: deque[tuple[Task, Future[Callable[[], bytes]]]] = deque()
 
     def submit() -> bool:
