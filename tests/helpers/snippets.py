@@ -83,6 +83,7 @@ def run_console(page, code):
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "COLUMNS": "100",
         "NO_COLOR": "1",
+        "PYTHONUTF8": "1",
     }
     status = 0
     head, *entries = re.split(r"^\$ ", code, flags=re.MULTILINE)
@@ -91,7 +92,7 @@ def run_console(page, code):
         command, _, shown = entry.partition("\n")
         done = subprocess.run(
             ["bash", "-c", PRELUDE.format(status=status) + command],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
             timeout=120, check=False,
         )  # fmt: skip
         compare(page, shown, done.stdout)
