@@ -109,7 +109,9 @@ def test_many_files():
     images = [
         save(f"micrograph{i}.mrc", "int16", "image", lengths=(6, 5, 1), seed=i) for i in range(3)
     ]
+    tilts = save_tilts("tilts.mrc", (-3, 0, 3))
     names = run("many-files")
+    np.testing.assert_array_equal(names["low"], tilts.min(axis=0))
     written = xarray_mrc.open_mrc("micrographs.mrcs")
     assert written.dims == ("image", "y", "x")
     np.testing.assert_array_equal(written, np.stack(images))
