@@ -142,7 +142,8 @@ def test_in_order_leaves_no_points_if_isal_reads(request: pytest.FixtureRequest)
     for start in STARTS:
         assert read(source, start, BLOCK) == DATA[start : start + BLOCK]
     source.verify_trailer(len(DATA))
-    assert source.inner.read == len(STORED)
+    # Once, and the first bytes of the file to see whether it is cut into blocks.
+    assert source.inner.read <= len(STORED) + 64
     # Between members, and so at the end of the only one, every decoder can be copied.
     assert (point_count() <= 1) == ("isal" in request.node.callspec.params["small"])
 
@@ -433,7 +434,7 @@ def test_a_flip_that_only_the_checksum_shows_is_found_each_time() -> None:
             read_whole(source, ORDERS["backwards"])
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     reads=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 120_000)), min_size=1, max_size=12),
     members=st.integers(1, 4),
