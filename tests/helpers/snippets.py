@@ -21,6 +21,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+import xarray as xr
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 WRITTEN_BY_BUILD = (DOCS / "_build", DOCS / "api" / "generated", DOCS / "notebooks")
@@ -118,6 +120,12 @@ def run_page(page, names, server=None):
     server : str, optional
         URL of a server on loopback, which takes the place of all others.
     """
+    with xr.set_options(**xr.get_options()):  # a page may set some
+        return run_blocks(page, names, server)
+
+
+def run_blocks(page, names, server):
+    """Run the blocks of a page in order, as `run_page` does."""
     printed = None
     count = 0
     for language, code, reason in blocks_of(page):
