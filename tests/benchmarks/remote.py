@@ -277,7 +277,7 @@ def main() -> None:
     sections = options.mib * 2**20 // NBYTES
     print(machine())
     with tempfile.TemporaryDirectory() as name:
-        folder, path = Path(name), Path(name, "noise.mrc")
+        folder, path = Path(name), Path(name, "a.mrc")
         make_file(path, sections)
         with serving(folder, options.milliseconds) as served:
             found = counted(served)
