@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol, Self, TypeVar
@@ -97,6 +96,9 @@ def measure_file(source: Source, layout: Layout, measure_values: Callable[[NDArr
     is_stream = is_sequential(source)
     if is_stream:
         return measure_part(layout.whole)
+    # Not above: what is loaded when Python ends, as the statistics of a header are, has no threads.
+    from concurrent.futures import ThreadPoolExecutor
+
     done = 0
     threads, parts = min(cores(), MAX_THREADS), layout.slabs(TASK_NBYTES)
     with ThreadPoolExecutor(threads) as pool:
