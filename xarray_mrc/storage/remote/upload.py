@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from xarray_mrc.errors import MrcError
 from xarray_mrc.storage.local_sink import already_exists
 from xarray_mrc.storage.remote.options import StorageOptions
-from xarray_mrc.storage.remote.urls import public_url
+from xarray_mrc.storage.remote.urls import HTTP, public_url
 from xarray_mrc.storage.sink import Receipt, Written, first_bytes, split_held
 
 __all__ = ["UploadSink", "UploadTarget", "file_system", "new_upload"]
@@ -192,9 +192,15 @@ def new_upload(
 
 
 def file_system(url: str, options: StorageOptions) -> Any:
-    """Return the file system of fsspec for a URL; MrcError if a package for it is missing."""
+    """Return the file system of fsspec for a URL; OSError or MrcError if none can be written."""
     from fsspec.core import url_to_fs
 
+    if url.lower().startswith(HTTP):
+        # Few web servers take files, and fsspec's client logs URLs with their secrets.
+        raise OSError(
+            f"{public_url(url)}: a file cannot be written by HTTP, expected a local path, s3:// or "
+            f"another storage of fsspec"
+        )
     try:
         return url_to_fs(url, **options.others())[0]
     except (ImportError, ValueError) as error:
