@@ -120,8 +120,12 @@ def run_page(page, names, server=None):
     server : str, optional
         URL of a server on loopback, which takes the place of all others.
     """
-    with xr.set_options(**xr.get_options()):  # a page may set some
+    before = xr.get_options()
+    try:
         return run_blocks(page, names, server)
+    finally:  # a page may set some
+        now = xr.get_options()
+        xr.set_options(**{name: value for name, value in before.items() if now[name] != value})
 
 
 def run_blocks(page, names, server):

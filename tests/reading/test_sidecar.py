@@ -350,7 +350,7 @@ def test_choices(stack, monkeypatch):
         open_mrc(stack, sidecar=True, kind="volume")
     with pytest.raises(ValueError, match=r"sidecar=True .* extended_header='none'"):
         open_mrc(stack, sidecar=True, extended_header="none")
-    with pytest.raises(ValueError, match=r"sidecar=True .* only a file at a local path"):
+    with pytest.raises(ValueError, match=r"sidecar=True .* <bytes> is not at a local path"):
         open_mrc(stack.read_bytes(), sidecar=True)
     monkeypatch.setitem(sys.modules, "mdocfile.data_models", None)
     with pytest.warns(MrcWarning, match=r"pip install 'xarray-mrc\[mdoc\]'"):
