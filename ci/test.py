@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ROOT / "ci" / "packages"
 
 # Tests that need a program of the system have the marker of this name.
-GROUPS = ("servers", "browser")
+GROUPS = ("servers", "browser", "compressors")
 
 NOTHING_SELECTED = 5
 """Exit status of pytest that is not a failure, because one of the two passes may have no test."""

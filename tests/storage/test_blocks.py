@@ -590,6 +590,7 @@ TOOLS = {
 }
 
 
+@pytest.mark.compressors
 @pytest.mark.parametrize("name", [*TOOLS])
 def test_files_of_tools(name: str, tmp_path: Path) -> None:
     container, command, has_blocks = TOOLS[name]
