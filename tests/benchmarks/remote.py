@@ -289,7 +289,7 @@ def main() -> None:
         f"{options.mib} MiB of float32, {SIDE} x {SIDE} pixels a section; 256 x 256 x 256 pixels "
         f"of int16. {time.strftime('%Y-%m-%d')}, load averages {load}. {machine()}."
     )
-    lines = [made, "", *table, "", *found]
+    lines = [made, "", f"#{table[0]}", *table[1:], "", *found]  # below the heading of the page
     if options.write:
         before, rest = options.write.read_text("utf-8").split(BEGIN)
         text = "\n".join(lines)
