@@ -16,7 +16,8 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +29,14 @@ from hypothesis import strategies as st
 from programs import run_program
 
 from xarray_mrc.errors import MrcError, MrcTruncatedError, MrcWarning
-from xarray_mrc.storage.compressed import block_files, blocks, gzip_blocks, scanning, stream
+from xarray_mrc.storage.compressed import (
+    block_files,
+    blocks,
+    bzip2_blocks,
+    gzip_blocks,
+    scanning,
+    stream,
+)
 from xarray_mrc.storage.compressed.source import CompressedSource
 from xarray_mrc.storage.local import LocalSource
 from xarray_mrc.storage.memory import MemorySource
@@ -444,6 +452,58 @@ def test_a_forked_child_reads_on(packed: tuple[str, bytes]) -> None:
             os._exit(0 if read(source, 100_000, SIZE) == DATA[100_000:] else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert read(source, 100_000, SIZE) == DATA[100_000:]
+
+
+class FailingOnce(MemorySource):
+    """Bytes of which one read, of a number that is set later, fails as a network may."""
+
+    read_ahead_nbytes = 2**10
+    reads_left = 0
+
+    def read_ranges(self, parts: list[tuple[int, np.ndarray]]) -> None:
+        self.reads_left -= 1
+        if self.reads_left == 0:
+            raise ConnectionResetError
+        super().read_ranges(parts)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 8, 9])
+def test_a_read_that_failed_shifts_nothing(
+    packed: tuple[str, bytes], number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bzip2_blocks, "READ_NBYTES", 40_000)
+    monkeypatch.setattr(bzip2_blocks, "MAX_STORED_NBYTES", 40_000)
+    monkeypatch.setattr(blocks, "MAX_READ_NBYTES", 40_000)
+    inner = FailingOnce(packed[1])
+    source = CompressedSource(inner, packed[0])
+    assert read(source, 100_000, 100_100) == DATA[100_000:100_100]
+    inner.reads_left = number
+    with suppress(ConnectionResetError):
+        assert read(source, 300_000, 1_400_000) == DATA[300_000:1_400_000]
+    for start in (250_000, 420_000, 800_000, 1_300_000):
+        assert read(source, start, start + 1000) == DATA[start : start + 1000]
+    assert read(source, 0, SIZE) == DATA
+
+
+def test_a_table_that_another_thread_replaced_is_not_relied_on() -> None:
+    """The blocks of an index are wrong for two threads at once; one of them finds them anew."""
+    inner = MemorySource(bgzf(DATA))
+    right = gzip_blocks.find_gzip_blocks(inner, bgzf_block(b""))
+    assert right is not None
+
+    class Replaced(block_files.BlockFile):
+        def _give_up(self, error: blocks.BlockError) -> None:
+            super()._give_up(error)
+            self.table, self.needs_pass = right, False
+
+    def fail(data: memoryview, number: int, nbytes: int) -> bytes:
+        raise ValueError("not the block of the table")
+
+    file, out = Replaced("gzip"), np.zeros(200_000, np.uint8)
+    assert file.find(inner, b"")
+    file.table = replace(right, decode=fail, is_beside=True)
+    assert file.read_ranges(inner, [(100_000, out)])
+    assert out.tobytes() == DATA[100_000:300_000]
 
 
 def test_tables_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,8 @@ class BlockFile:
         # wrong, which a pass over the stream tells.
         self.needs_pass = False
         self.damage = ""  # what a pass over the stream would not notice
+        # A search for more blocks was broken off, between two blocks or within one.
+        self.is_interrupted = False
         self._lock = threading.Lock()
         self._was_searched = False
         self._verified = np.empty(0, np.bool_)  # blocks that were decompressed, and were right
@@ -228,11 +230,9 @@ class BlockFile:
         `put` takes the offset and the content of each block after the `known` ones; of none, if
         another thread has found them meanwhile.
         """
-        if self._growing is None:
-            return 0
         with self._lock:
             table = self.table
-            if table is None or len(table) > known:
+            if self._growing is None or table is None or len(table) > known:
                 return 0
             end = table.size
 
@@ -245,12 +245,15 @@ class BlockFile:
 
             try:
                 grow(self._growing, inner, until, use)
+                table = self._growing.table()
+                self._verified = np.ones(len(table), np.bool_)
+                self.table = table
             except BlockError as error:
                 self._give_up(error)
                 return 0
-            table = self._growing.table()
-            self._verified = np.ones(len(table), np.bool_)
-            self.table = table
+            except BaseException:  # a source that failed, or Ctrl-C: blocks may have been skipped
+                self._growing, self.is_interrupted = None, True
+                raise
             return len(table) - known
 
     def _check_sizes(self, inner: Source, table: BlockTable, last: int) -> bool:
@@ -274,7 +277,9 @@ class BlockFile:
                 decode_blocks(inner, table, numbers, take)
         except BlockError as error:
             self._give_up(error)
-        return self.table is not None
+            return False
+        # Another thread may have found meanwhile that the table is wrong, and may have a new one.
+        return self.table is not None and self.table.is_beside == table.is_beside
 
     def _give_up(self, error: BlockError) -> None:
         """Read the file as a stream from now on, or not at all if that is known to be wrong."""
@@ -318,7 +323,9 @@ class BlockFiles:
         if full_size(inner) < MIN_STORED_NBYTES or container not in FINDERS:
             return None
         with self._lock:
-            file = self._files.setdefault(key, BlockFile(container))
+            file = self._files.get(key)
+            if file is None or file.is_interrupted:
+                file = self._files[key] = BlockFile(container)
             self._files.move_to_end(key)
         found = file.find(inner, start)
         with self._lock:
