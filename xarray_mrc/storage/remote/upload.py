@@ -98,6 +98,8 @@ class UploadSink:
 def joined(parts: Iterable[tuple[int, memoryview]], nbytes: int) -> Iterator[tuple[int, bytearray]]:
     """Yield ranges that follow one another as pieces of `nbytes` or more, but for the last one."""
     start, data = 0, bytearray()
+    # Two parts that start within `nbytes` would have the same number, and one would be lost.
+    most = max(MAX_PART_NBYTES, nbytes)
     for offset, block in parts:
         if data and offset != start + len(data):
             raise ValueError(
@@ -106,9 +108,9 @@ def joined(parts: Iterable[tuple[int, memoryview]], nbytes: int) -> Iterator[tup
             )
         start = start if data else offset
         data += block
-        while len(data) >= MAX_PART_NBYTES + nbytes:
-            yield start, data[:MAX_PART_NBYTES]
-            start, data = start + MAX_PART_NBYTES, data[MAX_PART_NBYTES:]
+        while len(data) >= most + nbytes:
+            yield start, data[:most]
+            start, data = start + most, data[most:]
     if data:
         yield start, data
 
