@@ -300,7 +300,8 @@ def test_what_a_dead_writer_left_is_removed_without_locks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "lengths", [[200], [1] * 200, [31, 1, 168], [10, 22, 168], [0, 33, 0, 167], [5], [31], [32]]
+    "lengths",
+    [[200], [1] * 200, [31, 1, 168], [10, 22, 168], [0, 33, 0, 167], [5], [31], [32], [0]],
 )
 def test_blocks_of_any_length_in_order(tmp_path, lengths):
     data = np.random.default_rng(0).bytes(sum(lengths))
@@ -316,6 +317,15 @@ def test_first_bytes_that_were_never_written(tmp_path):
         receipt = write(new)
         with pytest.raises(ValueError, match="bytes 9 to 10 of the file were never written"):
             new.finish(CONTENT[:9], [receipt])
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_without_its_first_bytes_is_not_published(tmp_path):
+    with (
+        new_file(str(tmp_path / "a")) as new,
+        pytest.raises(ValueError, match="bytes 0 to 32 of the file were never written"),
+    ):
+        new.finish(receipts=[new.sink.write_ranges([(40, CONTENT)])])
     assert os.listdir(tmp_path) == []
 
 

@@ -190,10 +190,12 @@ class LocalTarget:
         part, path, file = self.sink.part, self.sink.path, self._file
         if not is_named(part, file.fileno()):
             raise not_shared(part, "is another file")
-        first = first_bytes(head, receipts)
+        first, size = first_bytes(head, receipts), os.fstat(file.fileno()).st_size
+        if len(first) < NONCE_NBYTES < size:
+            raise ValueError(f"bytes {len(first)} to {NONCE_NBYTES} of the file were never written")
         write_at(file.fileno(), NONCE_NBYTES, first[NONCE_NBYTES:])
         write_at(file.fileno(), 0, first[:NONCE_NBYTES])
-        if 0 < len(first) < NONCE_NBYTES:  # the rest of the nonce is not part of the file
+        if len(first) < NONCE_NBYTES:  # the rest of the nonce is not part of the file
             os.truncate(file.fileno(), len(first))
         if os.path.exists(path):
             with suppress(OSError):
