@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any, NoReturn
 
 from xarray_mrc.storage.protocol import Bytes, Parts, truncated
+from xarray_mrc.storage.remote.urls import is_url, public_url
 
 __all__ = ["FileObjectSource"]
 
@@ -69,8 +70,9 @@ class FileObjectSource:
 
     @property
     def uri(self) -> str:
-        """Name of the file, if the object has one."""
-        return str(getattr(self._file, "name", "") or getattr(self._file, "path", "<file object>"))
+        """Name of the file, if the object has one; of a URL without secrets."""
+        name = getattr(self._file, "name", "") or getattr(self._file, "path", "<file object>")
+        return public_url(str(name)) if is_url(str(name)) else str(name)
 
     @property
     def fingerprint(self) -> tuple[int | str, ...]:
@@ -100,7 +102,7 @@ class FileObjectSource:
     def refuse(self) -> NoReturn:
         """Raise TypeError for any use in another process."""
         raise TypeError(
-            f"a dataset opened from a file object ({self._file!r}) can't be pickled, or read in "
-            f"another process, because the object is open in this one: open the dataset by its "
-            f"path or URL instead"
+            f"{self.uri}: a dataset opened from a {type(self._file).__name__} can't be pickled, "
+            f"or read in another process, because the object is open in this one: open "
+            f"the dataset by its path or URL instead"
         )
