@@ -28,6 +28,7 @@ REFUSED = [
     (zeros("f8") + 1e300, {}, "1e.300"),
     (zeros("c16") + 1e300j, {}, "1e.300"),
     (zeros("U1"), {}, "expected numbers"),
+    (zeros(), {"storage_options": {"key": "any"}}, "is not remote"),
     (zeros(), {"mode": 5}, "expected one of 0, 1, 2"),
     (zeros("c8"), {"mode": 2}, "complex"),
     (zeros("u1"), {"mode": 16}, "no dimension rgb"),

@@ -157,7 +157,7 @@ def to_mrc(
     (1.35, 1.35, 1.35)
     """
     storage = StorageOptions(storage_options)
-    target = target_of(path)
+    target = target_of(path, storage)
     if region is not None:
         options = {
             "voxel_size": voxel_size, "like": like, "labels": labels, "sidecar": sidecar,
@@ -207,9 +207,14 @@ def to_mrc(
     return None
 
 
-def target_of(path: str | os.PathLike[str]) -> str:
+def target_of(path: str | os.PathLike[str], storage: StorageOptions) -> str:
     """Return the URL, or the absolute path that a link leads to."""
     if not is_remote(path):
+        if storage.others():
+            raise ValueError(
+                f"storage_options= was passed, but {os.fsdecode(path)} is not remote, expected a "
+                f"URL such as s3://...; for a file in like= pass fsspec.open(url, **options)"
+            )
         return os.path.realpath(local_path(path))
     if not isinstance(path, str):
         raise TypeError(
