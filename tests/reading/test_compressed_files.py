@@ -45,6 +45,13 @@ def test_one_section_is_read_without_the_rest(tmp_path, container):
     np.testing.assert_array_equal(data[2].values, PIXELS[2])
 
 
+def test_no_pixels_cost_no_pass(container):
+    """The end of the file, which is not there, is not looked for."""
+    data = open_mrc(STORED[container][: len(STORED[container]) // 2], chunks=None)
+    assert data[:, :, :0].values.shape == (40, 256, 0)
+    assert data[:, 9:9].values.shape == (40, 0, 256)
+
+
 @pytest.mark.parametrize("part", [0.5, 0.9])
 def test_cut_off(container, part):
     stored = STORED[container][: int(len(STORED[container]) * part)]

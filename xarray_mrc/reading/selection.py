@@ -295,7 +295,7 @@ class Plan:
     def reaches_end(self) -> bool:
         """Return True if the last row of the file is read."""
         pairs = zip(self.picks[:3], self.layout.stored[:3], strict=True)
-        return all(pick.bounds[1] == length for pick, length in pairs)
+        return 0 not in self.shape and all(pick.bounds[1] == length for pick, length in pairs)
 
     def pieces(self) -> Iterator[Piece]:
         """Cut the selection into pieces, each within one volume.
