@@ -319,6 +319,17 @@ def test_requests_side_by_side_save_latency(server):
     assert time.monotonic() - middle < 0.4 * (middle - start)
 
 
+@pytest.mark.parametrize("name", ["User-Agent", "user-agent"])
+def test_the_user_names_the_program(server, name):
+    check(open_remote(server.put("/a.mrc", RAW)))
+    assert {r.headers["user-agent"] for r in server.requests} == {"xarray-mrc"}
+    server.forget()
+    own = {name: "lab/1.0", "accept-encoding": "gzip", "range": "bytes=0-1"}
+    check(open_remote(server.put("/a.mrc", RAW), headers=own))
+    assert {r.headers["user-agent"] for r in server.requests} == {"lab/1.0"}
+    assert {r.headers["accept-encoding"] for r in server.requests} == {"identity"}
+
+
 def test_credentials_go_to_their_own_server_only(server):
     with FaultServer(host="localhost") as other:  # the same address, another name
         target = other.put("/b.mrc", RAW)

@@ -224,6 +224,8 @@ class HttpAdapter:
                 f"{', '.join(HTTP_OPTIONS)}"
             )
         headers = {**(nested.get("headers") or {}), **(found.get("headers") or {})}
+        # In one spelling, so that a header is not sent twice.
+        headers = {name.title(): value for name, value in headers.items()}
         cookies = {**(nested.get("cookies") or {}), **(found.get("cookies") or {})}
         if cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
@@ -241,7 +243,7 @@ class HttpAdapter:
 
 
 UNKNOWN_SIZE = -1
-FIXED_HEADERS = {"Accept-Encoding": "identity", "User-Agent": "xarray-mrc"}
+FIXED_HEADERS = {"Accept-Encoding": "identity"}
 
 
 def verification(ssl: Any) -> Any:

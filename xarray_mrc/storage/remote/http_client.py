@@ -28,6 +28,8 @@ REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 8
 MAX_KNOWN_TARGETS = 1024
 MAX_CLOSE_SECONDS = 2
+# The user's own outweigh them, because some servers want to know who asks.
+DEFAULT_HEADERS = {"User-Agent": "xarray-mrc"}
 BUSY = (429, 503)
 PASSING = (408, 425, 500, 502, 504)
 # A link that a redirect made may expire; then the way to it is asked for again.
@@ -205,7 +207,7 @@ async def follow(
         is_own = origin(url) == origin(target.url)
         response = await session.get(
             url,
-            headers={**(target.credentials if is_own else {}), **headers},
+            headers={**DEFAULT_HEADERS, **(target.credentials if is_own else {}), **headers},
             allow_redirects=False,
             proxy=connections().proxy_of(url),
             timeout=timeout,
