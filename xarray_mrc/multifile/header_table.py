@@ -212,7 +212,7 @@ def judge_alone(head: FileHead, name: str) -> Judgement:
 def judge_opened(head: FileHead) -> Judgement:
     """Find what a file is by opening it, with its records and sidecars."""
     try:
-        opened = open_head(head.path)
+        opened = head.opened or open_head(head.path)
         header = Header.decode(head.data, head.size)
         return sound(header, find_layout(opened, header, check_size=False).layout)
     except (MrcError, OSError) as error:

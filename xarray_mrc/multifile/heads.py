@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
 
 from xarray_mrc.codec.header import HEADER_SIZE
 from xarray_mrc.errors import MrcError
-from xarray_mrc.storage import open_head
+from xarray_mrc.storage import Head, open_head
 from xarray_mrc.storage.compressed.decoders import container_of
+from xarray_mrc.storage.compressed.source import CompressedSource
 from xarray_mrc.storage.local import FLAGS
+from xarray_mrc.storage.protocol import bounded_size, full_size
+from xarray_mrc.storage.remote.source import RemoteSource
+from xarray_mrc.storage.remote.urls import public_url
 from xarray_mrc.storage.source import HEAD_NBYTES
 
-__all__ = ["FileHead", "read_head", "reason"]
+__all__ = ["FileHead", "read_head", "read_remote_head", "reason"]
 
 
 class FileHead(NamedTuple):
@@ -33,6 +41,8 @@ class FileHead(NamedTuple):
         Time of the last change, in nanoseconds since 1970.
     problem : str
         Why the file cannot be read; empty if it can.
+    opened : Head or None
+        The file itself, if it was opened for these bytes.
     """
 
     path: str
@@ -41,6 +51,7 @@ class FileHead(NamedTuple):
     size: int | None = None
     mtime_ns: int | None = None
     problem: str = ""
+    opened: Head | None = None
 
 
 def read_head(path: str) -> FileHead:
@@ -75,9 +86,49 @@ def read_head(path: str) -> FileHead:
         return found
     try:
         head = open_head(path)
-        return found._replace(data=head.read(0, HEADER_SIZE), size=head.source.size_if_known)
+        data = head.read(0, HEADER_SIZE)
+        return found._replace(data=data, size=head.source.size_if_known, opened=head)
     except (MrcError, OSError) as error:
         return found._replace(data=b"", size=None, problem=reason(error, path))
+
+
+def read_remote_head(url: str, options: Mapping[str, Any] | None) -> FileHead:
+    """Read the first bytes of a remote file, by one request, as `read_head` does.
+
+    Parameters
+    ----------
+    url : str
+        The file.
+    options : mapping, optional
+        How its storage is reached.
+
+    Returns
+    -------
+    FileHead
+        With the URL without secrets as its path.
+    """
+    path = public_url(url)
+    try:
+        head = open_head(url, storage_options=options)
+        source = head.source
+        data = head.data[:HEAD_NBYTES]
+        if len(data) < HEADER_SIZE:  # a compressed file that begins with long records of its own
+            data = head.read(0, min(HEADER_SIZE, bounded_size(source, HEADER_SIZE)))
+    except (MrcError, OSError) as error:
+        return FileHead(path, problem=reason(error, path))
+    stored = source.inner if isinstance(source, CompressedSource) else source
+    modified = stored.version.modified if isinstance(stored, RemoteSource) else ""
+    return FileHead(
+        path, data, full_size(stored), source.size_if_known, time_of(modified), opened=head
+    )
+
+
+def time_of(text: str) -> int | None:
+    """Return the nanoseconds since 1970 of a date of HTTP or ISO 8601; None for other texts."""
+    for parse in (parsedate_to_datetime, datetime.fromisoformat):
+        with suppress(ValueError, TypeError):
+            return int(parse(text).timestamp()) * 10**9
+    return None
 
 
 def reason(error: Exception, path: str) -> str:

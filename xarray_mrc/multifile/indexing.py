@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
 
 from xarray_mrc.multifile.header_table import Column, decode_heads
-from xarray_mrc.multifile.heads import FileHead, read_head
+from xarray_mrc.multifile.heads import FileHead, read_head, read_remote_head
 from xarray_mrc.multifile.paths import Paths, find_files
+from xarray_mrc.storage.remote.urls import is_remote
 
 __all__ = ["index"]
 
+T = TypeVar("T")
+
+# Requests at a time to one host, which the storage limits too.
+MAX_THREADS = 8
 NOT_A_TIME = np.iinfo(np.int64).min
 
 
-def index(paths: Paths, *, progress: bool = False) -> xr.Dataset:
+def index(
+    paths: Paths,
+    *,
+    progress: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
     """Read the headers of many files as a table; their data are not read.
 
     Parameters
     ----------
     paths : str, os.PathLike or iterable of them
         Files, patterns (``"data/**/*.mrcs"``) and folders. A folder stands for all MRC files in it
-        and below it, compressed ones too.
+        and below it, compressed ones too. URLs are files; in storages that can list, as S3, they
+        may be patterns and folders, too.
     progress : bool
         Whether to show a progress bar on the standard error stream.
+    storage_options : mapping, optional
+        How the storage of URLs is reached, as in `xarray_mrc.open_mrc`.
 
     Returns
     -------
@@ -51,8 +65,9 @@ def index(paths: Paths, *, progress: bool = False) -> xr.Dataset:
 
     Notes
     -----
-    ``index(...).to_pandas()`` is a table of pandas. Files are read one after the other: threads
-    make it slower where the headers are in memory.
+    ``index(...).to_pandas()`` is a table of pandas. Local files are read one after the other:
+    threads make it slower where the headers are in memory. Of remote files the first 64 KiB are
+    read, eight at a time.
 
     Examples
     --------
@@ -65,19 +80,29 @@ def index(paths: Paths, *, progress: bool = False) -> xr.Dataset:
     >>> table.nz.values.tolist(), table.voxel_size_x.values.tolist()
     ([2, 2], [1.35, 1.35])
     """
-    files = find_files(paths)
-    heads = [read_head(path) for path in shown(files, progress)]
+    files = find_files(paths, storage_options)
+    urls = [path for path in files if is_remote(path)]
+    local = files if not urls else [path for path in files if not is_remote(path)]
+    heads = [read_head(path) for path in shown(local, progress and bool(local))]
+    if urls:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(MAX_THREADS) as pool:
+            found = pool.map(lambda url: read_remote_head(url, storage_options), urls)
+            heads += shown(found, progress, len(urls))
+        heads.sort(key=lambda head: head.path)
     return as_dataset(heads)
 
 
-def shown(files: list[str], progress: bool) -> Iterable[str]:
-    """Return the files, with a progress bar if that is wanted."""
+def shown(items: Iterable[T], progress: bool, total: int | None = None) -> Iterable[T]:
+    """Return the items, with a progress bar if that is wanted."""
     if not progress:
-        return files
+        return items
     from rich.console import Console
     from rich.progress import track
 
-    return track(files, "Reading headers", console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return track(items, "Reading headers", total, console=console, transient=True)
 
 
 def as_dataset(heads: list[FileHead]) -> xr.Dataset:

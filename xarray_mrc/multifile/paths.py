@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from xarray_mrc.codec.containers import has_mrc_suffix
+from xarray_mrc.storage.remote.options import StorageOptions
+from xarray_mrc.storage.remote.urls import HTTP, is_remote, public_url
 
 __all__ = ["Paths", "find_files"]
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-def find_files(paths: Paths) -> list[str]:
+def find_files(paths: Paths, storage_options: Mapping[str, Any] | None = None) -> list[str]:
     """Find files.
 
     Parameters
@@ -21,7 +24,10 @@ def find_files(paths: Paths) -> list[str]:
     paths : str, os.PathLike or iterable of them
         Files, patterns (``"data/**/*.mrc"``) and folders. A folder stands for all files in it and
         below whose names are those of MRC files, also compressed ones, hidden ones excepted.
-        Symbolic links are followed. Patterns are those of `glob.glob`; ``**`` is any folders.
+        Symbolic links are followed. Patterns are those of `glob.glob`; ``**`` is any folders. URLs
+        of HTTP are files.
+    storage_options : mapping, optional
+        How the storage of other URLs is reached, to list them.
 
     Returns
     -------
@@ -42,6 +48,9 @@ def find_files(paths: Paths) -> list[str]:
     items = [paths] if isinstance(paths, str | os.PathLike) else paths
     found: set[str] = set()
     for item in items:
+        if is_remote(item):
+            found.update(find_remote(str(item), storage_options))
+            continue
         path = os.path.expanduser(os.fsdecode(item))
         if os.path.isdir(path):
             matches = list(walk(path, frozenset()))
@@ -55,6 +64,25 @@ def find_files(paths: Paths) -> list[str]:
             raise FileNotFoundError(f"{path}: {what}; patterns are those of Python's glob")
         found.update(matches)
     return sorted(found)
+
+
+def find_remote(url: str, storage_options: Mapping[str, Any] | None) -> list[str]:
+    """Return the files that a URL stands for: itself, or what a storage lists for it."""
+    if url.lower().startswith(HTTP):
+        return [url]
+    from xarray_mrc.storage.remote.upload import file_system
+
+    fs = file_system(url, StorageOptions(storage_options))
+    path = fs._strip_protocol(url)
+    if glob.has_magic(path):
+        matches = fs.glob(path)
+    elif fs.isdir(path):
+        matches = [name for name in fs.find(path) if has_mrc_suffix(name)]
+    else:
+        return [url]
+    if not matches:
+        raise FileNotFoundError(f"{public_url(url)}: there is no MRC file")
+    return [fs.unstrip_protocol(name) for name in matches]
 
 
 def walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from xarray_mrc.cli.output import json_option, one_line, print_json, printable
+from xarray_mrc.cli.storage import storage_option
 
 FINDING = 1
 # The columns that a terminal has room for.
@@ -29,14 +30,15 @@ cut off.
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--csv", "as_csv", is_flag=True, help="Print all columns as comma-separated values.")
 @click.option("--problems", is_flag=True, help="Leave out files without a problem.")
+@storage_option
 @json_option
-def index(paths: tuple[str, ...], as_csv: bool, problems: bool, as_json: bool) -> int:
-    """Show the headers of many files as a table; a PATH is a file, folder or pattern."""
+def index(paths: tuple[str, ...], as_csv: bool, problems: bool, storage: Any, as_json: bool) -> int:
+    """Show the headers of many files as a table; a PATH is a file, folder, pattern or URL."""
     from xarray_mrc.multifile.indexing import index as read_index
 
     if as_csv and as_json:
         raise click.UsageError("--csv and --json were passed, expected one of them")
-    found = read_index(paths, progress=sys.stderr.isatty())
+    found = read_index(paths, progress=sys.stderr.isatty(), storage_options=dict(storage) or None)
     table = found.to_dataframe()
     has_problem = bool(table["problem"].any())
     if problems:

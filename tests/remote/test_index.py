@@ -1,0 +1,46 @@
+"""The headers of remote files as a table."""
+
+import gzip
+
+import numpy as np
+import pytest
+from files import sound
+from s3_server import BUCKET
+
+from xarray_mrc import index
+
+pytestmark = pytest.mark.servers
+
+
+def test_files_of_a_server_and_of_this_computer(server, tmp_path):
+    for number in range(20):
+        server.put(f"/{number:02d}.mrc", sound(nzstart=number))
+    server.put("/20.map.gz", gzip.compress(sound(nzstart=20)))
+    (tmp_path / "21.mrc").write_bytes(sound(nzstart=21))
+    urls = [server.url(f"/{number:02d}.mrc?token=secret") for number in range(20)]
+    urls += [server.url("/20.map.gz"), server.url("/none.mrc")]
+    table = index([*urls, tmp_path])
+    assert "secret" not in str(table.to_dict())
+    assert len(table.file) == 23
+    assert sorted(table["nzstart"].values.tolist()) == [0, *range(22)]
+    (missing,) = table.file.values[table["problem"].values != ""].tolist()
+    assert missing.endswith("/none.mrc")
+    assert (table["kind"].values[table["problem"].values == ""] == "volume").all()
+    known = [path for path in table.file.values if path.endswith(".map.gz")]
+    assert table["size"].sel(file=known[0]) == len(gzip.compress(sound(nzstart=20)))
+    assert sum(1 for request in server.requests) == 22
+    assert len({request.connection for request in server.requests}) <= 9
+
+
+def test_a_folder_of_s3(s3):
+    for name in ("a/1.mrc", "a/b/2.mrcs", "a/notes.txt", "c.mrc"):
+        s3.put(f"many/{name}", sound())
+    table = index(f"s3://{BUCKET}/many/a", storage_options=s3.options)
+    expected = [f"s3://{BUCKET}/many/a/1.mrc", f"s3://{BUCKET}/many/a/b/2.mrcs"]
+    assert table.file.values.tolist() == expected
+    assert table["kind"].values.tolist() == ["volume", "image_stack"]
+    assert not np.isnat(table["mtime"]).any()
+    found = index(f"s3://{BUCKET}/many/**/*.mrc", storage_options=s3.options)
+    assert [path.rpartition("/")[2] for path in found.file.values] == ["1.mrc", "c.mrc"]
+    with pytest.raises(FileNotFoundError, match="no MRC file"):
+        index(f"s3://{BUCKET}/many/*.map", storage_options=s3.options)
