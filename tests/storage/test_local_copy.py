@@ -14,6 +14,7 @@ from fault_server import FaultServer
 from mrcbytes import lay
 
 from xarray_mrc import MrcError, open_mrc
+from xarray_mrc.errors import MrcChangedError
 from xarray_mrc.storage.remote import local_copy
 
 LAID = lay("int16", lengths=(50, 40, 60))
@@ -103,6 +104,19 @@ def test_a_damaged_file_leaves_no_copy(server, tmp_path):
     with pytest.raises(MrcError, match="download the file again"):
         open_mrc(url, local_copy=tmp_path)
     assert [path for path in tmp_path.iterdir() if path.suffix == ".map"] == []
+    assert list(tmp_path.iterdir()) == []  # or it would never be downloaded again
+
+
+def test_a_file_that_changes_before_the_download(server, tmp_path):
+    def old(exchange):
+        faults.etag('"old"')(exchange)
+        faults.ignore_ranges(exchange)
+
+    url = server.put("/a.map", LAID.raw, always=faults.ignore_ranges)
+    server.files["/a.map"].faults = [old]
+    with pytest.raises(MrcChangedError, match=r"its ETag was \"old\" and is"):
+        open_mrc(url, local_copy=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 class Usage(NamedTuple):

@@ -93,7 +93,7 @@ class HttpAdapter:
 
         await side_by_side(read_one, requests, min(len(requests), self.options.max_requests))
 
-    async def stream(self, take: Callable[[bytes], None]) -> None:
+    async def stream(self, take: Callable[[bytes], None], version: Version) -> None:
         """Request the whole file without ranges, and hand over its bytes in order.
 
         This is one attempt: what was handed over cannot be taken back.
@@ -104,6 +104,7 @@ class HttpAdapter:
 
             async with get(self._target(), FIXED_HEADERS, is_fresh=is_fresh) as response:
                 self._check_encoding(response)
+                version.check(self.uri, version_of(response, version.size))
                 async for chunk in response.content.iter_any():
                     take(chunk)
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 import numpy as np
 
 from xarray_mrc.codec.containers import SUFFIX_OF, plain_name
-from xarray_mrc.errors import MrcChangedError
+from xarray_mrc.errors import MrcChangedError, MrcError
 from xarray_mrc.storage.compressed.decoders import container_of
 from xarray_mrc.storage.compressed.source import CompressedSource
 from xarray_mrc.storage.local import LocalSource
@@ -100,7 +100,7 @@ def download_in_order(adapter: HttpAdapter, opened: Opened, path: str) -> None:
     size = opened.version.size
     with new_file(path) as target:
         writer = OrderedWriter(target)
-        run(adapter.stream(writer.add))
+        run(adapter.stream(writer.add, opened.version))
         writer.flush()
         if size >= 0 and writer.position != size:
             raise OSError(
@@ -134,9 +134,18 @@ class OrderedWriter:
 
 
 def decompress(stored: str, container: str, path: str) -> None:
-    """Copy a compressed file to a plain one; all checksums are verified before."""
+    """Copy a compressed file to a plain one; all checksums are verified before.
+
+    One that is damaged is removed, so that the next attempt downloads it again.
+    """
     source = CompressedSource(LocalSource.open(stored)[0], container)
-    size = full_size(source)
+    try:
+        size = full_size(source)
+    except MrcError as error:
+        if not isinstance(error, MrcChangedError):
+            with suppress(FileNotFoundError):
+                os.unlink(stored)
+        raise
     check_space(path, size)
     copy_source(source, size, path)
 
