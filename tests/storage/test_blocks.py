@@ -587,6 +587,14 @@ def test_a_remote_file_without_an_index_is_a_stream() -> None:
     assert read(source, SIZE - 70_000, SIZE) == DATA[-70_000:]
 
 
+def test_a_remote_file_of_many_streams_is_a_stream() -> None:
+    """To find the streams of xz from the last to the first takes requests for each."""
+    inner = Elsewhere(xz_streams(DATA[:800_000], 10_000), None, [])
+    source = CompressedSource(inner, "xz")
+    assert read(source, 100_000, 200_000) == DATA[100_000:200_000]
+    assert len(inner.reads) < 40
+
+
 @pytest.mark.parametrize("where", ["local", "remote"])
 @pytest.mark.parametrize("wrong", ["stored", "content", "count", "empty", "noise", "of another"])
 def test_a_wrong_index_is_left_out(where: str, wrong: str, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from xarray_mrc.storage.compressed.blocks import MAX_BLOCK_NBYTES, BlockTable, starts_of
 from xarray_mrc.storage.compressed.decoders import MAX_MEMORY_NBYTES
+from xarray_mrc.storage.compressed.scanning import can_scan
 from xarray_mrc.storage.protocol import Head, Source, full_size
 
 __all__ = ["find_xz_blocks", "starts_with_sizes"]
@@ -28,6 +29,8 @@ FOOTER = struct.Struct("<II2s2s")  # CRC-32, size of the index, flags, magic
 # of streams before it, which are many if each is small.
 TAIL_NBYTES, SMALL_TAIL_NBYTES = 64 * 2**10, 2**10
 MAX_INDEX_NBYTES = 64 * 2**20
+# Each stream costs two requests, one after the other, if the file is not on this computer.
+MAX_REMOTE_STREAMS = 8
 
 
 class Stream(NamedTuple):
@@ -65,6 +68,8 @@ def find_xz_blocks(inner: Source) -> BlockTable | None:
             return None
         streams.append(found)
         end = found.start
+        if len(streams) > MAX_REMOTE_STREAMS and not can_scan(inner):
+            return None
     streams.reverse()
     records = [*chain.from_iterable(stream.blocks for stream in streams)]
     if len(records) < 2 or max(map(max, records)) > MAX_BLOCK_NBYTES:
