@@ -169,6 +169,7 @@ def test_seconds_of_retry_after():
     assert (
         retry_after(None)
         == retry_after("soon")
+        == retry_after("\N{SUPERSCRIPT TWO}")
         == retry_after("Wed, 21 Oct 2015 07:28:00 GMT")
         == 0
     )

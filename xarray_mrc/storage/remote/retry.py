@@ -96,7 +96,7 @@ def retry_after(value: str | None) -> float:
     """
     if value is None:
         return 0.0
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     from email.utils import parsedate_to_datetime
 
