@@ -76,3 +76,12 @@ def test_nothing_is_read(folder):
     tree = open_collection(folder)
     assert tree["big.mrc"].data.nbytes == 2**40
     assert isinstance(tree, xr.DataTree)
+
+
+@pytest.mark.parametrize(
+    ("paths", "error", "words"),
+    [([], ValueError, "empty list"), (None, TypeError, "None was passed"), (5, TypeError, "5 was")],
+)
+def test_what_is_no_path_is_refused(paths, error, words):
+    with pytest.raises(error, match=words):
+        open_collection(paths)

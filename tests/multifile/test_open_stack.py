@@ -275,3 +275,32 @@ def test_an_image_file_counts_as_a_stack_of_one(tmp_path):
     (tmp_path / "a.mrc").write_bytes(put(laid.raw, "<", ispg=1))
     assert open_stack(tmp_path).shape == (1, 6, 4)
     assert struct.unpack_from("<i", laid.raw, 8)[0] == 1
+
+
+def test_wrong_arguments_are_named(three):
+    with pytest.raises(TypeError, match="None was passed, expected a path"):
+        open_stack(None)
+    with pytest.raises(FileNotFoundError) as caught:
+        open_stack("none.star")
+    assert (caught.value.filename, caught.value.strerror) == ("none.star", os.strerror(2))
+    with pytest.raises(ValueError, match=r"chunks=.*'imgae', expected"):
+        open_stack("a.mrcs", chunks={"imgae": 1})
+
+
+def test_an_optics_group_that_is_missing_is_named(three, tmp_path):
+    columns = ("rlnImageName", "rlnOpticsGroup")
+    star(tmp_path / "p.star", [("1@a.mrcs", 1), ("2@a.mrcs", 7)], columns, OPTICS)
+    with pytest.warns(MrcWarning, match="no pixel size for 1 of 2 images"):
+        p = open_stack("p.star")
+    assert p.y.values.tolist() == [0.0, 1.5, 3.0, 4.5, 6.0, 7.5]
+
+
+def test_a_table_that_was_corrected_is_read_anew(three, tmp_path):
+    columns = ("rlnImageName", "rlnClassNumber")
+    good = tmp_path / "good.star"
+    star(good, [("2@a.mrcs", 4), ("5@a.mrcs", 8)], columns)
+    (tmp_path / "p.star").write_text("data_\n\nnothing", "utf-8")
+    with pytest.raises(MrcError, match="the STAR file cannot be read"):
+        open_stack("p.star")
+    good.replace("p.star")
+    assert open_stack("p.star").rlnClassNumber.values.tolist() == [4, 8]

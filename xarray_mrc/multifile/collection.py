@@ -47,7 +47,7 @@ def open_collection(
     MrcError
         No file can be read.
     ValueError
-        There are more than 1000 files. `xarray_mrc.index` reads the headers of thousands.
+        There are none, or more than 1000. `xarray_mrc.index` reads the headers of thousands.
 
     Warns
     -----
@@ -72,6 +72,8 @@ def open_collection(
             f"xarray_mrc.index(paths) reads the headers of thousands as one table, whose rows can "
             f"be selected and then opened"
         )
+    if not files:
+        raise ValueError("paths is an empty list, expected files, patterns or folders")
     absolute = [os.path.abspath(path) for path in files]
     top = os.path.commonpath([os.path.dirname(path) for path in absolute])
     nodes: dict[str, xr.Dataset] = {}

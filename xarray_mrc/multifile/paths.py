@@ -11,7 +11,7 @@ from xarray_mrc.codec.containers import has_mrc_suffix
 from xarray_mrc.storage.remote.options import StorageOptions
 from xarray_mrc.storage.remote.urls import HTTP, is_remote, public_url
 
-__all__ = ["Paths", "find_files"]
+__all__ = ["Paths", "as_items", "find_files"]
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -45,9 +45,8 @@ def find_files(paths: Paths, storage_options: Mapping[str, Any] | None = None) -
     >>> find_files(["b.mrc", "a.mrc", "b.mrc"])
     ['a.mrc', 'b.mrc']
     """
-    items = [paths] if isinstance(paths, str | os.PathLike) else paths
     found: set[str] = set()
-    for item in items:
+    for item in as_items(paths):
         if is_remote(item):
             found.update(find_remote(str(item), storage_options))
             continue
@@ -57,11 +56,11 @@ def find_files(paths: Paths, storage_options: Mapping[str, Any] | None = None) -
             what = "no file below this folder has a name of an MRC file"
         elif glob.has_magic(path) and not os.path.lexists(path):
             matches = [p for p in glob.iglob(path, recursive=True) if not os.path.isdir(p)]
-            what = "no file matches this pattern"
+            what = "no file matches this pattern; patterns are those of Python's glob"
         else:
             matches = [path]
         if not matches:
-            raise FileNotFoundError(f"{path}: {what}; patterns are those of Python's glob")
+            raise FileNotFoundError(f"{path}: {what}")
         found.update(matches)
     return sorted(found)
 
@@ -83,6 +82,33 @@ def find_remote(url: str, storage_options: Mapping[str, Any] | None) -> list[str
     if not matches:
         raise FileNotFoundError(f"{public_url(url)}: there is no MRC file")
     return [fs.unstrip_protocol(name) for name in matches]
+
+
+def as_items(paths: Paths) -> Iterator[str | os.PathLike[str]]:
+    """Return an iterator over one path, or over several of them.
+
+    Parameters
+    ----------
+    paths : str, os.PathLike or iterable of them
+        The paths.
+
+    Returns
+    -------
+    iterator
+
+    Raises
+    ------
+    TypeError
+        It is neither.
+    """
+    if isinstance(paths, str | bytes | os.PathLike):
+        return iter([paths])
+    try:
+        return iter(paths)
+    except TypeError:
+        raise TypeError(
+            f"{paths!r} was passed, expected a path, or a list of several of them"
+        ) from None
 
 
 def walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from xarray_mrc.codec.decimals import DECIMALS
 from xarray_mrc.dataset.lazy_variable import lazy_variable
 from xarray_mrc.errors import MrcError, warn
 from xarray_mrc.multifile.cryosparc import read_cs
-from xarray_mrc.multifile.paths import find_files
+from xarray_mrc.multifile.paths import as_items, find_files
 from xarray_mrc.multifile.references import (
     ALL_SECTIONS,
     ImageReferences,
@@ -156,7 +156,7 @@ def read_references(
             return found, resolve_paths(found.files, path, root)
         source = [path]
     names: list[str] = []
-    for item in source:
+    for item in as_items(source):
         name = os.fsdecode(item)
         names += [name] if "@" in name else find_files(name)
     if not names:
@@ -270,6 +270,8 @@ def preferred(array: StackArray) -> dict[str, int]:
 def chunked(chunks: Mapping[str, Any] | int | str, array: StackArray) -> Any:
     """Return the chunks for dask: those asked for, or blocks that end where files do."""
     if chunks != {}:
+        if isinstance(chunks, Mapping) and (odd := [dim for dim in chunks if dim not in DIMS]):
+            raise ValueError(f"chunks={chunks} has {odd[0]!r}, expected dimensions of {DIMS}")
         return chunks
     nbytes = array.size[0] * array.size[1] * array.dtype.itemsize
     changes = np.flatnonzero(np.diff(array.file_of)) + 1
@@ -325,6 +327,11 @@ def pixel_size(
     }
     table = references.voxel_size
     if table is None or not np.isfinite(table).all():
+        if table is not None:
+            notes.append(
+                f"the table has no pixel size for {np.count_nonzero(~np.isfinite(table))} of "
+                f"{len(table)} images, so that the headers are used"
+            )
         if len(stated) > 1:
             notes.append(
                 f"the files have {len(stated)} pixel sizes, so that the images have no positions"

@@ -6,6 +6,7 @@ table, for 3.1 and newer, which have the table of optics groups, and for tilt se
 
 from __future__ import annotations
 
+import linecache
 import os
 from dataclasses import replace
 from typing import Any
@@ -60,6 +61,10 @@ def read_tables(path: str) -> dict[str, Any]:
         ) from None
     import pandas as pd
 
+    os.stat(path)  # starfile's own error for a missing file has no reason
+    # starfile reads by this cache and clears it only after success: after an error it would see the
+    # file as it was then, also another one of the same relative path.
+    linecache.clearcache()
     try:
         # A name of digits only must not become a number.
         blocks = starfile.read(path, always_dict=True, parse_as_string=[*IMAGE_NAMES, SERIES])
@@ -107,8 +112,8 @@ def read_star(path: str, root: str | os.PathLike[str] | None = None) -> ImageRef
             sizes = pixel_sizes(table, optics, column)
             return replace(found, columns=as_columns(table), voxel_size=sizes)
     raise MrcError(
-        f"{path}: none of the tables {', '.join(tables) or '(there are none)'} has a column "
-        f"{' or '.join(IMAGE_NAMES)}, expected a table of particles or micrographs"
+        f"{path}: none of the tables {', '.join(map(repr, tables)) or '(there are none)'} has a "
+        f"column {' or '.join(IMAGE_NAMES)}, expected a table of particles or micrographs"
     )
 
 
