@@ -67,3 +67,33 @@ def test_nothing_to_read():
     missing = run("index", "none.mrc")
     assert missing.status == 1
     assert "No such file or directory" in missing.out
+
+
+def test_a_path_without_files_does_not_stop_the_others(folder):
+    (folder / "empty").mkdir()
+    done = run("index", "*.zzz", "a.mrc")
+    assert done.status == 2
+    assert done.error.startswith("*.zzz: no file matches this pattern")
+    assert done.out.splitlines()[1].endswith("  a.mrc")
+    found = run("index", "--json", "*.zzz", "a.mrc")
+    assert found.status == 2
+    assert [row.get("file") for row in found.json] == ["a.mrc", None]
+    assert found.json[1] == {"path": "*.zzz", "error": found.error}
+    alone = run("index", "--json", "empty")
+    assert (alone.status, alone.json) == (2, [{"path": "empty", "error": alone.error}])
+    assert alone.error == "empty: no file below this folder has a name of an MRC file"
+
+
+def test_an_unknown_time_is_null_in_json():
+    (row,) = run("index", "--json", "none.mrc").json
+    assert (row["file"], row["problem"]) == ("none.mrc", "No such file or directory")
+    assert row["mtime"] is None
+
+
+def test_secrets_of_a_url_are_not_shown():
+    url = "http://me:secret@127.0.0.1:9/a.mrc?token=secret"  # nobody listens there
+    for form in ([], ["--csv"], ["--json"]):
+        done = run("index", *form, url)
+        assert done.status == 1
+        assert "http://127.0.0.1:9/a.mrc" in done.out
+        assert "secret" not in done.out + done.err

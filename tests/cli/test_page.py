@@ -8,6 +8,7 @@ from files import sound
 from snippets import DOCS
 
 from xarray_mrc.cli.program import COMMANDS
+from xarray_mrc.codec.header import Header
 
 PAGE = (DOCS / "command-line.md").read_text("utf-8")
 COMMANDS_WITH_JSON = {
@@ -41,7 +42,17 @@ def test_the_keys_of_json(command, tmp_path, monkeypatch):
 
 def test_every_command_with_json_is_in_the_table():
     with_json = {name for name in COMMANDS if "--json" in run(name, "--help").out}
-    assert with_json == documented().keys() | {"versions", "index"}
+    assert with_json == documented().keys() | {"versions"}
+
+
+def test_the_keys_of_the_table_of_headers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.mrc").write_bytes(sound())
+    (found,) = run("index", "--json", "a.mrc").json
+    keys = documented()["index"]
+    assert keys <= set(found)
+    fields = tuple(field.name for field in Header.fields())
+    assert all(key.startswith((*fields, "labels")) for key in set(found) - keys)
 
 
 def test_every_command_is_on_the_page():

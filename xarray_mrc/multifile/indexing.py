@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from xarray_mrc.multifile.heads import FileHead, read_head, read_remote_head
 from xarray_mrc.multifile.paths import Paths, find_files
 from xarray_mrc.storage.remote.urls import is_remote
 
-__all__ = ["index"]
+__all__ = ["index", "read_table"]
 
 T = TypeVar("T")
 
@@ -81,6 +81,28 @@ def index(
     ([2, 2], [1.35, 1.35])
     """
     files = find_files(paths, storage_options)
+    return read_table(files, progress=progress, storage_options=storage_options)
+
+
+def read_table(
+    files: Sequence[str],
+    *,
+    progress: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Read the headers of files as the table of `index`.
+
+    Parameters
+    ----------
+    files : sequence of str
+        Paths and URLs, sorted.
+    progress, storage_options
+        As for `index`.
+
+    Returns
+    -------
+    xarray.Dataset
+    """
     urls = [path for path in files if is_remote(path)]
     local = files if not urls else [path for path in files if not is_remote(path)]
     heads = [read_head(path) for path in shown(local, progress and bool(local))]
