@@ -167,3 +167,18 @@ def test_a_warning_is_one_line(folder):
     (line,) = done.err.splitlines()
     assert line.startswith("xarray-mrc: warning: ")
     assert "Warning:" not in line
+
+
+def test_errors_name_the_option_of_convert(folder):
+    done = run("show", "cut.mrc")
+    assert "'convert --option truncated=sections' reads the whole sections" in done.error
+    refused = run("convert", "good.mrc", "new.tif")
+    assert "pass 'convert --option format=mrc' to write an MRC file" in refused.error
+    assert run("convert", "--option", "format=mrc", "good.mrc", "new.tif").status == 0
+
+
+@pytest.mark.parametrize("target", ["nowhere/new.mrc", "nowhere/new.mrc.gz"])
+def test_target_in_a_missing_directory(folder, target):
+    done = run("convert", "good.mrc", target)
+    assert done.status == 2
+    assert done.error == f"good.mrc: {folder / 'nowhere'}: No such file or directory"

@@ -34,7 +34,11 @@ OPTIONS = {
     "overwrite": "--overwrite", "rewrite": "--rewrite", "fix": "--fix", "data": "--data",
     "kind": "--kind", "dtype": "--dtype", "tilt_angle": "--tilt-angles", "origin": "--origin",
 }  # fmt: skip
-PARAMETER = re.compile(rf"\b({'|'.join(OPTIONS)})=(True\b|'[^']*'|(?=[ ,]))")
+# Options of reading and writing that only `convert` takes.
+CONVERT_OPTIONS = ("truncated", "signed", "format")
+PARAMETER = re.compile(
+    rf"\b({'|'.join([*OPTIONS, *CONVERT_OPTIONS])})=(True\b|False\b|'[^']*'|(?=[ ,]))"
+)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -130,6 +134,9 @@ def as_command(text: str) -> str:
 
     def option(match: re.Match[str]) -> str:
         value = match[2].strip("'")
+        if match[1] in CONVERT_OPTIONS:
+            value = value.lower() if value in ("True", "False") else value  # as in JSON
+            return f"'convert --option {match[1]}={value}'"
         return OPTIONS[match[1]] + (f" {value}" if value not in ("", "True") else "")
 
     def command(match: re.Match[str]) -> str:

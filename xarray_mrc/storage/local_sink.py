@@ -317,7 +317,11 @@ def create_part(path: str) -> tuple[str, int]:
         part = f"{prefix_of(path)}{number}{PART_SUFFIX}"
         remove_stale(part)
         with suppress(FileExistsError):
-            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, allowed)
+            try:
+                descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY, allowed)
+            except FileNotFoundError as error:  # the caller does not know the temporary name
+                folder = os.path.dirname(path)
+                raise FileNotFoundError(error.errno, error.strerror, folder) from None
             # Another writer may take it for stale before it is locked.
             if lock(descriptor) is not False and is_named(part, descriptor):
                 break

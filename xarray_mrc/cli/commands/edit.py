@@ -110,7 +110,9 @@ def edit(
 ) -> int:
     """Change fields of headers, and show old and new values."""
     fields = parse_assignments(assignments)
-    if not (labels or fields or any(options[name] not in (None, False) for name in CHANGES)):
+    # 0 is a voxel size (unknown), and equal to False.
+    is_change = any(options[name] is not None and options[name] is not False for name in CHANGES)
+    if not (labels or fields or is_change):
         raise click.UsageError("nothing to change was passed, such as --voxel-size or --fix")
     if options["data"] and not options["fix"]:
         raise click.UsageError("--data was passed without --fix, which it is for")
