@@ -79,6 +79,24 @@ def test_no_line_is_wider_than_the_terminal(folder, width):
         assert max(map(len, plain)) >= min(width, 60) - 12
 
 
+def test_facts_break_between_words_on_a_terminal(folder):
+    (folder / "a phantom.mrc").write_bytes(phantom(dmin=0.0, dmax=1.0, dmean=0.25, rms=0.5))
+    on_terminal = {"FORCE_COLOR": "1", "TERM": "xterm"}
+    lines = run("show", "a phantom.mrc", COLUMNS="35", **on_terminal).out.splitlines()
+    assert lines[:6] == [
+        "a phantom.mrc",
+        "24 x 24 x 24 pixels, 32-bit float",
+        "(mode 2), volume",
+        "voxel size 1.5 Å",
+        "header: densities 0 to 1, mean",
+        "0.25, rms 0.5",
+    ]
+    narrow = run("show", "a phantom.mrc", COLUMNS="10", **on_terminal).out.splitlines()
+    assert narrow[0] == "a phantom.mrc"
+    piped = run("show", "a phantom.mrc", COLUMNS="35").out.splitlines()
+    assert piped[1] == "24 x 24 x 24 pixels, 32-bit float (mode 2), volume"
+
+
 def test_narrow_terminals_show_the_planes_below_each_other(folder):
     (folder / "a.mrc").write_bytes(phantom())
     text = run("show", "a.mrc", COLUMNS="30").out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,8 @@ def show_in_terminal(path: str, options: dict[str, Any] | None) -> None:
     head = open_head(path, storage_options=options)
     found = read_planes(head, max_side=MAX_SIDE)
     facts = summary(path, read_header(head), found)
+    if console.is_terminal:  # a pipe has no width
+        facts = wrap_facts(facts, console.width)
     click.echo(facts if is_unicode else facts.replace("Å", "A"))
     colors = colors_of(console) if is_unicode else None
     picture = draw(found, width=console.width, colors=colors, is_unicode=is_unicode)
@@ -113,6 +116,13 @@ def colors_of(console: object) -> Colors:
     found = {"truecolor": "truecolor", "256": "256"}
     colors: Colors = found.get(str(getattr(console, "color_system", None)))  # type: ignore[assignment]
     return colors
+
+
+def wrap_facts(facts: str, width: int) -> str:
+    """Return the facts with lines broken between words; the name of the file stays in one piece."""
+    name, *others = facts.split("\n")
+    wrapped = (textwrap.wrap(line, width, break_long_words=False) for line in others)
+    return "\n".join([name, *(part for parts in wrapped for part in parts)])
 
 
 def summary(path: str, header: Header, found: PlaneSet) -> str:
