@@ -131,6 +131,13 @@ class BlockFile:
             return None
         return End(table.size, table.trailing_nbytes)
 
+    def last_end(self, limit: int) -> int:
+        """Return where the last known block ends that is all before an offset of the content."""
+        table = self.table
+        if table is None:
+            return 0
+        return int(table.offsets[np.searchsorted(table.offsets, limit, "right") - 1])
+
     def read_ranges(self, inner: Source, parts: Parts) -> bool:
         """Fill each array with the bytes from its offset on.
 

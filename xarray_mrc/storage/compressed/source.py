@@ -236,7 +236,13 @@ class CompressedSource:
     def _read_surplus(self, start: int, limit: int) -> tuple[int, End | None]:
         """Decompress what follows a position; return how far that came, and the end if reached."""
         blocks = self._blocks(limit)
-        if blocks is not None and blocks.verify(self.inner, start, limit):
+        # The first bytes were read as a stream, perhaps not up to the checksum of a block. Blocks
+        # that go on after them are verified as soon as their other bytes are read.
+        if (
+            blocks is not None
+            and blocks.verify(self.inner, 0, blocks.last_end(HEAD_NBYTES))
+            and blocks.verify(self.inner, start, limit)
+        ):
             self._keep_end(blocks)
             end = blocks.stated_end
             return min(blocks.size, limit), end if end and end.size <= limit else None
