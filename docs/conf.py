@@ -42,6 +42,7 @@ templates_path = ["templates"]
 html_theme = "furo"
 html_title = "xarray_mrc"
 html_static_path = ["static"]
+html_favicon = "static/favicon.svg"  # browsers ask for one anyway
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
