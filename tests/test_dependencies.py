@@ -91,6 +91,11 @@ def test_the_extra_all_has_all_extras():
     assert set(listed) == EXTRAS.keys() - {"all"}
 
 
+def test_the_page_on_installing_has_all_extras():
+    page = (ROOT / "docs" / "install.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == EXTRAS.keys()
+
+
 @pytest.mark.parametrize("name", sorted(BASE | OPTIONAL))
 def test_each_floor_is_pinned(name):
     command = [sys.executable, str(ROOT / "ci" / "floors.py")]

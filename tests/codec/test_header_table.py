@@ -52,3 +52,9 @@ def test_white_on_the_colours_can_be_read() -> None:
 
     for ground in GROUNDS.values():
         assert 1.05 / (luminance(ground) + 0.05) > 5.5  # WCAG 2.2 asks for 4.5
+
+
+def test_a_type_of_extended_header_that_is_not_set_is_empty() -> None:
+    unset, seri = str(Header.decode(sound())), str(Header.decode(sound(exttyp=b"SERI")))
+    assert re.search(r"^exttyp +'' +type", unset, re.MULTILINE)
+    assert re.search(r"^exttyp +'SERI' +type", seri, re.MULTILINE)

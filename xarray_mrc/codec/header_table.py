@@ -46,7 +46,8 @@ def rows(header: Header) -> Iterator[tuple[str, str, str]]:
         if field.name == "mode" and value in MODES:
             text = f"{value} ({MODES[value].title})"
         if isinstance(value, bytes):
-            text = value.hex(" ") if field.name == "machst" else repr(value)[1:]
+            shown = value if any(value) else b""  # most files have no exttyp
+            text = value.hex(" ") if field.name == "machst" else repr(shown)[1:]
         yield field.name, f"{text} {field.unit}".rstrip(), field.doc
     old = old_origin(header)
     if old:
