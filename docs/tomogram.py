@@ -115,7 +115,10 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path(), help="where to write")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw this PNG file, too")
     options = parser.parse_args()
-    write_files(options.folder)
+    try:
+        write_files(options.folder)
+    except FileExistsError as error:
+        parser.error(f"{error.filename} exists; it is not replaced")
     print(f"wrote {options.folder / 'tomo.mrc'} and {options.folder / 'tilts.mrc'}")
     if options.picture:
         draw(options.folder, options.picture)

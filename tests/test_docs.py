@@ -86,6 +86,17 @@ def test_snippets_of_the_documentation(page, folder):
     run_page(page, {})
 
 
+def test_the_files_to_try_are_not_replaced(tmp_path, monkeypatch, capsys):
+    main = runpy.run_path(str(DOCS / "tomogram.py"))["main"]
+    (tmp_path / "tomo.mrc").write_text("mine")
+    monkeypatch.setattr("sys.argv", ["tomogram.py", str(tmp_path)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert "tomo.mrc exists; it is not replaced" in capsys.readouterr().err
+    assert (tmp_path / "tomo.mrc").read_text() == "mine"
+
+
 @pytest.mark.parametrize("page", [README, *PAGES], ids=name_of)
 def test_links_between_pages(page):
     links = re.findall(r"\]\(([^)#]+)", page.read_text("utf-8"))

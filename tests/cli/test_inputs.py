@@ -6,6 +6,8 @@ import pytest
 from command import run, start
 from files import sound
 
+from xarray_mrc.cli.output import as_command
+
 READERS = {
     "header": [],
     "stats": [],
@@ -182,3 +184,15 @@ def test_target_in_a_missing_directory(folder, target):
     done = run("convert", "good.mrc", target)
     assert done.status == 2
     assert done.error == f"good.mrc: {folder / 'nowhere'}: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("pass storage_options={'anon': True} for", "pass --storage anon=true for"),
+        ("with storage_options={'max_requests': 2}", "with --storage max_requests=2"),
+        ("as storage_options={'ssl': 'FILE.pem'}", "as --storage ssl=FILE.pem"),
+    ],
+)
+def test_storage_options_are_options_of_the_command(text, shown):
+    assert as_command(text) == shown

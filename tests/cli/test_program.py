@@ -76,6 +76,7 @@ def test_a_file_alone_shows_its_header(file):
         (("convert", "a.mrc"), "'a.mrc' was passed, expected SOURCE and TARGET"),
         (("convert", "--option", "dtype=int8", "a.mrc", "b.mrc"), "expected --dtype"),
         (("convert", "--option", "dtype", "a.mrc", "b.mrc"), "expected NAME=VALUE, such as"),
+        (("convert", "a.mrc", "b.mrc", "c.zarr"), "TARGET is 'c.zarr': for a directory, or"),
         (("convert", "a.mrc", "b.mrc", "c.zarr"), "pass a directory and the suffix"),
         (("convert", "--suffix", ".zarr", "a.mrc", "b.mrc"), "--suffix needs a directory"),
     ],

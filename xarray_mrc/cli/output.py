@@ -34,6 +34,8 @@ OPTIONS = {
     "overwrite": "--overwrite", "rewrite": "--rewrite", "fix": "--fix", "data": "--data",
     "kind": "--kind", "dtype": "--dtype", "tilt_angle": "--tilt-angles", "origin": "--origin",
 }  # fmt: skip
+JSON_WORDS = {"True": "true", "False": "false"}
+STORAGE = re.compile(r"storage_options=\{'(\w+)': '?([\w.]+)'?\}")
 # Options of reading and writing that only `convert` takes.
 CONVERT_OPTIONS = ("truncated", "signed", "format")
 PARAMETER = re.compile(
@@ -135,13 +137,16 @@ def as_command(text: str) -> str:
     def option(match: re.Match[str]) -> str:
         value = match[2].strip("'")
         if match[1] in CONVERT_OPTIONS:
-            value = value.lower() if value in ("True", "False") else value  # as in JSON
-            return f"'convert --option {match[1]}={value}'"
+            return f"'convert --option {match[1]}={JSON_WORDS.get(value, value)}'"
         return OPTIONS[match[1]] + (f" {value}" if value not in ("", "True") else "")
 
     def command(match: re.Match[str]) -> str:
         return f"'xarray-mrc edit {PARAMETER.sub(option, match[1]).replace(', ', ' ')} FILE'"
 
+    def storage(match: re.Match[str]) -> str:
+        return f"--storage {match[1]}={JSON_WORDS.get(match[2], match[2])}"
+
+    text = STORAGE.sub(storage, text)
     return PARAMETER.sub(option, re.sub(r"edit_header\(path, ([^)]*)\)", command, text))
 
 

@@ -222,7 +222,9 @@ def report_usage(error: click.ClickException) -> int:
     called = context.command_path if context else "xarray-mrc"
     text = one_line(error.format_message())
     text += "" if text.endswith((".", "?")) else "."
-    print_error(f"{text[:1].lower()}{text[1:]} See '{called} --help'.")
+    if text[1:2].islower():  # a sentence of click, and not the name of an argument
+        text = text[:1].lower() + text[1:]
+    print_error(f"{text} See '{called} --help'.")
     return UNREADABLE
 
 
