@@ -39,6 +39,43 @@ def test_an_error_and_a_warning_fail(tmp_path):
             CI["execute"](tmp_path / "bad.ipynb")
 
 
+HEARTBEAT = """\
+2026-11-28 01:33:26,884 - distributed.worker - ERROR - Failed to communicate with scheduler during \
+heartbeat.
+Traceback (most recent call last):
+  File "comm.py", line 226, in read
+tornado.iostream.StreamClosedError: Stream is closed
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "worker.py", line 1165, in heartbeat
+distributed.comm.core.CommClosedError: in <TCP (closed) ConnectionPool>: Stream is closed
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "fails"),
+    [
+        ("client.close()", HEARTBEAT, False),
+        ("client.close()", HEARTBEAT + HEARTBEAT, False),
+        ("client.close()", HEARTBEAT + "something else\n", True),
+        ("client.close()", HEARTBEAT.replace("heartbeat.", "work."), True),
+        ("1 + 1", HEARTBEAT, True),
+    ],
+)
+def test_workers_may_complain_only_when_their_cluster_is_closed(tmp_path, source, text, fails):
+    start = "class client: close = staticmethod(lambda: None)"
+    code = f"import sys\n{start}\n{source}\nsys.stderr.write({text!r});"
+    cell = nbformat.v4.new_code_cell(code, id="end")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "end.ipynb")
+    if fails:
+        with pytest.raises(RuntimeError, match=r"end\.ipynb, cell end"):
+            CI["execute"](tmp_path / "end.ipynb")
+    else:
+        assert CI["execute"](tmp_path / "end.ipynb").cells[0].outputs == []
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_is_stored_without_outputs(notebook):
     text = notebook.read_text("utf-8")
