@@ -365,6 +365,21 @@ def test_damage_is_found_in_every_order(
     assert bit != 8 or kind in ("BGZF", "seekable zstd")
 
 
+@pytest.mark.parametrize("nbytes", [99_984, 99_999, 100_001, 100_016])
+def test_a_frame_that_became_longer_or_shorter(nbytes: int) -> None:
+    """The frames have no checksums, so that a stream would shift all that follows."""
+    stored = stored_as("seekable zstd")
+    first = len(unsized_frame(DATA[:100_000], checked=False))
+    other = unsized_frame(bytes(nbytes), checked=False)
+    rest = first - len(other) - 8
+    skippable = b"\x50\x2a\x4d\x18" + struct.pack("<I", rest) + bytes(rest)
+    source = CompressedSource(MemorySource(other + skippable + stored[first:]), "zstd")
+    with pytest.raises(MrcError, match="frame 0 does not have the checksum of the seek table"):
+        read(source, 0, SIZE)
+    with pytest.raises(MrcError, match="frame 0 does not have the checksum of the seek table"):
+        source.measure_size()
+
+
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("number", range(9))
 def test_reads_that_end_where_blocks_do(number: int, order: int) -> None:
