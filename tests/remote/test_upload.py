@@ -189,5 +189,19 @@ def test_other_storages_of_fsspec(tmp_path):
     assert files.cat_file("folder/a.mrc") == (tmp_path / "a.mrc").read_bytes()
     with pytest.raises(FileExistsError):
         to_mrc(volume(), "memory://folder/a.mrc")
+
+    def break_off(self, local, path, **_):
+        self.pipe_file(path, b"half")
+        raise OSError("the connection broke")
+
+    before = files.cat_file("folder/a.mrc")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(files), "put_file", break_off)
+        with pytest.raises(OSError, match="memory://folder/a"):
+            to_mrc(volume(), "memory://folder/a.mrc", overwrite=True)
+    assert files.cat_file("folder/a.mrc") == before
+    assert [name.rpartition("/")[2] for name in files.ls("folder", detail=False)] == ["a.mrc"]
+    to_mrc(volume(VALUES + 1), "memory://folder/a.mrc", overwrite=True)
+    assert files.cat_file("folder/a.mrc")[1024:] == (VALUES + 1).tobytes()
     files.rm("folder", recursive=True)
     assert os.listdir(tmp_path) == ["a.mrc"]

@@ -116,7 +116,7 @@ class MrcArray:
 
     async def read_async(self, key: Any) -> NDArray[Any]:
         """Read a selection while the event loop runs on, on another thread if need be."""
-        if not isinstance(self.source, AsyncSource):
+        if not isinstance(self.source, AsyncSource) or isinstance(self.source, StreamSource):
             import asyncio  # a tenth of the start of the command line
 
             return await asyncio.to_thread(self.read, key)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+from uuid import uuid4
 
 from xarray_mrc.storage.local_sink import LocalTarget, already_exists, new_file
 from xarray_mrc.storage.remote.options import StorageOptions
@@ -16,6 +17,8 @@ from xarray_mrc.storage.sink import Receipt, Target
 __all__ = ["NO_OPTIONS", "check_free", "is_there", "open_target"]
 
 NO_OPTIONS = StorageOptions()
+# Protocols of storages in which an object appears when all of it is there.
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss"})
 
 
 class SentTarget:
@@ -47,9 +50,18 @@ class SentTarget:
         self._local.finish(head, receipts)
         check_free(self._url, self._options, overwrite=self._overwrite)
         fs = file_system(self._url, self._options)
+        path = fs._strip_protocol(self._url)
+        protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
+        # Elsewhere a file that is half sent stands under its name already.
+        draft = path if OBJECT_STORES.intersection(protocols) else f"{path}.{uuid4().hex}.part"
         try:
-            fs.put_file(self.sink.path, fs._strip_protocol(self._url))
+            fs.put_file(self.sink.path, draft)
+            if draft != path:
+                fs.mv(draft, path)
         except Exception as error:
+            if draft != path:
+                with suppress(Exception):
+                    fs.rm_file(draft)
             refuse(public_url(self._url), error)
 
 

@@ -28,7 +28,7 @@ FOOTER = struct.Struct("<II2s2s")  # CRC-32, size of the index, flags, magic
 # Bytes that are read at the end of a file: footer and, as a rule, the whole index; and at the end
 # of streams before it, which are many if each is small.
 TAIL_NBYTES, SMALL_TAIL_NBYTES = 64 * 2**10, 2**10
-MAX_INDEX_NBYTES = 64 * 2**20
+MAX_INDEX_NBYTES = 4 * 2**20
 # Each stream costs two requests, one after the other, if the file is not on this computer.
 MAX_REMOTE_STREAMS = 8
 
