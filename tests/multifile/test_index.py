@@ -157,6 +157,8 @@ def test_what_cannot_be_read_is_a_row(tmp_path):
     problem = table["problem"].to_series()
     assert "0 bytes" in problem["empty.mrc"]
     assert "not an MRC file" in problem["text.mrc"]
+    assert table["nx"].sel(file=["text.mrc", "short.mrc"]).values.tolist() == [0, 0]
+    assert table["exttyp"].sel(file="text.mrc") == ""
     assert "500 bytes" in problem["short.mrc"]
     assert "cut off" in problem["cut.map.gz"]
     assert problem["whole.map.gz"] == ""

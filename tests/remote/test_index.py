@@ -4,10 +4,10 @@ import gzip
 
 import numpy as np
 import pytest
-from files import sound
+from files import NUMBERS, sound
 from s3_server import BUCKET
 
-from xarray_mrc import index
+from xarray_mrc import index, open_stack
 
 pytestmark = pytest.mark.servers
 
@@ -44,3 +44,10 @@ def test_a_folder_of_s3(s3):
     assert [path.rpartition("/")[2] for path in found.file.values] == ["1.mrc", "c.mrc"]
     with pytest.raises(FileNotFoundError, match="no MRC file"):
         index(f"s3://{BUCKET}/many/*.map", storage_options=s3.options)
+
+
+def test_a_stack_of_remote_files(server):
+    for number in range(2):
+        server.put(f"/{number}.mrcs", sound(NUMBERS + number))
+    found = open_stack([server.url("/1.mrcs"), "2@" + server.url("/0.mrcs")])
+    np.testing.assert_array_equal(found, np.concatenate([NUMBERS + 1, NUMBERS[1:]]))

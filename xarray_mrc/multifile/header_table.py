@@ -23,7 +23,7 @@ from xarray_mrc.codec.header import (
 )
 from xarray_mrc.codec.kinds import MAP_NAMES, RECONSTRUCTION_NAMES, STACK_NAMES, KindEvidence
 from xarray_mrc.codec.layout import Layout
-from xarray_mrc.errors import MrcError
+from xarray_mrc.errors import MrcError, MrcFormatError
 from xarray_mrc.multifile.heads import FileHead, reason
 from xarray_mrc.reading.file_layout import find_layout
 from xarray_mrc.storage import open_head
@@ -97,7 +97,8 @@ def decode_heads(heads: Sequence[FileHead]) -> dict[str, Column]:
     is_big = np.array([each.byteorder == ">" for each in judged], bool)
     blank = bytes(HEADER_SIZE)
     raw = b"".join(
-        head.data[:HEADER_SIZE] if len(head.data) >= HEADER_SIZE else blank for head in heads
+        head.data[:HEADER_SIZE] if each.byteorder else blank
+        for head, each in zip(heads, judged, strict=True)
     )
     for field in Header.fields():
         columns |= decode_field(field, raw, is_big)
@@ -227,7 +228,7 @@ def sound(header: Header, layout: Layout) -> Judgement:
 def damaged(head: FileHead, error: Exception) -> Judgement:
     """Return the judgement of a file that cannot be read, with what its header says."""
     problem = reason(error, head.path)
-    if len(head.data) < HEADER_SIZE:
+    if len(head.data) < HEADER_SIZE or isinstance(error, MrcFormatError):
         return Judgement("", problem=problem)
     header, _ = guess_byteorder(head.data[:HEADER_SIZE], head.size)
     return Judgement(header.byteorder, voxel_size=header.voxel_size, problem=problem)

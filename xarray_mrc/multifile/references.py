@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_mrc.errors import MrcError
+from xarray_mrc.storage.remote.urls import is_remote
 
 __all__ = ["ALL_SECTIONS", "ImageReferences", "parse_references", "resolve_paths"]
 
@@ -115,7 +116,7 @@ def resolve_paths(
     FileNotFoundError
         None of them has it.
     """
-    relative = [path for path in files if not os.path.isabs(path)]
+    relative = [path for path in files if not is_complete(path)]
     if not relative:
         return list(files)
     if root is None:
@@ -129,4 +130,9 @@ def resolve_paths(
             )
         root = found
     top = os.path.abspath(os.path.expanduser(os.fsdecode(root)))
-    return [path if os.path.isabs(path) else os.path.join(top, path) for path in files]
+    return [path if is_complete(path) else os.path.join(top, path) for path in files]
+
+
+def is_complete(path: str) -> bool:
+    """Return True for an absolute path, and for a URL."""
+    return os.path.isabs(path) or is_remote(path)
