@@ -163,6 +163,11 @@ sys.exit(main())
 """
 
 
+def allow_interrupts():
+    """Have Ctrl-C end this process: a shell makes programs in the background ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
 def test_ctrl_c(folder):
     command = [sys.executable, "-P", "-c", SLOW, "stats", "a.mrc"]
@@ -173,6 +178,7 @@ def test_ctrl_c(folder):
         cwd=folder,
         env=environment(),
         text=True,
+        preexec_fn=allow_interrupts,
     ) as process:
         assert process.stdout.readline() == "started\n"
         process.send_signal(signal.SIGINT)
@@ -191,7 +197,12 @@ def test_ctrl_c_leaves_no_half_written_file(folder):
     command = [*COMMAND, "convert", "big.mrc", "big.mrc.bz2"]
     before = set(os.listdir(folder))
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, cwd=folder, env=environment(), text=True
+        command,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        env=environment(),
+        text=True,
+        preexec_fn=allow_interrupts,
     ) as process:
         deadline = time.monotonic() + 60
         # Until some of the file is written: a new name alone is left for the next writer to remove.

@@ -183,7 +183,7 @@ class MrcMemmap(MrcFile):
             part = target.sink.part
             os.truncate(part, nbytes)
             stream = builtins.open(part, "rb+")  # noqa: SIM115 - kept open
-            pending.push(lambda *error: stream.close() if error[0] else target.finish())
+            pending.push(lambda *error: stream.close() if error[0] else finish(target))
             new = np.memmap(stream, dtype, "r+", offset, shape)
             yield new
             self._close_data()
@@ -261,3 +261,10 @@ class MrcMemmap(MrcFile):
             super().close()
         finally:
             self._drop_pending()
+
+
+def finish(target: local_sink.LocalTarget) -> None:
+    """Finish a new file, whose first bytes were written through the open file."""
+    with builtins.open(target.sink.part, "rb") as file:
+        head = file.read(HEADER_SIZE)
+    target.finish(head)

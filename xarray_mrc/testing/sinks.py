@@ -15,7 +15,7 @@ import pytest
 
 from xarray_mrc.errors import MrcError
 from xarray_mrc.storage.sink import Receipt, Sink, Target
-from xarray_mrc.testing.sources import MAX_PICKLE_NBYTES, run_in_child
+from xarray_mrc.testing.sources import MAX_PICKLE_NBYTES, run_in_child, same
 
 __all__ = ["SinkTests"]
 
@@ -44,11 +44,6 @@ def blocks_of(sink: Sink) -> tuple[bytes, list[tuple[int, bytes]]]:
 def whole(head: bytes, blocks: Blocks) -> bytes:
     """Return the file that a head and blocks make."""
     return head + b"".join(data for _, data in sorted(blocks))
-
-
-def same(found: bytes | None, expected: bytes) -> bool:
-    """Return True if a file has the expected bytes; a test does not show those that differ."""
-    return found == expected
 
 
 class SinkTests:
