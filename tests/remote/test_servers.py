@@ -183,4 +183,5 @@ def test_latency_and_concurrency_are_counted(server):
         list(pool.map(lambda _: ask(server), range(4)))
     assert time.monotonic() - start >= 0.1
     assert server.max_in_flight == 4
+    wait_for(lambda: all(request.end is not None for request in server.requests))
     assert all(request.end - request.start >= 0.1 for request in server.requests)

@@ -373,6 +373,7 @@ def remove_part(part: str) -> None:
         if RENAMES_OPEN_FILES:
             remove_pieces(part)
             os.unlink(part)
+            remove_pieces(part)  # of a task that was still at it; others find no file any more
         else:  # the first fails if somebody else is writing the file
             os.unlink(part)
             remove_pieces(part)
