@@ -210,6 +210,24 @@ def test_without_a_check_one_header_is_read(three, monkeypatch):
         open_stack(["2@a.mrcs", "1@c.mrcs"])
 
 
+def test_without_a_check_other_images_are_refused_when_they_are_read(tmp_path):
+    """They would be cast, cut or padded without a word."""
+    write(tmp_path / "a.mrcs", form="int8")
+    write(tmp_path / "b.mrcs", form="float32")
+    write(tmp_path / "c.mrcs", form="int8", rows=7)
+    names = [f"1@{tmp_path}/{name}.mrcs" for name in "abc"]
+    p = open_stack(names, chunks=None, check=False)
+    for number in (1, 2):
+        with pytest.raises(MrcError, match=r"expected \(6, 4\) of int8.*check=True"):
+            p[number].load()
+    smaller = open_stack(names, chunks=None, check=False, pad=(6, 4))
+    with pytest.raises(MrcError, match=r"c\.mrcs: its images are \(7, 4\)"):
+        smaller[2].load()
+    np.testing.assert_array_equal(
+        open_stack(names[:2], chunks=None)[1], write(tmp_path / "b.mrcs", form="float32")[0]
+    )
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("form", ["int8", "int16", "float16", "uint16", "four_bit"])
 def test_every_form_in_any_order(tmp_path, order, form):

@@ -20,7 +20,7 @@ from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.reading.selection import Pick
 from xarray_mrc.storage.compressed.encoders import cores
 
-__all__ = ["AS_IMAGES", "ImageFile", "StackArray"]
+__all__ = ["AS_IMAGES", "ImageFile", "StackArray", "fits_size"]
 
 # Whatever a file is by its header, its sections are images here.
 AS_IMAGES = ReadingOptions(kind="image_stack", extended_header="none", sidecar=False)
@@ -66,7 +66,9 @@ class StackArray:
     section_of : ndarray of int
         Section of each image in its file, from 0.
     size : tuple of int
-        Rows and columns of an image here. Images of another size are cut or padded around their
+        Rows and columns of an image here.
+    resize : {"", "crop", "pad"}
+        What becomes of images of another size: they are an error, or are cut or padded around their
         centre, which is the pixel n // 2 in both.
     dtype : dtype
         Data type, in native byte order.
@@ -81,6 +83,7 @@ class StackArray:
     section_of: NDArray[np.int64]
     size: tuple[int, int]
     dtype: np.dtype[Any]
+    resize: str = ""
     fill: float = 0
     axes: tuple[int, ...] = (0, 1, 2)
 
@@ -153,7 +156,7 @@ class StackArray:
         )
         digest = blake2b(self.file_of.tobytes())
         digest.update(self.section_of.tobytes())
-        own = (self.size, str(self.dtype), self.fill, self.axes)
+        own = (self.size, str(self.dtype), self.resize, self.fill, self.axes)
         return ("xarray_mrc.StackArray", tokens, digest.hexdigest(), own)
 
     def _map(self, picks: Sequence[Pick]) -> Pixels | None:
@@ -162,7 +165,7 @@ class StackArray:
         files, sections = self.file_of[chosen], self.section_of[chosen]
         if not len(chosen) or (files != files[0]).any() or (np.diff(sections) != 1).any():
             return None
-        array = opened_to(self.files[files[0]], int(sections[-1]))
+        array = self._opened(self.files[files[0]], int(sections[-1]))
         if array.shape[1:] != self.size or array.dtype != self.dtype:
             return None
         key = (slice(int(sections[0]), int(sections[-1]) + 1), picks[1].index, picks[2].index)
@@ -188,6 +191,24 @@ class StackArray:
             for group in groups:
                 read_group(group)
 
+    def _opened(self, file: ImageFile, last: int) -> MrcArray:
+        """Return the images of a file; MrcError if they are not as this array says."""
+        array = file.opened()
+        if last >= array.shape[0]:
+            raise MrcError(
+                f"{file.path}: section {last + 1} was wanted, but the file has only "
+                f"{array.shape[0]}: correct the table, or look for the file that it means"
+            )
+        if not fits_size(array.shape[1:], self.size, self.resize) or not np.can_cast(
+            array.dtype, self.dtype
+        ):
+            raise MrcError(
+                f"{file.path}: its images are {array.shape[1:]} of {array.dtype}, expected "
+                f"{self.size} of {self.dtype}, as the first file has: open the stack with "
+                f"check=True, which names all files that differ"
+            )
+        return array
+
     def _read_file(
         self,
         file: ImageFile,
@@ -197,7 +218,7 @@ class StackArray:
         pixels: Pixels,
     ) -> None:
         """Read sections of one file, in rising order, to their places among the pixels."""
-        array = opened_to(file, int(sections[-1]))
+        array = self._opened(file, int(sections[-1]))
         is_whole = array.shape[1:] == self.size and all(
             pick.is_run and pick.count == length
             for pick, length in zip(window, self.size, strict=True)
@@ -237,15 +258,12 @@ class StackArray:
             yield offset, image[start : start + count].reshape(-1)
 
 
-def opened_to(file: ImageFile, last: int) -> MrcArray:
-    """Return the images of a file; MrcError if it ends before a section."""
-    array = file.opened()
-    if last >= array.shape[0]:
-        raise MrcError(
-            f"{file.path}: section {last + 1} was wanted, but the file has only {array.shape[0]}: "
-            f"correct the table, or look for the file that it means"
-        )
-    return array
+def fits_size(own: tuple[int, ...], size: tuple[int, int], resize: str) -> bool:
+    """Return True if images have a size, or one from which they are cut or padded to it."""
+    if len(own) != 2 or not resize:
+        return own == size
+    pairs = zip(own, size, strict=True)
+    return all(a >= b if resize == "crop" else a <= b for a, b in pairs)
 
 
 def shifted(pick: Pick, own: int, length: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -21,7 +21,7 @@ from xarray_mrc.multifile.references import (
     parse_references,
     resolve_paths,
 )
-from xarray_mrc.multifile.stack_array import AS_IMAGES, ImageFile, StackArray
+from xarray_mrc.multifile.stack_array import AS_IMAGES, ImageFile, StackArray, fits_size
 from xarray_mrc.multifile.star import read_star
 from xarray_mrc.reading.open_file import OpenedFile, open_file
 
@@ -103,7 +103,8 @@ def open_stack(
     references, files = read_references(source, root)
     opened = open_first(files, references) if not check else [open_one(path) for path in files]
     references = expand_sections(references, opened)
-    size = common_size(files, opened, size, crop, pad)
+    resize = "" if size is None else "crop" if pad is None else "pad"
+    size = common_size(files, opened, size, resize)
     array = StackArray(
         tuple(
             ImageFile(path, each.array if each else None)
@@ -113,6 +114,7 @@ def open_stack(
         references.section_of,
         size,
         np.result_type(*{each.array.dtype for each in opened if each}),
+        resize,
         fill,
     )
     if check:
@@ -209,8 +211,7 @@ def common_size(
     files: Sequence[str],
     opened: Sequence[OpenedFile | None],
     size: tuple[int, int] | None,
-    crop: object,
-    pad: object,
+    resize: str,
 ) -> tuple[int, int]:
     """Return rows and columns of all images; MrcError if they differ without crop= or pad=."""
     sizes = [each.array.shape[1:] if each else None for each in opened]
@@ -234,15 +235,10 @@ def common_size(
     for path, each in zip(files, sizes, strict=True):
         if each is None:
             continue
-        fits = all(
-            own >= wanted if crop is not None else own <= wanted
-            for own, wanted in zip(each, size, strict=True)
-        )
-        if not fits:
-            name = "crop" if pad is None else "pad"
+        if not fits_size(each, size, resize):
             raise MrcError(
-                f"{path}: {name}={size} was passed, but its images have {each[0]} rows and "
-                f"{each[1]} columns, which is {'less' if pad is None else 'more'}"
+                f"{path}: {resize}={size} was passed, but its images have {each[0]} rows and "
+                f"{each[1]} columns, which is {'less' if resize == 'crop' else 'more'}"
             )
     return size
 
