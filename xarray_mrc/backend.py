@@ -10,19 +10,17 @@ from typing import Any, ClassVar
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
+from xarray_mrc.codec.containers import has_mrc_suffix
 from xarray_mrc.dataset.from_file import build_dataset
 from xarray_mrc.errors import MrcError
-from xarray_mrc.reading.file_layout import name_of
 from xarray_mrc.reading.header_reading import decode_header
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage import open_head
-from xarray_mrc.storage.remote.urls import is_remote, path_text
+from xarray_mrc.storage.remote.urls import is_remote, path_of_url, path_text
 from xarray_mrc.storage.source import Openable
 
 __all__ = ["MrcBackendEntrypoint"]
-
-SUFFIXES = frozenset({".mrc", ".mrcs", ".map", ".ccp4", ".st", ".ali", ".preali", ".rec"})
 
 
 def with_options(function: Callable[..., Any]) -> inspect.Signature:
@@ -78,7 +76,7 @@ class MrcBackendEntrypoint(BackendEntrypoint):
         """Return True if the name and, if they are at hand, the first bytes are of an MRC file."""
         if isinstance(filename_or_obj, str | os.PathLike) or is_remote(filename_or_obj):
             path = path_text(filename_or_obj)
-            if path is None or os.path.splitext(name_of(path))[1].lower() not in SUFFIXES:
+            if path is None or not has_mrc_suffix(path_of_url(path)):
                 return False
             if is_remote(filename_or_obj):
                 return True

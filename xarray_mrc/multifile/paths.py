@@ -69,16 +69,19 @@ def find_remote(url: str, storage_options: Mapping[str, Any] | None) -> list[str
     """Return the files that a URL stands for: itself, or what a storage lists for it."""
     if url.lower().startswith(HTTP):
         return [url]
-    from xarray_mrc.storage.remote.upload import file_system
+    from xarray_mrc.storage.remote.filesystem import file_system
+    from xarray_mrc.storage.remote.upload import refuse
 
-    fs = file_system(url, StorageOptions(storage_options))
-    path = fs._strip_protocol(url)
-    if glob.has_magic(path):
-        matches = fs.glob(path)
-    elif fs.isdir(path):
-        matches = [name for name in fs.find(path) if has_mrc_suffix(name)]
-    else:
-        return [url]
+    fs, path = file_system(url, StorageOptions(storage_options))
+    try:
+        if glob.has_magic(path):
+            matches = fs.glob(path)
+        elif fs.isdir(path):
+            matches = [name for name in fs.find(path) if has_mrc_suffix(name)]
+        else:
+            return [url]
+    except Exception as error:
+        refuse(public_url(url), error)
     if not matches:
         raise FileNotFoundError(f"{public_url(url)}: there is no MRC file")
     return [fs.unstrip_protocol(name) for name in matches]

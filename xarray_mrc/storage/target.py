@@ -45,15 +45,15 @@ class SentTarget:
 
     def finish(self, head: bytes = b"", receipts: Iterable[Receipt] = ()) -> None:
         """Write the first bytes, and send the file."""
-        from xarray_mrc.storage.remote.upload import file_system, refuse
+        from xarray_mrc.storage.remote.filesystem import protocols_of
+        from xarray_mrc.storage.remote.upload import refuse, writable_file_system
 
         self._local.finish(head, receipts)
         check_free(self._url, self._options, overwrite=self._overwrite)
-        fs = file_system(self._url, self._options)
+        fs = writable_file_system(self._url, self._options)
         path = fs._strip_protocol(self._url)
-        protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
         # Elsewhere a file that is half sent stands under its name already.
-        draft = path if OBJECT_STORES.intersection(protocols) else f"{path}.{uuid4().hex}.part"
+        draft = path if OBJECT_STORES & protocols_of(fs) else f"{path}.{uuid4().hex}.part"
         try:
             fs.put_file(self.sink.path, draft)
             if draft != path:
@@ -126,9 +126,9 @@ def is_there(path: str, options: StorageOptions = NO_OPTIONS) -> bool:
     """Return True if a file, local or remote, exists."""
     if not is_remote(path):
         return os.path.exists(path)
-    from xarray_mrc.storage.remote.upload import file_system, refuse
+    from xarray_mrc.storage.remote.upload import refuse, writable_file_system
 
-    fs: Any = file_system(path, options)
+    fs: Any = writable_file_system(path, options)
     try:
         fs.invalidate_cache()
         return bool(fs.exists(fs._strip_protocol(path)))

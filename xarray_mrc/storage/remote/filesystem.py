@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+from xarray_mrc.errors import MrcError
 from xarray_mrc.storage.protocol import truncated
 from xarray_mrc.storage.remote.loop import limit
 from xarray_mrc.storage.remote.options import StorageOptions
 from xarray_mrc.storage.remote.planner import Request
 from xarray_mrc.storage.remote.protocol import HEAD_NBYTES, Opened, Version
-from xarray_mrc.storage.remote.urls import has_secrets, hash_of, public_url
+from xarray_mrc.storage.remote.url_adapter import UrlAdapter
+from xarray_mrc.storage.remote.urls import hash_of, public_url
 
-__all__ = ["FilesystemAdapter"]
+__all__ = ["FilesystemAdapter", "file_system", "protocols_of"]
 
 T = TypeVar("T")
 
@@ -35,7 +37,7 @@ TIMES = (
 
 
 @dataclass(frozen=True, slots=True)
-class FilesystemAdapter:
+class FilesystemAdapter(UrlAdapter):
     """A file of a file system of fsspec.
 
     Attributes
@@ -52,24 +54,7 @@ class FilesystemAdapter:
 
     fs: Any = field(repr=False)
     path: str = field(repr=False)
-    url: str = field(repr=False)
-    options: StorageOptions
     pid: int = field(default_factory=os.getpid, repr=False, compare=False)
-
-    @property
-    def uri(self) -> str:
-        """URL without secrets."""
-        return public_url(self.url)
-
-    @property
-    def address(self) -> str | None:
-        """URL that alone is enough to open the file, or None."""
-        return None if self.options.others() or has_secrets(self.url) else self.uri
-
-    @property
-    def digest(self) -> str:
-        """Hash of URL and options; "" if `address` is enough."""
-        return "" if self.address else hash_of(self.url, sorted(self.options.others().items()))
 
     @property
     def copy_key(self) -> str:
@@ -153,8 +138,55 @@ class FilesystemAdapter:
         scheme, _, rest = self.uri.partition("://")
         return limit(f"{scheme}://{rest.partition('/')[0]}", 1)
 
-    def __reduce__(self) -> tuple[type[FilesystemAdapter], tuple[Any, str, str, StorageOptions]]:
-        return FilesystemAdapter, (self.fs, self.path, self.url, self.options)
+    def __reduce__(self) -> tuple[type[FilesystemAdapter], tuple[str, StorageOptions, Any, str]]:
+        return FilesystemAdapter, (self.url, self.options, self.fs, self.path)
+
+
+def file_system(url: str, options: StorageOptions) -> tuple[Any, str]:
+    """Return the file system of fsspec for a URL, and the path in it.
+
+    Parameters
+    ----------
+    url : str
+        The URL, also of a chain of file systems.
+    options : StorageOptions
+        Those of the file system.
+
+    Raises
+    ------
+    ImportError, OSError, TypeError, MrcError
+        There is none, or it cannot be reached. The texts hold no secrets.
+    """
+    from fsspec.core import url_to_fs
+
+    uri, scheme = public_url(url), url.partition(":")[0]
+    try:
+        fs, name = url_to_fs(url, **options.others())
+    except ImportError as error:
+        raise ImportError(f"{uri}: a package for {scheme}:// is missing ({error})") from None
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{uri}: there is no such file; check the URL") from None
+    except OSError as error:
+        raise OSError(f"{uri}: the server cannot be reached ({type(error).__name__})") from None
+    except TypeError:
+        names = ", ".join(options.others()) or "none"
+        raise TypeError(
+            f"{uri}: the file system of {scheme}:// does not take these storage_options ({names})"
+        ) from None
+    except Exception as error:
+        reason = (
+            "fsspec does not know it" if isinstance(error, ValueError) else type(error).__name__
+        )
+        raise MrcError(
+            f"{uri}: {scheme}:// is not supported ({reason}), expected a local path, https://, "
+            f"s3:// or another protocol of fsspec"
+        ) from None
+    return fs, str(name)
+
+
+def protocols_of(fs: Any) -> frozenset[str]:
+    """Return the names under which a file system of fsspec is known."""
+    return frozenset((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
 def version_of(info: dict[str, Any]) -> Version:

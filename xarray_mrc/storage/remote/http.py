@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from xarray_mrc.codec.containers import named_container
 from xarray_mrc.errors import MrcError
-from xarray_mrc.storage.remote.loop import limit, side_by_side
-from xarray_mrc.storage.remote.options import StorageOptions
+from xarray_mrc.storage.remote.loop import limit
 from xarray_mrc.storage.remote.planner import Request
 from xarray_mrc.storage.remote.protocol import HEAD_NBYTES, Opened, Version, changed
 from xarray_mrc.storage.remote.retry import RetryableError, with_retries
-from xarray_mrc.storage.remote.urls import has_secrets, hash_of, path_of_url, public_url
+from xarray_mrc.storage.remote.url_adapter import RangeAdapter
+from xarray_mrc.storage.remote.urls import hash_of, path_of_url
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
@@ -35,7 +35,7 @@ ENCODINGS = {"gzip": "gzip", "x-gzip": "gzip", "bzip2": "bzip2", "zstd": "zstd"}
 
 
 @dataclass(frozen=True, slots=True)
-class HttpAdapter:
+class HttpAdapter(RangeAdapter):
     """A file behind a URL of HTTP.
 
     Attributes
@@ -46,24 +46,6 @@ class HttpAdapter:
         ``headers``, ``cookies``, ``auth=(user, password)``, ``ssl`` (the file of a certificate
         authority, or an SSLContext), ``max_requests``, ``timeout``.
     """
-
-    url: str = field(repr=False)
-    options: StorageOptions
-
-    @property
-    def uri(self) -> str:
-        """URL without user, password, query and fragment."""
-        return public_url(self.url)
-
-    @property
-    def address(self) -> str | None:
-        """URL that alone is enough to open the file, or None."""
-        return None if self.options.others() or has_secrets(self.url) else self.uri
-
-    @property
-    def digest(self) -> str:
-        """Hash of URL and options; "" if `address` is enough."""
-        return "" if self.address else hash_of(self.url, sorted(self.options.others().items()))
 
     @property
     def copy_key(self) -> str:
@@ -83,15 +65,6 @@ class HttpAdapter:
 
         async with self._limit():
             return await with_retries(self.uri, attempt)
-
-    async def read(self, requests: Sequence[Request], version: Version) -> None:
-        """Send requests side by side, each with a few attempts."""
-
-        async def read_one(request: Request) -> None:
-            async with self._limit():
-                await self._read_one(request, version)
-
-        await side_by_side(read_one, requests, min(len(requests), self.options.max_requests))
 
     async def stream(self, take: Callable[[bytes], None], version: Version) -> None:
         """Request the whole file without ranges, and hand over its bytes in order.

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from xarray_mrc.errors import MrcError
 from xarray_mrc.storage.protocol import Head
-from xarray_mrc.storage.remote.filesystem import FilesystemAdapter
+from xarray_mrc.storage.remote.filesystem import FilesystemAdapter, file_system, protocols_of
 from xarray_mrc.storage.remote.http import HTTP_OPTIONS, HttpAdapter
 from xarray_mrc.storage.remote.loop import run
 from xarray_mrc.storage.remote.object_store import ObjectStoreAdapter
@@ -81,9 +81,8 @@ def adapter_of_fsspec(path: Any, options: StorageOptions) -> Adapter | str:
     if getattr(path, "mode", "rb") not in ("rb", "r"):
         raise ValueError(f"{what}: mode={path.mode!r} was passed to fsspec, expected 'rb'")
     fs, name = path.fs, str(path.path)
-    protocols = (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
     own = StorageOptions({**fs.storage_options, **options.limits()})
-    if not LOCAL.isdisjoint(protocols):
+    if not LOCAL.isdisjoint(protocols_of(fs)):
         return name
     made_by = type(fs).__module__
     if made_by == "fsspec.implementations.http":
@@ -92,38 +91,13 @@ def adapter_of_fsspec(path: Any, options: StorageOptions) -> Adapter | str:
         return S3Adapter(f"s3://{name}", own)
     if getattr(fs, "asynchronous", False):  # its methods would be coroutines of another loop
         fs = type(fs)(*fs.storage_args, **{**fs.storage_options, "asynchronous": False})
-    return FilesystemAdapter(fs, name, fs.unstrip_protocol(name), own)
+    return FilesystemAdapter(fs.unstrip_protocol(name), own, fs, name)
 
 
 def adapter_of_url(url: str, options: StorageOptions) -> Adapter | str:
     """Return the adapter of a URL that is neither of HTTP nor of S3."""
-    from fsspec.core import url_to_fs
-
-    uri, scheme = public_url(url), url.partition(":")[0]
-    try:
-        fs, name = url_to_fs(url, **options.others())
-    except ImportError as error:
-        raise ImportError(f"{uri}: a package for {scheme}:// is missing ({error})") from None
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{uri}: there is no such file; check the URL") from None
-    except OSError as error:
-        raise OSError(f"{uri}: the server cannot be reached ({type(error).__name__})") from None
-    except TypeError:
-        names = ", ".join(options.others()) or "none"
-        raise TypeError(
-            f"{uri}: the file system of {scheme}:// does not take these storage_options ({names})"
-        ) from None
-    except Exception as error:
-        reason = (
-            "fsspec does not know it" if isinstance(error, ValueError) else type(error).__name__
-        )
-        raise MrcError(
-            f"{uri}: {scheme}:// is not supported ({reason}), expected a local path, https://, "
-            f"s3:// or another protocol of fsspec"
-        ) from None
-    if not LOCAL.isdisjoint((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
-        return str(name)
-    return FilesystemAdapter(fs, name, url, options)
+    fs, name = file_system(url, options)
+    return FilesystemAdapter(url, options, fs, name) if LOCAL.isdisjoint(protocols_of(fs)) else name
 
 
 def open_remote(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from xarray_mrc.errors import MrcError
-from xarray_mrc.storage.remote.loop import limit, side_by_side
-from xarray_mrc.storage.remote.options import StorageOptions
+from xarray_mrc.storage.remote.loop import limit
 from xarray_mrc.storage.remote.planner import Request
 from xarray_mrc.storage.remote.protocol import HEAD_NBYTES, Opened, Version, changed
 from xarray_mrc.storage.remote.retry import RetryableError, retry_after, with_retries
-from xarray_mrc.storage.remote.urls import has_secrets, hash_of, public_url
+from xarray_mrc.storage.remote.url_adapter import RangeAdapter
+from xarray_mrc.storage.remote.urls import hash_of
 
 __all__ = ["S3Adapter"]
 
@@ -31,7 +31,7 @@ NO_CREDENTIALS = (
 
 
 @dataclass(frozen=True, slots=True)
-class S3Adapter:
+class S3Adapter(RangeAdapter):
     """An object of S3, or of a server that speaks its protocol.
 
     Attributes
@@ -42,24 +42,6 @@ class S3Adapter:
         Those of s3fs: ``anon``, ``key``, ``secret``, ``token``, ``profile``, ``endpoint_url``,
         ``client_kwargs``, ``requester_pays`` and others; ``max_requests``, ``timeout``.
     """
-
-    url: str = field(repr=False)
-    options: StorageOptions
-
-    @property
-    def uri(self) -> str:
-        """URL without a query."""
-        return public_url(self.url)
-
-    @property
-    def address(self) -> str | None:
-        """URL that alone is enough to open the object, or None."""
-        return None if self.options.others() or has_secrets(self.url) else self.uri
-
-    @property
-    def digest(self) -> str:
-        """Hash of URL and options; "" if `address` is enough."""
-        return "" if self.address else hash_of(self.url, sorted(self.options.others().items()))
 
     @property
     def copy_key(self) -> str:
@@ -87,15 +69,6 @@ class S3Adapter:
 
         async with self._limit():
             return await with_retries(self.uri, attempt)
-
-    async def read(self, requests: Sequence[Request], version: Version) -> None:
-        """Send requests side by side, each with a few attempts."""
-
-        async def read_one(request: Request) -> None:
-            async with self._limit():
-                await self._read_one(request, version)
-
-        await side_by_side(read_one, requests, min(len(requests), self.options.max_requests))
 
     async def _read_one(self, request: Request, version: Version) -> None:
         """Read a range; after an interruption only the rest of it is asked for."""

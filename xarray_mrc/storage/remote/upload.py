@@ -13,11 +13,12 @@ from typing import Any, NoReturn
 
 from xarray_mrc.errors import MrcError
 from xarray_mrc.storage.local_sink import already_exists
+from xarray_mrc.storage.remote.filesystem import file_system
 from xarray_mrc.storage.remote.options import StorageOptions
 from xarray_mrc.storage.remote.urls import HTTP, public_url
 from xarray_mrc.storage.sink import Receipt, Written, first_bytes, split_held
 
-__all__ = ["UploadSink", "UploadTarget", "file_system", "new_upload"]
+__all__ = ["UploadSink", "UploadTarget", "new_upload", "refuse", "writable_file_system"]
 
 MIN_PART_NBYTES = 5 * 2**20
 MAX_PARTS = 10_000
@@ -88,7 +89,7 @@ class UploadSink:
 
     def call(self, name: str, **arguments: Any) -> Any:
         """Send a request about the file; OSError if it fails."""
-        fs = file_system(self.path, self.options)
+        fs = writable_file_system(self.path, self.options)
         try:
             return fs.call_s3(name, Bucket=self.bucket, Key=self.key, **arguments)
         except Exception as error:
@@ -143,7 +144,7 @@ class UploadTarget:
             MultipartUpload={"Parts": parts}, **arguments,
         )  # fmt: skip
         self._is_open = False
-        file_system(sink.path, sink.options).invalidate_cache(f"{sink.bucket}/{sink.key}")
+        writable_file_system(sink.path, sink.options).invalidate_cache(f"{sink.bucket}/{sink.key}")
 
     def abort(self) -> None:
         """Have S3 drop all parts, unless the file is there."""
@@ -180,7 +181,7 @@ def new_upload(
     OSError
         The file cannot be written.
     """
-    fs = file_system(url, options)
+    fs = writable_file_system(url, options)
     bucket, key, _ = fs.split_path(url)
     part_nbytes = max(MIN_PART_NBYTES, -(-nbytes // (MAX_PARTS - 1)))
     sink = UploadSink(public_url(url), bucket, key, "", options, part_nbytes)
@@ -193,20 +194,15 @@ def new_upload(
         target.abort()
 
 
-def file_system(url: str, options: StorageOptions) -> Any:
-    """Return the file system of fsspec for a URL; OSError or MrcError if none can be written."""
-    from fsspec.core import url_to_fs
-
+def writable_file_system(url: str, options: StorageOptions) -> Any:
+    """Return the file system of fsspec for a new file; OSError for a URL of HTTP."""
     if url.lower().startswith(HTTP):
         # Few web servers take files, and fsspec's client logs URLs with their secrets.
         raise OSError(
             f"{public_url(url)}: a file cannot be written by HTTP, expected a local path, s3:// or "
             f"another storage of fsspec"
         )
-    try:
-        return url_to_fs(url, **options.others())[0]
-    except (ImportError, ValueError) as error:
-        raise MrcError(f"{public_url(url)}: {error}") from None
+    return file_system(url, options)[0]
 
 
 def refuse(path: str, error: Exception) -> NoReturn:
