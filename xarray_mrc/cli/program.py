@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from xarray_mrc.cli.files import is_file_like, plain_text
+from xarray_mrc.cli.files import UNREADABLE, is_file_like, plain_text
 from xarray_mrc.cli.output import (
     as_command,
     is_debugging,
@@ -30,7 +30,6 @@ DEFAULT_COMMAND = "header"
 # The programs of mrcfile that a copy of this one, under their name, stands in for.
 MRCFILE_PROGRAMS = ("mrcfile-header", "mrcfile-validate")
 
-UNREADABLE = 2
 MRCFILE_FAILED = 1
 INTERRUPTED = 130  # as shells count a program that Ctrl-C ended
 BROKEN_PIPE = 141  # as shells count a program that wrote into a closed pipe
