@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from mrcbytes import lay
 
-from xarray_mrc import open_mrc, read_header, to_mrc
+from xarray_mrc import open_mrc, open_stack, read_header, to_mrc
 from xarray_mrc.writing import block_writing
 
 LAID = lay("int16", "volume", lengths=(6, 5, 20))
@@ -70,6 +70,18 @@ def test_a_lazy_selection_without_chunks(path, monkeypatch):
     data = xr.open_dataset(path, engine="mrc", cache=False)["data"]
     to_mrc(data[::-1], path, region={})
     np.testing.assert_array_equal(open_mrc(path), LAID.pixels[::-1])
+
+
+@pytest.mark.parametrize("chunks", [None, {"image": 2}])
+def test_a_stack_of_several_files(path, tmp_path, monkeypatch, chunks):
+    monkeypatch.setattr(block_writing, "SMALL_NBYTES", 0)
+    other = tmp_path / "b.mrc"
+    other.write_bytes(LAID.raw)
+    before = np.concatenate([LAID.pixels[10:], LAID.pixels[:10]])
+    numbers = [f"{n + 1}@{other}" for n in range(10, 20)] + [f"{n + 1}@{path}" for n in range(10)]
+    images = open_stack(numbers, chunks=chunks)[::-1]
+    to_mrc(images.rename(image="z"), path, region={})
+    np.testing.assert_array_equal(open_mrc(path), before[::-1])
 
 
 def test_data_of_another_file_go_straight_to_their_place(path, tmp_path):

@@ -15,7 +15,8 @@ from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import PREFERRED_NBYTES, Layout
 from xarray_mrc.codec.old_header import old_origin
 from xarray_mrc.dataset.conventions import AXES, RAW_DIM
-from xarray_mrc.dataset.lazy_variable import bare_dataset, find_source, lazy_variable
+from xarray_mrc.dataset.lazy_variable import bare_dataset, find_array, lazy_variable
+from xarray_mrc.reading.array import MrcArray
 from xarray_mrc.reading.open_file import OpenedFile
 from xarray_mrc.reading.options import Coords, ExtendedHeader, ReadingOptions
 from xarray_mrc.storage import Head
@@ -95,8 +96,8 @@ def file_of(obj: xr.Dataset | xr.DataArray) -> str | Head:
     for array in arrays:
         if "source" in array.encoding:
             return str(array.encoding["source"])
-    sources = (find_source(array.variable) for array in arrays)
-    source = next((source for source in sources if source is not None), None)
+    found = (find_array(array.variable) for array in arrays)
+    source = next((array.source for array in found if isinstance(array, MrcArray)), None)
     if source is None or not is_url(source.uri):
         raise ValueError(
             "the object does not know its file: it is the result of a computation, was opened "

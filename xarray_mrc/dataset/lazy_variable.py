@@ -14,10 +14,7 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from xarray_mrc.reading.array import MrcArray
-from xarray_mrc.storage import Source
-
-__all__ = ["bare_dataset", "find_source", "lazy_variable"]
+__all__ = ["ReadableArray", "bare_dataset", "find_array", "lazy_variable"]
 
 SCATTERED = 8
 SUPPORT = indexing.IndexingSupport.OUTER
@@ -33,6 +30,10 @@ class ReadableArray(Protocol):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Data type of what is read."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths of the local files that are read."""
 
     def read(self, key: Any, *, transient: bool = False) -> NDArray[Any]:
         """Read a selection."""
@@ -157,8 +158,8 @@ def lazy_variable(
     return xr.Variable(dims, LazyArray(MrcBackendArray(array)), attrs, encoding)
 
 
-def find_source(data: Any) -> Source | None:
-    """Return the source that lazy data are read from; None if they are not read from an MRC file.
+def find_array(data: Any) -> ReadableArray | None:
+    """Return the array that lazy data are read from; None if they are not read from MRC files.
 
     Parameters
     ----------
@@ -167,14 +168,13 @@ def find_source(data: Any) -> Source | None:
 
     Returns
     -------
-    Source or None
+    ReadableArray or None
     """
     if isinstance(data, xr.Variable):
         data = data._data
     while data is not None and not isinstance(data, MrcBackendArray):
         data = getattr(data, "array", None)
-    array = None if data is None else data._array
-    return array.source if isinstance(array, MrcArray) else None
+    return None if data is None else data._array
 
 
 def bare_dataset(data: Mapping[str, xr.Variable], coords: Mapping[str, xr.Variable]) -> xr.Dataset:

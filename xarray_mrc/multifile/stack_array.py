@@ -97,6 +97,11 @@ class StackArray:
         """Lengths of the axes."""
         return tuple(self.lengths[axis] for axis in self.axes)
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths of the files that are read."""
+        return tuple(file.path for file in self.files)
+
     def __getitem__(self, key: Any) -> Pixels:
         return self.read(key)
 

@@ -76,6 +76,12 @@ class MrcArray:
         """Data type, in native byte order."""
         return self.layout.dtype
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Path of the local file that is read; none of other sources."""
+        path = self.source.local_path
+        return () if path is None else (path,)
+
     def __getitem__(self, key: Any) -> NDArray[Any]:
         return self.read(key)
 

@@ -16,7 +16,7 @@ from xarray_mrc.codec.layout import Kind, Layout
 from xarray_mrc.codec.samples import find_sample
 from xarray_mrc.codec.statistics import UNKNOWN
 from xarray_mrc.dataset.conventions import data_variable
-from xarray_mrc.dataset.lazy_variable import find_source
+from xarray_mrc.dataset.lazy_variable import find_array
 from xarray_mrc.dataset.mode_choice import DEFAULT_CASTS, choose_sample
 from xarray_mrc.reading.open_file import OpenedFile, open_file
 from xarray_mrc.reading.options import ReadingOptions
@@ -106,8 +106,8 @@ def is_read_from(data: xr.Variable, target: str) -> bool:
         # Keys of blocks are tuples; that of the array from which they are cut is a str.
         nodes = [node for table in tables for key, node in table.items() if isinstance(key, str)]
         arrays = [getattr(node, "value", node) for node in nodes]
-    sources = filter(None, map(find_source, arrays))
-    return any(os.path.realpath(source.uri) == target for source in sources)
+    read = {path for array in filter(None, map(find_array, arrays)) for path in array.paths}
+    return any(os.path.realpath(path) == target for path in read)
 
 
 def copy_region(source: Source, destination: Destination) -> None:
