@@ -8,7 +8,6 @@ import gzip
 import itertools
 import json
 import os
-import re
 import struct
 import sys
 import threading
@@ -26,7 +25,12 @@ from xarray.testing import assert_identical
 import xarray_mrc
 from xarray_mrc import MrcError, convert
 from xarray_mrc.conversion import grid as grids
+from xarray_mrc.conversion import group_target as targets
+from xarray_mrc.conversion import schedule
 from xarray_mrc.conversion import zarr as groups
+from xarray_mrc.conversion.group_target import LocalGroupSink
+from xarray_mrc.conversion.group_writer import GroupWriter
+from xarray_mrc.conversion.tasks import CopyTask, Reader
 from xarray_mrc.storage import folder as folders
 
 LAID = lay("int16", lengths=(70, 66, 65), labels=(b"made by hand",), nstart=(3, -2, 5))
@@ -239,14 +243,14 @@ def test_an_error_leaves_what_was_there(tmp_path, name, monkeypatch):
     convert(save(tmp_path), tmp_path / "a.zarr")
     path = save(tmp_path, LAID, name)
     if name == "a.mrc":
-        load = groups.write_region
+        write = schedule.write_region
 
-        def fail(source, target, part, region):
-            if region[0].start > 32:
+        def fail(task, reader, writer):
+            if task.region[0].start > 32:
                 raise KeyError("no more")
-            load(source, target, part, region)
+            write(task, reader, writer)
 
-        monkeypatch.setattr(groups, "write_region", fail)
+        monkeypatch.setattr(schedule, "write_region", fail)
         wanted: type[Exception] = KeyError
     else:
         path.write_bytes(path.read_bytes()[:-3000])
@@ -258,64 +262,67 @@ def test_an_error_leaves_what_was_there(tmp_path, name, monkeypatch):
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
+def slow_disk(monkeypatch, fails):
+    """Let chunks take a while, and some fail; return the keys of those on their way."""
+    put, on_their_way = targets.write_file, []
+
+    def write(folder, key, data):
+        if fails(key):
+            raise OSError("full")
+        on_their_way.append(key)
+        try:
+            time.sleep(0.05 if key[-1].isdigit() else 0)
+            put(folder, key, data)
+        finally:
+            on_their_way.remove(key)
+
+    monkeypatch.setattr(targets, "write_file", write)
+    return on_their_way
+
+
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_zarr_writes_no_more_when_the_folder_is_removed(tmp_path, zarr_format, monkeypatch):
     # As on a full disk, where the first chunk fails while others are on their way.
-    put = zarr.storage.LocalStore.set
-
-    async def fail(store, key, value):
-        if key.endswith(("c/0/0/0", "0.0.0")):
-            raise OSError("full")
-        if key[-1].isdigit():
-            await asyncio.sleep(0.05)
-        await put(store, key, value)
-
-    monkeypatch.setattr(zarr.storage.LocalStore, "set", fail)
+    on_their_way = slow_disk(monkeypatch, lambda key: key.endswith(("c/0/0/0", "0.0.0")))
     path = save(tmp_path)
     with pytest.raises(OSError, match="full"):
         convert(path, tmp_path / "a.zarr", chunks=CHUNKS, shards=None, zarr_format=zarr_format)
+    assert on_their_way == []
     time.sleep(0.5)
     assert os.listdir(tmp_path) == ["a.mrc"]
 
 
-def open_target(group):
-    return groups.run(zarr.AsyncArray.open(str(group / "data")))
+def writer_of(group, part=None):
+    metadata = zarr.open_array(group / "data").metadata
+    return GroupWriter(LocalGroupSink(str(group), str(part or group)), {"data": metadata})
 
 
 def test_a_task_that_comes_too_late_leaves_nothing(tmp_path):
     # As on a cluster whose client was interrupted: its folder is removed while a worker reads.
     part = tmp_path / "a.zarr"
     convert(save(tmp_path), part, chunks=CHUNKS, shards=CHUNKS)
+    writer = writer_of(part)
 
     class Late:
-        def __getitem__(self, region):
+        def read(self, region):
             folders.remove(str(part), str(tmp_path / "other"))
-            return xr.Variable(("z", "y", "x"), np.ones((16, 32, 32), "i2"))
+            return np.ones((16, 32, 32), "i2")
 
-    region = (slice(16), slice(32), slice(32))
-    groups.write_region(Late(), open_target(part), str(part), region)
+    region = (slice(0, 16), slice(0, 32), slice(0, 32))
+    with pytest.raises(MrcError, match="removed or replaced"):
+        schedule.write_region(CopyTask("data", region), Late(), writer)
     assert os.listdir(tmp_path) == ["a.mrc"]
 
 
 def test_a_task_that_fails_waits_for_what_it_began(tmp_path, monkeypatch):
     convert(save(tmp_path), tmp_path / "a.zarr", chunks=CHUNKS, shards=None, compression=None)
-    put, on_their_way = zarr.storage.LocalStore.set, []
-
-    async def fail(store, key, value):
-        if key.endswith("0/0/0"):
-            raise OSError("full")
-        on_their_way.append(key)
-        try:
-            await asyncio.sleep(0.05)
-            await put(store, key, value)
-        finally:
-            on_their_way.remove(key)
-
-    monkeypatch.setattr(zarr.storage.LocalStore, "set", fail)
+    on_their_way = slow_disk(monkeypatch, lambda key: key.endswith("0/0/0"))
     source = xr.open_dataset(tmp_path / "a.mrc", engine="mrc")["data"].variable
-    target = open_target(tmp_path / "a.zarr")
+    whole = tuple(slice(0, length) for length in source.shape)
     with pytest.raises(OSError, match="full"):
-        groups.write_region(source, target, str(tmp_path / "a.zarr"), (slice(None),) * 3)
+        schedule.write_region(
+            CopyTask("data", whole), Reader(source, source.dtype), writer_of(tmp_path / "a.zarr")
+        )
     assert on_their_way == []
 
 
@@ -328,20 +335,11 @@ def test_an_error_does_not_wait_for_the_tasks_of_others(tmp_path, monkeypatch):
         while not stop.is_set():
             await asyncio.sleep(0.01)
 
-    async def fail(store, key, value):
-        raise OSError("full")
-
     with ThreadPoolExecutor(2) as pool:
         pool.submit(zarr.core.sync.sync, endless())
         assert started.wait(10)
         path = save(tmp_path)
-        array_chunk = re.compile(r"c/|\d")
-        put = zarr.storage.LocalStore.set
-
-        async def fail_for_chunks(store, key, value):
-            await (fail if array_chunk.search(key) else put)(store, key, value)
-
-        monkeypatch.setattr(zarr.storage.LocalStore, "set", fail_for_chunks)
+        slow_disk(monkeypatch, lambda key: "c/" in key)
         failed = pool.submit(convert, path, tmp_path / "a.zarr", chunks=CHUNKS)
         try:
             with pytest.raises(OSError, match="full"):
@@ -367,9 +365,10 @@ def test_in_a_notebook(tmp_path, name):
 def test_a_worker_on_another_file_system(tmp_path):
     convert(save(tmp_path), tmp_path / "a.zarr")
     source = xr.open_dataset(tmp_path / "a.mrc", engine="mrc")["data"].variable
-    target = open_target(tmp_path / "a.zarr")
+    task = CopyTask("data", tuple(slice(0, length) for length in source.shape))
+    writer = writer_of(tmp_path / "a.zarr", tmp_path / "none")
     with pytest.raises(MrcError, match="not shared"):
-        groups.write_region(source, target, str(tmp_path / "none"), (slice(1),) * 3)
+        schedule.write_region(task, Reader(source, source.dtype), writer)
 
 
 @pytest.mark.parametrize("scheduler", ["threads", "synchronous"])

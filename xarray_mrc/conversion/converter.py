@@ -11,8 +11,10 @@ import xarray as xr
 from numpy.typing import DTypeLike
 
 from xarray_mrc.conversion.grid import Shards
+from xarray_mrc.conversion.group_layout import ZarrFormat
+from xarray_mrc.conversion.group_target import is_group
 from xarray_mrc.conversion.recompress import recompress
-from xarray_mrc.conversion.zarr import ZarrFormat, is_group, open_group, write_group
+from xarray_mrc.conversion.zarr import open_group, write_group
 from xarray_mrc.dataset.section_metadata import WrittenSidecar
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions

@@ -55,17 +55,13 @@ class Grid:
         """Return the region of each task. No chunk or shard is in two regions."""
         return cut(self.shape, self.steps)
 
-    def slabs(self) -> list[tuple[Region, list[Region]]]:
-        """Return slabs of whole sections in file order, each with its regions.
-
-        The regions are relative to the start of their slab.
-        """
+    def slabs(self) -> list[Region]:
+        """Return slabs of whole sections in file order. Each task lies in one of them."""
         whole = [
             length if dim in PLANE_DIMS else step
             for dim, length, step in zip(self.dims, self.shape, self.steps, strict=True)
         ]
-        slabs = cut(self.shape, whole)
-        return [(slab, cut([s.stop - s.start for s in slab], self.steps)) for slab in slabs]
+        return cut(self.shape, whole)
 
 
 def cut(shape: tuple[int, ...] | list[int], steps: tuple[int, ...] | list[int]) -> list[Region]:

@@ -12,17 +12,20 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from xarray_mrc.storage.local_sink import (
+    BINARY,
     PART_SUFFIX,
     already_exists,
     lock,
     not_shared,
     prefix_of,
     sync_name,
+    write_at,
 )
 
-__all__ = ["check_visible", "new_folder"]
+__all__ = ["check_visible", "new_folder", "write_file"]
 
 OLD_SUFFIX = ".old"
 
@@ -83,6 +86,55 @@ def check_visible(part: str) -> None:
     """Raise MrcError if this computer does not see a directory that is being written."""
     if not os.path.isdir(part):
         raise not_shared(part, "is not there")
+
+
+def write_file(folder: str, key: str, data: Any) -> None:
+    """Write a file in a directory, atomically; the directories between them are made.
+
+    Parameters
+    ----------
+    folder : str
+        The directory. It is not made: that it is gone tells a late task that its writer gave up.
+    key : str
+        Path of the file in the directory, with slashes.
+    data : bytes or contiguous array
+        The content.
+
+    Raises
+    ------
+    MrcError
+        The directory is not there.
+    OSError
+        The file cannot be written.
+    """
+    path = os.path.join(folder, *key.split("/"))
+    part = f"{path}.{os.urandom(8).hex()}{PART_SUFFIX}"
+    try:
+        descriptor = create(folder, key, part)
+        try:
+            write_at(descriptor, 0, data)
+        finally:
+            os.close(descriptor)
+        os.replace(part, path)
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(part)
+        if isinstance(error, FileNotFoundError):
+            raise not_shared(folder, "is not there") from None
+        raise
+
+
+def create(folder: str, key: str, path: str) -> int:
+    """Create an empty file in a directory, and return its descriptor."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
+    with suppress(FileNotFoundError):
+        return os.open(path, flags, 0o666)
+    parent = folder
+    for name in key.split("/")[:-1]:
+        parent = os.path.join(parent, name)
+        with suppress(FileExistsError):
+            os.mkdir(parent)
+    return os.open(path, flags, 0o666)
 
 
 def temporary(path: str, suffix: str) -> str:

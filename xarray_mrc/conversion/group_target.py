@@ -1,0 +1,159 @@
+"""Where a Zarr group is written: a directory on this computer's file systems.
+
+As for files (`storage.sink`), a small picklable sink travels to the tasks, and its target stays
+with the process that began the group. Tasks write chunks. The target writes all metadata, those of
+the root last, so that nobody can open a group that is not complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from xarray_mrc.storage.folder import check_visible, new_folder, write_file
+
+__all__ = ["GroupSink", "GroupTarget", "Put", "is_group", "new_group"]
+
+# Takes the key of a file in the group, such as data/c/0/0/0, and its contiguous bytes.
+Put = Callable[[str, Any], None]
+
+# The files that make a directory a group; the last of them that is written completes it.
+ROOT_KEYS = (".zattrs", ".zmetadata", ".zgroup", "zarr.json")
+
+
+class GroupSink(Protocol):
+    """A group that is being written: small, picklable, with nothing open.
+
+    Its methods may be called by several threads and processes at the same time.
+    """
+
+    @property
+    def path(self) -> str:
+        """Path or URL, without secrets, that the group will have."""
+
+    def writing(self) -> AbstractContextManager[Put]:
+        """Return a context in which a task writes files of the group.
+
+        Yields
+        ------
+        callable
+            ``put(key, data)`` writes one file, completely or not at all. A file that is there is
+            replaced, so a task may run twice.
+
+        Raises
+        ------
+        MrcError
+            This computer does not see the group that is being written, or it was given up. Nothing
+            that the context wrote is left then.
+        OSError
+            The file cannot be written.
+        """
+
+
+class GroupTarget(Protocol):
+    """A new group, which appears complete under its name or not at all."""
+
+    @property
+    def sink(self) -> GroupSink:
+        """Takes the chunks."""
+
+    def finish(self, documents: Mapping[str, bytes]) -> None:
+        """Write the files that are not chunks of the data, those of the root last.
+
+        Parameters
+        ----------
+        documents : mapping of str to bytes
+            Content by key: all metadata, and the chunks of coordinates.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class LocalGroupSink:
+    """A directory that is being written.
+
+    Attributes
+    ----------
+    path : str
+        The name that it will have.
+    part : str
+        Its temporary name, which is random: another computer that finds it has the same file
+        system.
+    """
+
+    path: str
+    part: str
+
+    @contextmanager
+    def writing(self) -> Iterator[Put]:
+        """Check that this computer sees the directory, and yield a function that writes files."""
+        check_visible(self.part)
+        yield self._put
+
+    def _put(self, key: str, data: Any) -> None:
+        """Write one file. A task that comes too late finds no directory, and does not make it."""
+        write_file(self.part, key, data)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalGroupTarget:
+    """A directory that gets its name when the context of `new_group` ends."""
+
+    sink: LocalGroupSink
+
+    def finish(self, documents: Mapping[str, bytes]) -> None:
+        """Write all other files."""
+        with self.sink.writing() as put:
+            for key, data in root_last(documents):
+                put(key, data)
+
+
+@contextmanager
+def new_group(path: str, *, overwrite: bool = False) -> Iterator[GroupTarget]:
+    """Begin a group that appears under its name when it is finished.
+
+    Parameters
+    ----------
+    path : str
+        A local path.
+    overwrite : bool
+        Whether an existing group may be replaced.
+
+    Yields
+    ------
+    GroupTarget
+        After an error in the context, nothing that was written is left.
+
+    Raises
+    ------
+    FileExistsError
+        Something exists and may not be replaced.
+    OSError
+        The group cannot be written.
+    """
+    if overwrite and os.path.isdir(path) and not is_group(path):
+        raise FileExistsError(
+            f"{path} is a directory, but not a Zarr group, and is not replaced; pass another path"
+        )
+    with new_folder(path, overwrite=overwrite) as part:
+        yield LocalGroupTarget(LocalGroupSink(path, part))
+
+
+def root_last(documents: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
+    """Return keys and contents, those last that make the group one."""
+    ranks = {key: rank for rank, key in enumerate(ROOT_KEYS, 1)}
+    return sorted(documents.items(), key=lambda item: (ranks.get(item[0], 0), item[0]))
+
+
+def is_group(path: str) -> bool:
+    """Return True if there is a Zarr group at a local path."""
+    if os.path.isfile(os.path.join(path, ".zgroup")):
+        return True
+    try:
+        with open(os.path.join(path, "zarr.json"), "rb") as file:
+            return bool(json.load(file)["node_type"] == "group")
+    except (OSError, ValueError, LookupError, TypeError):
+        return False

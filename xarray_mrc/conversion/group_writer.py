@@ -1,0 +1,80 @@
+"""Values to chunks of the arrays of a group that is being written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xarray_mrc.conversion.grid import Region
+from xarray_mrc.conversion.group_target import GroupSink
+
+__all__ = ["GroupWriter"]
+
+
+@dataclass(frozen=True)
+class GroupWriter:
+    """Writes regions of the arrays of a group: a small picklable value.
+
+    Attributes
+    ----------
+    sink : GroupSink
+        The group.
+    arrays : mapping of str to object
+        Metadata of its arrays (`zarr.core.metadata`) by path in the group.
+    """
+
+    sink: GroupSink
+    arrays: Mapping[str, Any]
+
+    def write(self, name: str, region: Region, values: NDArray[Any]) -> None:
+        """Write a region that no chunk or shard reaches out of.
+
+        Parameters
+        ----------
+        name : str
+            Path of the array in the group.
+        region : tuple of slice
+            Where the values belong. It starts and ends where a shard does (where there are none, a
+            chunk), or at the end of the array.
+        values : ndarray
+            Values of the array's data type.
+
+        Raises
+        ------
+        MrcError
+            This computer does not see the group.
+        OSError
+            A chunk cannot be written. Nothing is being written any more when this is raised.
+        """
+        from zarr import AsyncArray
+        from zarr.storage import StorePath
+
+        from xarray_mrc.conversion.chunk_store import ChunkStore
+
+        # Zarr leaves out chunks of zeros, and takes -0.0 for 0.0: in floats up to 3.0, in complex
+        # numbers still in 3.4. Chunks of integers can be left out.
+        config: Any = {"order": "C", "write_empty_chunks": values.dtype.kind in "fc"}
+        with self.sink.writing() as put:
+            store = ChunkStore(put)
+            try:
+                array: Any = AsyncArray(self.arrays[name], StorePath(store, name), config)
+                run(array.setitem(region, np.asarray(values)))
+            finally:
+                store.close()
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine of Zarr to its end, and return its result.
+
+    Zarr goes on with the other chunks after an error in one. Here it has an event loop of its own,
+    whose tasks and threads have all ended on return. The loop runs on another thread, because
+    notebooks have a loop on this one.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
