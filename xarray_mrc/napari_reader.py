@@ -209,8 +209,6 @@ def skew_of(array: xr.DataArray, dims: Sequence[str]) -> Any:
 
 def stack_layers(layers: Sequence[LayerTuple], paths: Sequence[str]) -> LayerTuple:
     """Return one layer of all, with a new first axis that counts the files."""
-    import dask.array
-
     first, options, kind = layers[0]
     for (data, own, _), path in zip(layers[1:], paths[1:], strict=True):
         for what, found, expected in (
@@ -238,4 +236,4 @@ def stack_layers(layers: Sequence[LayerTuple], paths: Sequence[str]) -> LayerTup
     if "affine" in options:
         stacked["affine"] = np.eye(len(stacked["scale"]) + 1)
         stacked["affine"][1:, 1:] = options["affine"]
-    return dask.array.stack([data for data, _, _ in layers]), stacked, kind
+    return np.stack([data for data, _, _ in layers]), stacked, kind  # remains lazy

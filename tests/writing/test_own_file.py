@@ -72,6 +72,12 @@ def test_a_lazy_selection_without_chunks(path, monkeypatch):
     np.testing.assert_array_equal(open_mrc(path), LAID.pixels[::-1])
 
 
+def test_an_array_in_each_task(path):
+    data = open_mrc(path, chunks=None).chunk({"z": 2}, inline_array=True)
+    to_mrc(data[::-1], path, region={})
+    np.testing.assert_array_equal(open_mrc(path), LAID.pixels[::-1])
+
+
 @pytest.mark.parametrize("chunks", [None, {"image": 2}])
 def test_a_stack_of_several_files(path, tmp_path, monkeypatch, chunks):
     monkeypatch.setattr(block_writing, "SMALL_NBYTES", 0)

@@ -17,6 +17,8 @@ from xarray.core import indexing
 __all__ = ["ReadableArray", "bare_dataset", "find_array", "lazy_variable"]
 
 SCATTERED = 8
+# The modules with the function `getter` that reads a block: of dask, and of its array expressions.
+GETTERS = ("dask.array.core", "dask_array._core_utils")
 SUPPORT = indexing.IndexingSupport.OUTER
 
 
@@ -99,7 +101,7 @@ def is_dask_block() -> bool:
     frame = sys._getframe(1)
     while frame.f_back is not None:
         frame = frame.f_back
-        if frame.f_code.co_name == "getter" and frame.f_globals["__name__"] == "dask.array.core":
+        if frame.f_code.co_name == "getter" and frame.f_globals.get("__name__") in GETTERS:
             return True
     return False
 

@@ -116,12 +116,9 @@ def nonfinite_notes(found: Statistics) -> list[str]:
 
 def block_tasks(data: xr.Variable, destination: Destination) -> Any:
     """Return a dask array of results: one task a block, which writes it."""
-    import dask.array as da
-
     blocks = split_into_blocks(data, destination)
-    return da.map_blocks(
+    return blocks.map_blocks(  # dask.array.map_blocks takes no array expressions
         write_block,
-        blocks,
         destination=destination,
         starts=destination.starts(blocks.chunks),
         chunks=tuple((1,) * len(lengths) for lengths in blocks.chunks),

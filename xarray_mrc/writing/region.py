@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -97,17 +97,34 @@ def is_read_from(data: xr.Variable, target: str) -> bool:
     """
     if is_small(data):  # it is loaded before anything is written
         return False
-    arrays: list[Any] = [data]
-    if data.chunks is not None:
-        from dask.highlevelgraph import MaterializedLayer
-
-        layers = data.data.__dask_graph__().layers.values()
-        tables = [layer for layer in layers if isinstance(layer, MaterializedLayer)]
-        # Keys of blocks are tuples; that of the array from which they are cut is a str.
-        nodes = [node for table in tables for key, node in table.items() if isinstance(key, str)]
-        arrays = [getattr(node, "value", node) for node in nodes]
+    arrays = [data] if data.chunks is None else arrays_in_graph(data.data)
     read = {path for array in filter(None, map(find_array, arrays)) for path in array.paths}
     return any(os.path.realpath(path) == target for path in read)
+
+
+def arrays_in_graph(blocks: Any) -> Iterator[Any]:
+    """Yield the objects from which the blocks of a dask array may be cut, and other objects.
+
+    An array of the package dask-array is an expression. Its graph is made when it is computed.
+    """
+    from dask.blockwise import Blockwise
+    from dask.highlevelgraph import MaterializedLayer
+
+    if hasattr(blocks, "expr"):
+        for expression in blocks.expr.walk():
+            for operand in expression.operands:
+                yield from whole_nodes(operand) if isinstance(operand, Mapping) else [operand]
+        return
+    for layer in blocks.__dask_graph__().layers.values():
+        if isinstance(layer, MaterializedLayer):
+            yield from whole_nodes(layer)
+        elif isinstance(layer, Blockwise):  # the array itself with inline_array=True
+            yield from (value for value, index in layer.indices if index is None)
+
+
+def whole_nodes(graph: Mapping[Any, Any]) -> Iterator[Any]:
+    """Yield the values in a graph that are not blocks: the keys of blocks are tuples."""
+    return (getattr(node, "value", node) for key, node in graph.items() if isinstance(key, str))
 
 
 def copy_region(source: Source, destination: Destination) -> None:
