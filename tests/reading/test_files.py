@@ -11,6 +11,7 @@ import random
 import re
 import shutil
 import socket
+import struct
 import sys
 import time
 import tracemalloc
@@ -486,10 +487,27 @@ def test_shrunk_file_ends_no_process(big):
     assert run_program(SHRUNK, big) == "True\n"
 
 
-def test_grown_file(small):
+@pytest.mark.parametrize("memmap", [True, False])
+@pytest.mark.parametrize("sections", [None, 21])
+def test_a_stack_that_grows_is_read_on(big, memmap, sections):
+    """Images are appended before the header counts them: neither moves those that were there."""
+    data = open_lazy(big, memmap=memmap)
+    with big.open("r+b") as file:
+        file.seek(0, 2)
+        file.write(b"more")
+        if sections:
+            file.seek(8)
+            file.write(struct.pack("<i", sections))
+    for key in ((), (HALF,), (slice(None), 3), (5,)):
+        assert same(data[key].values, BIG.pixels[key])
+
+
+@pytest.mark.parametrize("field", ["nx", "ny", "mode", "mapr", "nsymbt"])
+def test_a_grown_file_with_another_layout(small, field):
     data = open_lazy(small)
     with small.open("ab") as file:
         file.write(b"more")
+    rewrite(small, **{field: 1})
     with pytest.raises(MrcChangedError, match="bytes and now has"):
         data.load()
 

@@ -48,6 +48,7 @@ MAX_WINDOW_NBYTES = 64 * 2**20
 MAX_VIEWS = 64
 MAX_CACHE_SAMPLES = 8
 DIGEST_NBYTES = 8
+MAP_BYTES = slice(208, 211)  # hold the characters MAP in a header of after 1999
 
 _views: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
@@ -74,8 +75,8 @@ class LocalSource:
         Hash of the first 1024 bytes at that time.
     layout_bytes_at_open : bytes
         The bytes of the header that fix the layout. If they are unchanged, a file with a new
-        modification time (after an edit of its header, say) can still be read. Empty: no change
-        is allowed.
+        modification time (after an edit of its header, say) can still be read; so can a stack that
+        grew, where only the number of sections differs. Empty: no change is allowed.
     is_mapped : bool
         Whether the file may be mapped.
     """
@@ -173,6 +174,8 @@ class LocalSource:
             and (now[3] == time or layout_bytes(head) == self.layout_bytes_at_open)
         ):
             return
+        if now[0] == inode and is_same and now[2] > size and self.has_grown(head):
+            return
         if not is_same:
             change = "was replaced by another file"
         elif now[2] != size:
@@ -180,6 +183,16 @@ class LocalSource:
         else:
             change = "was written to, so that its data may lie differently,"
         raise MrcChangedError(f"{self.path} {change} after it was opened: open it again")
+
+    def has_grown(self, head: bytes) -> bool:
+        """Return True if only NZ differs in the layout of a file that got longer.
+
+        Images are appended after the others, and NZ is written last, so that the data that were
+        there when the file was opened stay where they are. A compressed file has no such place.
+        """
+        before, now = self.layout_bytes_at_open, layout_bytes(head)
+        is_plain = bool(before) and head[MAP_BYTES] == b"MAP"
+        return is_plain and (now[:8], now[12:]) == (before[:8], before[12:])
 
     def read_ranges(self, parts: Parts) -> None:
         """Fill each array with the bytes from its offset on; the system fetches in parallel."""
