@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from xarray_mrc.opening import open_mrc
     from xarray_mrc.pictures.contact import contact_sheet
     from xarray_mrc.reading.header_reading import read_header
+    from xarray_mrc.writing.growing import append
     from xarray_mrc.writing.header_edit import HeaderDifference, edit_header
     from xarray_mrc.writing.writer import to_mrc
 
@@ -53,6 +54,7 @@ __all__ = [
     "Report",
     "Statistics",
     "__version__",
+    "append",
     "contact_sheet",
     "convert",
     "edit_header",
@@ -81,6 +83,7 @@ if not TYPE_CHECKING:  # with it, type checkers would believe that any name exis
         "MrcWarning": "errors",
         "Report": "checking.report",
         "Statistics": "codec.statistics",
+        "append": "writing.growing",
         "contact_sheet": "pictures.contact",
         "convert": "conversion.converter",
         "edit_header": "writing.header_edit",

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -34,6 +35,18 @@ def ramp(shape, chunks, number=0):
             meta=np.empty((0, 0, 0), "f4"),
         ),
         dims=DIMS,
+    )
+
+
+def start(*arguments):
+    """Start one of the functions below in a new process, by its name and arguments."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.Popen(
+        [sys.executable, __file__, *map(str, arguments)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -72,6 +85,21 @@ def rest(block):
     seen.append(block.size)
     time.sleep(600 if sum(seen) > 3 * block.size > 0 else 0)
     return block
+
+
+def grow(path, count):
+    """Append images to a stack, one by one; the values tell the number of the image."""
+    for number in range(count):
+        image = xr.DataArray(np.full((64, 64), number, "f4"), dims=("y", "x"))
+        xarray_mrc.append(image, path, voxel_size=1.5)
+        print(number + 1, flush=True)
+
+
+def grow_slowly(path):
+    """Append images to a stack, and pause before the last of them."""
+    array = ramp((24, 256, 256), (4, 256, 256), 100).rename(z="image")
+    with dask.config.set(scheduler="synchronous"):
+        xarray_mrc.append(array.copy(data=array.data.map_blocks(rest)), path)
 
 
 def die_once(block, marker=None):

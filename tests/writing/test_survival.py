@@ -14,26 +14,15 @@ import dask
 import mrcfile
 import numpy as np
 import pytest
+import writers
 import xarray as xr
 from waiting import wait_for
-from writers import die_once, ramp
+from writers import die_once, ramp, start
 
 from xarray_mrc import open_mrc, read_header, statistics, to_mrc
 from xarray_mrc.errors import MrcError
 
 CAN_KILL = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
-PROGRAM = str(Path(__file__).parents[1] / "helpers" / "writers.py")
-
-
-def start(*arguments):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.Popen(
-        [sys.executable, PROGRAM, *map(str, arguments)],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
 
 
 def is_alive(process):
@@ -189,7 +178,7 @@ def client():
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        client.upload_file(PROGRAM)
+        client.upload_file(writers.__file__)
         yield client
 
 

@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.old_header import stored_origin
 
-__all__ = ["UNKNOWN", "StatedStatistics", "Statistics", "measure", "stated_statistics"]
+__all__ = [
+    "UNKNOWN",
+    "StatedStatistics",
+    "Statistics",
+    "grown_statistics",
+    "measure",
+    "stated_statistics",
+]
 
 # The values that mean "not computed" in the format: DMAX < DMIN, DMEAN below both, a negative RMS.
 UNKNOWN = {"dmin": 0.0, "dmax": -1.0, "dmean": -2.0, "rms": -1.0}
@@ -286,6 +293,51 @@ def stated_statistics(header: Header) -> StatedStatistics:
         mean if has_mean else None,
         rms if has_rms else None,
     )
+
+
+def grown_statistics(header: Header, count: int, added: Statistics) -> dict[str, float]:
+    """Return the header fields that state the statistics of a file and of values added to it.
+
+    Parameters
+    ----------
+    header : Header
+        The header of the file.
+    count : int
+        Number of values in the file.
+    added : Statistics
+        Statistics of the values added.
+
+    Returns
+    -------
+    dict
+        ``dmin``, ``dmax``, ``dmean`` and ``rms``. Each is "unknown", in the format's way, if the
+        header does not state it, or if an added value is not finite. Of complex data none is known,
+        because a header has no place for their mean.
+
+    Examples
+    --------
+    >>> header = Header.blank().replace(dmin=1.0, dmax=3.0, dmean=2.0, rms=1.0)
+    >>> grown_statistics(header, 2, measure(np.array([2.0, 6.0])))
+    {'dmin': 1.0, 'dmax': 6.0, 'dmean': 3.0, 'rms': 1.8708286933869707}
+    """
+    stated = stated_statistics(header)
+    fields = dict(UNKNOWN)
+    if added.nonfinite or not added.count or isinstance(added.mean, complex):
+        return fields
+    if stated.minimum is None or stated.maximum is None:
+        return fields
+    squares = 0.0 if stated.rms is None else stated.rms**2 * count
+    mean = math.nan if stated.mean is None else stated.mean
+    whole = Statistics(count, stated.minimum, stated.maximum, mean, squares).merge(added)
+    low = float(whole.minimum)
+    # An unknown mean is below both extremes.
+    below = float(np.nextafter(np.float32(low), np.float32(-math.inf)))
+    fields |= {"dmin": low, "dmax": float(whole.maximum), "dmean": min(below, UNKNOWN["dmean"])}
+    if stated.mean is not None:
+        fields["dmean"] = float(whole.mean.real)
+        if stated.rms is not None:
+            fields["rms"] = whole.rms
+    return fields
 
 
 def is_set(value: float) -> bool:

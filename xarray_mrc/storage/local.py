@@ -48,6 +48,7 @@ MAX_WINDOW_NBYTES = 64 * 2**20
 MAX_VIEWS = 64
 MAX_CACHE_SAMPLES = 8
 DIGEST_NBYTES = 8
+BYTE_ORDERS: tuple[Literal["little"], Literal["big"]] = ("little", "big")
 MAP_BYTES = slice(208, 211)  # hold the characters MAP in a header of after 1999
 
 _views: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
@@ -174,7 +175,7 @@ class LocalSource:
             and (now[3] == time or layout_bytes(head) == self.layout_bytes_at_open)
         ):
             return
-        if now[0] == inode and is_same and now[2] > size and self.has_grown(head):
+        if now[0] == inode and is_same and now[2] >= size and self.has_grown(head):
             return
         if not is_same:
             change = "was replaced by another file"
@@ -185,14 +186,22 @@ class LocalSource:
         raise MrcChangedError(f"{self.path} {change} after it was opened: open it again")
 
     def has_grown(self, head: bytes) -> bool:
-        """Return True if only NZ differs in the layout of a file that got longer.
+        """Return True if a file that is not shorter differs at most by a greater NZ in its layout.
 
         Images are appended after the others, and NZ is written last, so that the data that were
         there when the file was opened stay where they are. A compressed file has no such place.
         """
         before, now = self.layout_bytes_at_open, layout_bytes(head)
-        is_plain = bool(before) and head[MAP_BYTES] == b"MAP"
-        return is_plain and (now[:8], now[12:]) == (before[:8], before[12:])
+        if (
+            not before
+            or head[MAP_BYTES] != b"MAP"
+            or (now[:8], now[12:]) != (before[:8], before[12:])
+        ):
+            return False
+        # In the other byte order NZ would be huge.
+        little, big = (int.from_bytes(before[8:12], order) for order in BYTE_ORDERS)
+        order = BYTE_ORDERS[big < little]
+        return int.from_bytes(now[8:12], order) >= min(little, big)
 
     def read_ranges(self, parts: Parts) -> None:
         """Fill each array with the bytes from its offset on; the system fetches in parallel."""
