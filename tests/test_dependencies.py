@@ -32,7 +32,7 @@ STATIONS = {
     "checking": {"numpy", "xarray"},
     "writing": {"numpy", "xarray", "dask"},
     "conversion": {"numpy", "xarray", "dask", "zarr", "numcodecs"},
-    "multifile": {"numpy", "xarray", "rich", "starfile", "pandas"},
+    "multifile": {"numpy", "xarray", "dask", "rich", "starfile", "pandas"},
     "pictures": {"numpy", "xarray", "dask", "matplotlib"},
     "mrcfile": {"numpy"},
     "cli": {"click", "rich", "dask", "distributed"},

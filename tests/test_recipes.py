@@ -146,6 +146,35 @@ def test_tilt_series():
     assert "TiltAngle = 33.33" in Path("exact.mrc.mdoc").read_text("ascii")
 
 
+def test_particles_and_subvolumes():
+    micrographs = [
+        save(f"m{n}.mrc", "float32", "image", lengths=(200, 150, 1), seed=n) for n in range(2)
+    ]
+    head = "data_\n\nloop_\n_rlnMicrographName #1\n"
+    Path("micrographs.star").write_text(f"{head}m0.mrc\nm1.mrc\n")
+    names = (
+        "rlnMicrographName", "rlnCoordinateX", "rlnCoordinateY", "rlnOriginXAngst",
+        "rlnOriginYAngst", "rlnClassNumber",
+    )  # fmt: skip
+    # Shifted by 2 and -3 pixels, without a shift, and one beyond the edge.
+    rows = ["m1.mrc 100 80 3.0 -4.5 2", "m0.mrc 50 60 0 0 1", "m1.mrc 5 70 0 0 2"]
+    columns = "".join(f"_{name} #{n}\n" for n, name in enumerate(names, 1))
+    optics = "data_optics\n\nloop_\n_rlnOpticsGroup #1\n1\n\n"
+    table = "data_particles\n\nloop_\n" + columns + "\n".join(rows)
+    Path("particles.star").write_text(f"{optics}{table}\n")
+    volume = save("tomogram.mrc", lengths=(99, 60, 40))
+    found = run("extract")
+    particles = found["particles"]
+    wanted = [micrographs[1][51:115, 66:130], micrographs[0][28:92, 18:82]]
+    np.testing.assert_array_equal(particles, np.stack(wanted))
+    np.testing.assert_array_equal(found["average"], wanted[0])
+    assert particles.rlnMicrographName.values.tolist() == ["m1.mrc", "m0.mrc"]
+    assert particles.center_x.values.tolist() == [98 * 1.5, 50 * 1.5]
+    wanted = [volume[16:24, 24:36, 34:46], volume[23:31, 29:41, 44:56]]
+    np.testing.assert_array_equal(found["subvolumes"], np.stack(wanted))
+    assert found["subvolumes"].score.values.tolist() == [0.8, 0.6]
+
+
 def test_part_of_a_map_with_symmetry():
     operators = ("X,Y,Z", "1/2-X,-Y,1/2+Z", "-X,1/2+Y,1/2-Z", "1/2+X,1/2-Y,-Z")
     extended = b"".join(operator.encode().ljust(80) for operator in operators)

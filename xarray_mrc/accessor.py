@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from xarray_mrc.checking.report import Report
     from xarray_mrc.codec.header import Header
+    from xarray_mrc.multifile.points import Points
     from xarray_mrc.pictures.projections import Method
 
 __all__ = ["MrcAccessor"]
@@ -160,6 +161,51 @@ class MrcAccessor:
         from xarray_mrc.writing.writer import to_mrc
 
         return to_mrc(self._obj, path, **options)
+
+    def extract(
+        self,
+        points: Points,
+        size: int | Mapping[str, int],
+        *,
+        fill: float | None = None,
+        drop: bool = False,
+    ) -> xr.DataArray:
+        """Cut a box around each of many points of micrographs or tomograms.
+
+        Parameters
+        ----------
+        points : mapping, xarray.Dataset or pandas.DataFrame
+            Columns ``x``, ``y`` and, in a tomogram, ``z`` in angstrom, and others.
+        size : int or mapping of str to int
+            Voxels of a box along each axis.
+        fill : float, optional
+            Value of voxels beyond the edge; by default boxes that reach there are refused.
+        drop : bool
+            Whether to leave out the boxes that reach beyond the edge.
+
+        Returns
+        -------
+        DataArray
+            Dimension ``image`` over those of the data, as
+            `xarray_mrc.multifile.box_extraction.extract_boxes` describes; lazy if the data are.
+
+        Raises
+        ------
+        ValueError
+            A box reaches beyond the edge, or the points do not fit the data.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xarray as xr
+        >>> at = np.arange(8) * 2.0
+        >>> micrograph = xr.DataArray(np.zeros((8, 8)), {"y": at, "x": at}, ("y", "x"))
+        >>> micrograph.mrc.extract({"x": [4.0, 9.1], "y": [4.0, 6.0]}, size=4).sizes
+        Frozen({'image': 2, 'y': 4, 'x': 4})
+        """
+        from xarray_mrc.multifile.box_extraction import extract_boxes
+
+        return extract_boxes(self._obj, points, size, fill=fill, drop=drop)
 
     def power_spectrum(self, *, rotational: bool | None = None) -> xr.DataArray:
         """Compute the power spectrum of each image, or of each volume averaged over directions.

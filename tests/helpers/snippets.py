@@ -33,7 +33,17 @@ PAGES = sorted(
 )
 # Pages of docs/howto/ about files of their own: test_recipes.py runs them, with their numbers.
 RECIPES = frozenset(
-    {"bin", "crystal", "eight-bit", "gain", "half-maps", "many-files", "masks", "tilt-angles"}
+    {
+        "bin",
+        "crystal",
+        "eight-bit",
+        "extract",
+        "gain",
+        "half-maps",
+        "many-files",
+        "masks",
+        "tilt-angles",
+    }
 )
 # Markdown that is run by other means: directives by the build of the site.
 RUN_BY_SPHINX = re.compile(r"\{[\w-]+\}")

@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-__all__ = ["ReadableArray", "bare_dataset", "find_array", "lazy_variable"]
+__all__ = ["ReadableArray", "bare_dataset", "find_array", "find_selection", "lazy_variable"]
 
 SCATTERED = 8
 # The modules with the function `getter` that reads a block: of dask, and of its array expressions.
 GETTERS = ("dask.array.core", "dask_array._core_utils")
 SUPPORT = indexing.IndexingSupport.OUTER
+WRAPPERS = (
+    indexing.MemoryCachedArray,
+    indexing.CopyOnWriteArray,
+    indexing.ImplicitToExplicitIndexingAdapter,
+)
 
 
 class ReadableArray(Protocol):
@@ -177,6 +182,31 @@ def find_array(data: Any) -> ReadableArray | None:
     while data is not None and not isinstance(data, MrcBackendArray):
         data = getattr(data, "array", None)
     return None if data is None else data._array
+
+
+def find_selection(data: Any) -> tuple[ReadableArray | None, tuple[Any, ...]]:
+    """Return the array that lazy data are a selection of, and the selection.
+
+    Parameters
+    ----------
+    data : Any
+        A variable, or one of the array objects that xarray wraps around each other.
+
+    Returns
+    -------
+    array : ReadableArray or None
+        None if the data are in memory, or are lazy in another way.
+    key : tuple
+        An integer, slice or array of integers for each axis of the array.
+    """
+    if isinstance(data, xr.Variable):
+        data = data._data
+    # These change no values, as others do that decode numbers.
+    while isinstance(data, WRAPPERS):
+        data = data.array
+    if not isinstance(data, LazyArray) or not isinstance(data.array, MrcBackendArray):
+        return None, ()
+    return data.array._array, data.key.tuple
 
 
 def bare_dataset(data: Mapping[str, xr.Variable], coords: Mapping[str, xr.Variable]) -> xr.Dataset:

@@ -3,5 +3,7 @@
 - `indexing`: `index`, from `paths` (which files), `heads` (their first bytes) and `header_table`.
 - `stacks`: `open_stack`, from `references` (which images), `star` and `cryosparc` (tables that list
   them) and `stack_array` (reading them).
+- `box_extraction`: `da.mrc.extract`, from `points` (tables of positions), `box_array` (boxes of
+  files) and `dask_boxes` (boxes of computed arrays).
 - `collection`: `open_collection`.
 """

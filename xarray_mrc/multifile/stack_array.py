@@ -170,7 +170,7 @@ class StackArray:
         files, sections = self.file_of[chosen], self.section_of[chosen]
         if not len(chosen) or (files != files[0]).any() or (np.diff(sections) != 1).any():
             return None
-        array = self._opened(self.files[files[0]], int(sections[-1]))
+        array = self.open_images(self.files[files[0]], int(sections[-1]))
         if array.shape[1:] != self.size or array.dtype != self.dtype:
             return None
         key = (slice(int(sections[0]), int(sections[-1]) + 1), picks[1].index, picks[2].index)
@@ -196,7 +196,7 @@ class StackArray:
             for group in groups:
                 read_group(group)
 
-    def _opened(self, file: ImageFile, last: int) -> MrcArray:
+    def open_images(self, file: ImageFile, last: int) -> MrcArray:
         """Return the images of a file; MrcError if they are not as this array says."""
         array = file.opened()
         if last >= array.shape[0]:
@@ -223,7 +223,7 @@ class StackArray:
         pixels: Pixels,
     ) -> None:
         """Read sections of one file, in rising order, to their places among the pixels."""
-        array = self._opened(file, int(sections[-1]))
+        array = self.open_images(file, int(sections[-1]))
         is_whole = array.shape[1:] == self.size and all(
             pick.is_run and pick.count == length
             for pick, length in zip(window, self.size, strict=True)
