@@ -280,12 +280,20 @@ def slow_disk(monkeypatch, fails):
     return on_their_way
 
 
+@pytest.mark.parametrize("pipeline", ["BatchedCodecPipeline", "FusedCodecPipeline"])
 @pytest.mark.parametrize("zarr_format", [2, 3])
-def test_zarr_writes_no_more_when_the_folder_is_removed(tmp_path, zarr_format, monkeypatch):
+def test_zarr_writes_no_more_when_the_folder_is_removed(
+    tmp_path, zarr_format, pipeline, monkeypatch
+):
     # As on a full disk, where the first chunk fails while others are on their way.
+    if not hasattr(zarr.core.codec_pipeline, pipeline):
+        pytest.skip("zarr before 3.3 has no such pipeline")
     on_their_way = slow_disk(monkeypatch, lambda key: key.endswith(("c/0/0/0", "0.0.0")))
     path = save(tmp_path)
-    with pytest.raises(OSError, match="full"):
+    with (
+        zarr.config.set({"codec_pipeline.path": f"zarr.core.codec_pipeline.{pipeline}"}),
+        pytest.raises(OSError, match="full"),
+    ):
         convert(path, tmp_path / "a.zarr", chunks=CHUNKS, shards=None, zarr_format=zarr_format)
     assert on_their_way == []
     time.sleep(0.5)
@@ -439,8 +447,10 @@ def test_a_group_is_converted_to_a_file_only(tmp_path):
     convert(save(tmp_path), tmp_path / "a.zarr")
     with pytest.raises(ValueError, match=r"use xarray\.open_zarr"):
         convert(tmp_path / "a.zarr", tmp_path / "b.zarr")
-    with pytest.raises(MrcError, match="s3://"):
-        convert(tmp_path / "a.mrc", "s3://bucket/a.zarr")
+    with pytest.raises(OSError, match="cannot be written by HTTP"):
+        convert(tmp_path / "a.mrc", "https://127.0.0.1:1/a.zarr")
+    with pytest.raises(MrcError, match="nowhere:// is not supported"):
+        convert(tmp_path / "a.mrc", "nowhere://bucket/a.zarr")
 
 
 def test_modules_can_be_imported_beside_the_function_of_their_package():

@@ -13,14 +13,16 @@ from numpy.typing import DTypeLike
 from xarray_mrc.conversion.grid import Shards
 from xarray_mrc.conversion.group_layout import ZarrFormat
 from xarray_mrc.conversion.group_target import is_group
+from xarray_mrc.conversion.job import run_job
 from xarray_mrc.conversion.recompress import recompress
-from xarray_mrc.conversion.zarr import open_group, write_group
+from xarray_mrc.conversion.zarr import open_group, plan_group
 from xarray_mrc.dataset.section_metadata import WrittenSidecar
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage import open_head, open_source
 from xarray_mrc.storage.protocol import is_sequential
-from xarray_mrc.storage.remote.urls import is_remote
+from xarray_mrc.storage.remote.options import StorageOptions
+from xarray_mrc.storage.remote.urls import is_remote, path_of_url, public_url
 from xarray_mrc.storage.source import Openable, local_path
 from xarray_mrc.writing.target import check_suffix
 from xarray_mrc.writing.writer import to_mrc
@@ -45,6 +47,7 @@ def convert(
     compression: Any = "infer",
     compression_level: int | None = None,
     zarr_format: ZarrFormat = 3,
+    storage_options: Mapping[str, Any] | None = None,
     source_storage_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> None:
@@ -55,10 +58,12 @@ def convert(
     Parameters
     ----------
     src : str, os.PathLike, URL, fsspec.OpenFile, bytes, memoryview or binary file object
-        An MRC file in any container, or the path of a Zarr group.
-    dst : str or os.PathLike
+        An MRC file in any container, or the path or URL of a Zarr group; the URL ends in
+        ``.zarr``.
+    dst : str, os.PathLike or URL
         The target: a Zarr group if its name ends in ``.zarr``, otherwise an MRC file, which is
-        compressed if its name ends in ``.gz``, ``.bz2`` or ``.zst``.
+        compressed if its name ends in ``.gz``, ``.bz2`` or ``.zst``. A URL is of ``s3://`` or
+        another storage of fsspec.
     overwrite : bool
         Whether an existing target may be replaced: a group by a group, a file by a file.
     format : {"mrc", "zarr"}, optional
@@ -81,8 +86,8 @@ def convert(
         Level of an MRC file that is compressed, as in `to_mrc`; a codec of Zarr has its own.
     zarr_format : {2, 3}
         Version of the Zarr format.
-    source_storage_options : mapping, optional
-        How the URL of `src` is reached, as ``storage_options`` of `open_mrc`.
+    storage_options, source_storage_options : mapping, optional
+        How the URL of `dst` and that of `src` are reached, as ``storage_options`` of `open_mrc`.
     **options
         How an MRC file is read: the parameters of `open_mrc`, starting at `truncated`. For an MRC
         target also ``sidecar="mdoc"`` or ``sidecar="rawtlt"``, as in `to_mrc`.
@@ -100,7 +105,9 @@ def convert(
     -----
     ``xr.open_zarr(dst)`` returns the same as ``xr.open_dataset(src, engine="mrc")``: values,
     coordinates, attributes and names. One task writes one shard, so the workers of a distributed
-    client never write into the same file. An MRC file is copied to an MRC file byte by byte, with
+    client never write into the same file. A storage cannot rename: there an existing group is
+    removed before the first chunk is written, and the new one appears with its last file. An MRC
+    file is copied to an MRC file byte by byte, with
     header and extended header; with `dtype`, `mode` or options it is read and written anew, with
     the extended header and labels of `src`.
 
@@ -115,50 +122,42 @@ def convert(
     ...     xr.open_dataset(folder + "/b.mrc.gz", engine="mrc").data.dtype
     dtype('int16')
     """
-    path = local_path(dst)
-    target = format or ("zarr" if path.lower().endswith(ZARR_SUFFIX) else "mrc")
+    storage = StorageOptions(storage_options)
+    path = target_path(dst, storage)
+    target = format or ("zarr" if names_group(path) else "mrc")
     if target not in ("mrc", "zarr"):
         raise ValueError(f"format={format!r}, expected 'mrc' or 'zarr'")
     written: dict[str, Any] = {"dtype": dtype, "mode": mode}
     if target == "mrc" and options.get("sidecar") in WRITTEN_SIDECARS:
         written["sidecar"] = options.pop("sidecar")
-    if "storage_options" in options:
-        raise TypeError(
-            f"storage_options= is for the target, and {path} is local: pass the options of the "
-            f"source as source_storage_options="
-        )
-    local_copy = options.pop("local_copy", None)
-    if is_remote(src):  # opened once for all that follows
-        head = open_head(src, storage_options=source_storage_options, local_copy=local_copy)
-        src = head.source.local_path or head
-    elif source_storage_options:
-        raise ValueError(f"source_storage_options= was passed, but {src!s} is not remote")
-    source = local_path(src) if isinstance(src, str | os.PathLike) else None
-    from_group = source is not None and holds_group(source)
     if target == "mrc" and (chunks is not None or shards != "auto" or zarr_format != 3):
         raise ValueError(
-            f"chunks=, shards= or zarr_format= was passed, but {path} will be an MRC file; name "
-            f"it .zarr, or pass format='zarr'"
+            f"chunks=, shards= or zarr_format= was passed, but {public_url(path)} will be an MRC "
+            f"file; name it .zarr, or pass format='zarr'"
         )
     if target == "mrc":
-        check_suffix(path, "mrc" if format else None)
+        check_suffix(path_of_url(path), "mrc" if format else None)
     if target == "zarr":
-        check_group_options(path, mode, compression_level)
-    if from_group and (target == "zarr" or options):
+        check_group_options(public_url(path), mode, compression_level)
+    group = find_group(src, source_storage_options)
+    if group is not None and (target == "zarr" or options):
         raise ValueError(
-            f"{src!s} is a Zarr group, which can only be converted to an MRC file, without options "
-            f"of reading ({', '.join(options) or 'none were passed'}); use xarray.open_zarr for "
-            f"anything else"
+            f"{public_url(group)} is a Zarr group, which can only be converted to an MRC file, "
+            f"without options of reading ({', '.join(options) or 'none were passed'}); use "
+            f"xarray.open_zarr for anything else"
         )
-    if target == "zarr" and source is not None and is_within(source, path):
-        raise ValueError(
-            f"{src!s} lies in {path}, and would be lost with it; pass another path for the group"
-        )
+    packing: dict[str, Any] = {"compression": compression, "compression_level": compression_level}
+    written |= {"overwrite": overwrite, "format": format, **packing}
+    written["storage_options"] = storage_options
+    if group is not None:
+        to_mrc(open_group(group, StorageOptions(source_storage_options)), path, **written)
+        return
     if target == "zarr":
-        write_group(
+        check_outside(src, path)
+    src = open_remote_once(src, source_storage_options, options.pop("local_copy", None))
+    if target == "zarr":
+        job = plan_group(
             open_dataset(src, options),
-            path,
-            overwrite=overwrite,
             dtype=dtype,
             chunks=chunks,
             shards=shards,
@@ -166,17 +165,62 @@ def convert(
             zarr_format=zarr_format,
             in_order=is_sequential(open_source(src)),
         )
-        return
-    packing: dict[str, Any] = {"compression": compression, "compression_level": compression_level}
-    written |= {"overwrite": overwrite, "format": format, **packing}
-    if source is not None and from_group:
-        to_mrc(open_group(source), path, **written)
+        run_job(job, path, overwrite=overwrite, options=storage)
     elif options or "sidecar" in written or dtype is not None or mode is not None:
         truncated = options.get("truncated", "raise")
         like = open_file(src, ReadingOptions(truncated=truncated, extended_header="raw"))
         to_mrc(open_dataset(src, options), path, like=like, **written)
     else:
-        recompress(src, path, overwrite=overwrite, **packing)
+        recompress(src, path, overwrite=overwrite, options=storage, **packing)
+
+
+def target_path(dst: str | os.PathLike[str], storage: StorageOptions) -> str:
+    """Return the URL or absolute path of a target; raise if it cannot be written."""
+    if not is_remote(dst):
+        path = local_path(dst)
+        if storage.others():
+            raise TypeError(
+                f"storage_options= is for the target, and {path} is local: pass the options of the "
+                f"source as source_storage_options="
+            )
+        return path
+    if not isinstance(dst, str):
+        raise TypeError(
+            f"a {type(dst).__name__} was found, expected a path, or a URL as a str with "
+            f"storage_options="
+        )
+    return dst
+
+
+def names_group(path: str) -> bool:
+    """Return True if a path or URL has the name of a Zarr group."""
+    return path_of_url(path).lower().rstrip("/").endswith(ZARR_SUFFIX)
+
+
+def find_group(src: Openable, storage_options: Mapping[str, Any] | None) -> str | None:
+    """Return the path or URL of a source that is a Zarr group; None of a file.
+
+    Raises IsADirectoryError for another directory.
+    """
+    if not is_remote(src):
+        if storage_options:
+            raise ValueError(f"source_storage_options= was passed, but {src!s} is not remote")
+        path = local_path(src) if isinstance(src, str | os.PathLike) else None
+        return path if path is not None and holds_group(path) else None
+    # Any other URL is that of a file, which a request for a group would only delay.
+    if isinstance(src, str) and names_group(src) and is_group(src, StorageOptions(storage_options)):
+        return src
+    return None
+
+
+def open_remote_once(
+    src: Openable, storage_options: Mapping[str, Any] | None, local_copy: Any
+) -> Openable:
+    """Return a remote file opened, for all that follows; another source as it is."""
+    if not is_remote(src):
+        return src
+    head = open_head(src, storage_options=storage_options, local_copy=local_copy)
+    return head.source.local_path or head
 
 
 def check_group_options(path: str, mode: int | None, compression_level: int | None) -> None:
@@ -207,10 +251,20 @@ def holds_group(path: str) -> bool:
     return False
 
 
-def is_within(path: str, folder: str) -> bool:
-    """Return True if a file is in a directory, at any depth."""
-    whole, parent = os.path.realpath(path), os.path.realpath(folder)
-    return whole.startswith(os.path.join(parent, ""))
+def check_outside(src: Openable, path: str) -> None:
+    """Raise ValueError if a file lies in the group that it is converted to, at any depth."""
+    if not isinstance(src, str | os.PathLike) or is_remote(src) is not is_remote(path):
+        return
+    if isinstance(src, str) and is_remote(src):
+        whole, parent = public_url(src), public_url(path).rstrip("/") + "/"
+    else:
+        whole = os.path.realpath(local_path(src))
+        parent = os.path.join(os.path.realpath(path), "")
+    if whole.startswith(parent):
+        raise ValueError(
+            f"{src!s} lies in {public_url(path)}, and would be lost with it; pass another path for "
+            f"the group"
+        )
 
 
 def open_dataset(src: Openable, options: dict[str, Any]) -> xr.Dataset:

@@ -1,4 +1,4 @@
-"""Where a Zarr group is written: a directory on this computer's file systems.
+"""Where a Zarr group is written: a directory, or a folder in a storage (`url_group`).
 
 As for files (`storage.sink`), a small picklable sink travels to the tasks, and its target stays
 with the process that began the group. Tasks write chunks. The target writes all metadata, those of
@@ -15,8 +15,19 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from xarray_mrc.storage.folder import check_visible, new_folder, write_file
+from xarray_mrc.storage.remote.options import StorageOptions
+from xarray_mrc.storage.remote.urls import is_remote
+from xarray_mrc.storage.target import NO_OPTIONS
 
-__all__ = ["GroupSink", "GroupTarget", "Put", "is_group", "new_group"]
+__all__ = [
+    "GroupSink",
+    "GroupTarget",
+    "Put",
+    "is_group",
+    "is_group_document",
+    "new_group",
+    "root_last",
+]
 
 # Takes the key of a file in the group, such as data/c/0/0/0, and its contiguous bytes.
 Put = Callable[[str, Any], None]
@@ -112,15 +123,19 @@ class LocalGroupTarget:
 
 
 @contextmanager
-def new_group(path: str, *, overwrite: bool = False) -> Iterator[GroupTarget]:
+def new_group(
+    path: str, *, overwrite: bool = False, options: StorageOptions = NO_OPTIONS
+) -> Iterator[GroupTarget]:
     """Begin a group that appears under its name when it is finished.
 
     Parameters
     ----------
     path : str
-        A local path.
+        A local path or URL.
     overwrite : bool
         Whether an existing group may be replaced.
+    options : StorageOptions
+        How the storage of a URL is reached.
 
     Yields
     ------
@@ -134,6 +149,13 @@ def new_group(path: str, *, overwrite: bool = False) -> Iterator[GroupTarget]:
     OSError
         The group cannot be written.
     """
+    if is_remote(path):
+        from xarray_mrc.conversion.url_group import new_url_group
+        from xarray_mrc.storage.remote.remote_folder import RemoteFolder
+
+        with new_url_group(RemoteFolder(path, options), overwrite=overwrite) as target:
+            yield target
+        return
     if overwrite and os.path.isdir(path) and not is_group(path):
         raise FileExistsError(
             f"{path} is a directory, but not a Zarr group, and is not replaced; pass another path"
@@ -148,12 +170,25 @@ def root_last(documents: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
     return sorted(documents.items(), key=lambda item: (ranks.get(item[0], 0), item[0]))
 
 
-def is_group(path: str) -> bool:
-    """Return True if there is a Zarr group at a local path."""
+def is_group(path: str, options: StorageOptions = NO_OPTIONS) -> bool:
+    """Return True if there is a Zarr group at a local path or URL."""
+    if is_remote(path):
+        from xarray_mrc.conversion.url_group import holds_group
+        from xarray_mrc.storage.remote.remote_folder import RemoteFolder
+
+        return holds_group(RemoteFolder(path, options))
     if os.path.isfile(os.path.join(path, ".zgroup")):
         return True
     try:
         with open(os.path.join(path, "zarr.json"), "rb") as file:
-            return bool(json.load(file)["node_type"] == "group")
-    except (OSError, ValueError, LookupError, TypeError):
+            return is_group_document(file.read())
+    except OSError:
+        return False
+
+
+def is_group_document(document: bytes | None) -> bool:
+    """Return True if a ``zarr.json`` is that of a group."""
+    try:
+        return bool(json.loads(document or b"")["node_type"] == "group")
+    except (ValueError, LookupError, TypeError):
         return False

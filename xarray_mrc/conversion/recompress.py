@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
-from xarray_mrc.storage.local_sink import new_file
 from xarray_mrc.storage.protocol import StreamSource
+from xarray_mrc.storage.remote.options import StorageOptions
+from xarray_mrc.storage.remote.urls import path_of_url
 from xarray_mrc.storage.source import Openable
+from xarray_mrc.storage.target import NO_OPTIONS, open_target
 from xarray_mrc.writing.copy_file import copy_file
 from xarray_mrc.writing.target import Compression, choose_encoder
 
@@ -20,6 +22,7 @@ def recompress(
     compression: Compression = "infer",
     compression_level: int | None = None,
     overwrite: bool = False,
+    options: StorageOptions = NO_OPTIONS,
 ) -> None:
     """Write the header, extended header and data of a file to another file, byte by byte.
 
@@ -28,13 +31,15 @@ def recompress(
     src : str, os.PathLike, bytes, memoryview or binary file object
         An MRC file, in any container.
     path : str
-        Path of the new file.
+        Path or URL of the new file.
     compression : {"infer", "gzip", "bzip2", "zstd", None}
         Its container; None for a plain file, "infer" for the container that the suffix names.
     compression_level : int, optional
         As in `to_mrc`.
     overwrite : bool
         Whether an existing file may be replaced, even `src` itself.
+    options : StorageOptions
+        How the storage of a URL is reached.
 
     Raises
     ------
@@ -45,9 +50,14 @@ def recompress(
     """
     opened = open_file(src, ReadingOptions(extended_header="none"))
     source, layout = opened.array.source, opened.array.layout
-    encoder = choose_encoder(compression, path, compression_level)
-    nbytes = 0 if encoder else layout.end
-    with new_file(path, nbytes=nbytes, overwrite=overwrite) as target:
+    encoder = choose_encoder(compression, path_of_url(path), compression_level)
+    with open_target(
+        path,
+        nbytes=0 if encoder else layout.end,
+        overwrite=overwrite,
+        in_any_order=encoder is not None,  # its size is not known before
+        options=options,
+    ) as target:
         receipt = copy_file(source, layout, target.sink, encoder)
         if isinstance(source, StreamSource):
             source.verify_trailer(layout.end)

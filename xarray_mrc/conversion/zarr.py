@@ -16,23 +16,26 @@ from xarray_mrc.conversion.group_layout import (
     lay_out,
     target_dtype,
 )
-from xarray_mrc.conversion.group_target import new_group
-from xarray_mrc.conversion.group_writer import GroupWriter
-from xarray_mrc.conversion.schedule import run_tasks
+from xarray_mrc.conversion.job import GroupJob
 from xarray_mrc.conversion.tasks import CopyTask, Reader
 from xarray_mrc.dataset.conventions import data_variable
 from xarray_mrc.errors import warn
+from xarray_mrc.storage.remote.options import StorageOptions
+from xarray_mrc.storage.remote.urls import HTTP, is_remote, public_url
+from xarray_mrc.storage.target import NO_OPTIONS
 
-__all__ = ["open_group", "write_group"]
+__all__ = ["open_group", "plan_group"]
 
 
-def open_group(path: str) -> xr.DataArray:
+def open_group(path: str, options: StorageOptions = NO_OPTIONS) -> xr.DataArray:
     """Return the data of a Zarr group in dask chunks of bounded size.
 
     Parameters
     ----------
     path : str
-        Path of the group.
+        Path or URL of the group.
+    options : StorageOptions
+        How the storage of a URL is reached.
 
     Returns
     -------
@@ -43,16 +46,24 @@ def open_group(path: str) -> xr.DataArray:
     ------
     ValueError
         The group is not an xarray dataset, or it has several variables and none is ``data``.
+    OSError
+        The storage cannot be read.
     """
-    try:  # not consolidated: each array has its own metadata, whether or not there is a copy
-        dataset = xr.open_zarr(path, chunks=None, consolidated=False)
+    shown = public_url(path) if is_remote(path) else path
+    # Not consolidated: each array has its own metadata, whether or not there is a copy. A web
+    # server cannot list the arrays, so there the copy is needed.
+    reached: dict[str, Any] = {"consolidated": None if path.lower().startswith(HTTP) else False}
+    if is_remote(path):
+        reached["storage_options"] = options.others()
+    try:
+        dataset = xr.open_zarr(path, chunks=None, **reached)
     except (LookupError, TypeError, ValueError) as error:  # zarr and xarray raise all of these
         raise ValueError(
-            f"{path} is a Zarr group, but not an xarray dataset ({error}); make an "
+            f"{shown} is a Zarr group, but not an xarray dataset ({error}); make an "
             f"xarray.DataArray with named dimensions from one of its arrays, and call to_mrc"
         ) from None
     array = data_variable(dataset)
-    warn_of_missing_values(array, path)
+    warn_of_missing_values(array, shown)
     stored = array.encoding.get("shards") or array.encoding["chunks"]
     steps = gather_chunks(stored, array.shape, array.dtype.itemsize)
     return array.chunk(dict(zip(array.dims, steps, strict=True)))
@@ -69,28 +80,22 @@ def warn_of_missing_values(array: xr.DataArray, path: str) -> None:
         )
 
 
-def write_group(
+def plan_group(
     dataset: xr.Dataset,
-    path: str,
     *,
-    overwrite: bool = False,
     dtype: DTypeLike | None = None,
     chunks: Mapping[str, int] | None = None,
     shards: Shards = "auto",
     compression: Any = "infer",
     zarr_format: ZarrFormat = 3,
     in_order: bool = False,
-) -> None:
-    """Write a dataset with one lazy data variable as a Zarr group.
+) -> GroupJob:
+    """Return the job that writes a dataset with one lazy data variable as a Zarr group.
 
     Parameters
     ----------
     dataset : xarray.Dataset
         A dataset that the engine opened.
-    path : str
-        Path of the group.
-    overwrite : bool
-        Whether an existing Zarr group may be replaced.
     dtype : dtype, optional
         Data type of the group; a value that does not fit is an error.
     chunks, shards
@@ -102,12 +107,14 @@ def write_group(
     in_order : bool
         Whether the data are best read once, from the first section to the last.
 
+    Returns
+    -------
+    GroupJob
+
     Raises
     ------
-    OSError
-        The target exists and may not be replaced, or cannot be written.
     ValueError
-        An argument or a value is not valid.
+        An argument is not valid.
     """
     if zarr_format not in (2, 3):
         raise ValueError(f"zarr_format={zarr_format!r}, expected 2 or 3")
@@ -137,12 +144,9 @@ def write_group(
         "compressors": choose_compressors(compression, zarr_format, dtype.itemsize),
         "_FillValue": None,  # no number marks missing values, so readers need not search for it
     }
-    layout = lay_out(dataset, str(array.name), dtype, grid, encoding, zarr_format)
-    with new_group(path, overwrite=overwrite) as target:
-        run_tasks(
-            [CopyTask(str(array.name), region) for region in grid.regions()],
-            Reader(variable, dtype),
-            GroupWriter(target.sink, layout.arrays),
-            slabs=grid.slabs() if in_order else None,
-        )
-        target.finish(layout.documents)
+    return GroupJob(
+        lay_out(dataset, str(array.name), dtype, grid, encoding, zarr_format),
+        [CopyTask(str(array.name), region) for region in grid.regions()],
+        Reader(variable, dtype),
+        grid.slabs() if in_order else None,
+    )

@@ -1,0 +1,314 @@
+"""Zarr groups at URLs: written and read on threads and by workers that share no file system."""
+
+import contextlib
+import gzip
+import io
+import os
+import signal
+import threading
+import time
+
+import fsspec
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from mrcbytes import lay
+from s3_server import BUCKET, SECRET
+from waiting import wait_for
+from xarray.testing import assert_identical
+
+from xarray_mrc import MrcError, convert
+from xarray_mrc.conversion import group_target, schedule
+from xarray_mrc.storage.remote.remote_folder import RemoteFolder
+
+pytestmark = pytest.mark.servers
+
+LAID = lay("int16", lengths=(70, 66, 65), labels=(b"made by hand",), nstart=(3, -2, 5))
+CHUNKS = {"z": 16, "y": 32, "x": 32}
+SLABS = {"z": 16, "y": 66, "x": 65}
+URL = f"s3://{BUCKET}/maps/a.zarr"
+
+
+def direct(s3):
+    """Return options for the server itself: the proxy that counts does not take uploads."""
+    return s3.options | {"endpoint_url": s3.client.meta.endpoint_url}
+
+
+def names(s3, prefix=""):
+    found = s3.client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
+    return [item["Key"] for item in found]
+
+
+@pytest.fixture
+def bucket(s3):
+    """The server with an empty bucket; no upload may be left over."""
+    for name in names(s3):
+        s3.client.delete_object(Bucket=BUCKET, Key=name)
+    yield s3
+    assert s3.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
+
+
+@pytest.fixture
+def path(tmp_path):
+    """An MRC file on this computer."""
+    (tmp_path / "a.mrc").write_bytes(LAID.raw)
+    return tmp_path / "a.mrc"
+
+
+def stored(s3, prefix="maps/a.zarr/"):
+    """Return all objects of a group by key."""
+    return {
+        name.removeprefix(prefix): s3.client.get_object(Bucket=BUCKET, Key=name)["Body"].read()
+        for name in names(s3, prefix)
+    }
+
+
+def files(group):
+    return {str(p.relative_to(group)): p.read_bytes() for p in group.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("name", ["a.mrc", "a.mrc.gz"])
+def test_the_same_files_as_in_a_folder(bucket, path, tmp_path, name, zarr_format):
+    if name.endswith(".gz"):
+        (tmp_path / name).write_bytes(gzip.compress(LAID.raw))
+    options = {"chunks": CHUNKS, "zarr_format": zarr_format}
+    convert(tmp_path / name, tmp_path / "a.zarr", **options)
+    convert(tmp_path / name, URL, storage_options=direct(bucket), **options)
+    assert stored(bucket) == files(tmp_path / "a.zarr")
+    assert_identical(
+        xr.open_zarr(URL, storage_options=direct(bucket)).load(),
+        xr.open_dataset(path, engine="mrc").load(),
+    )
+
+
+def test_from_a_url_to_a_url_and_back(bucket, path, tmp_path):
+    options = direct(bucket)
+    source = bucket.put("b.mrc", LAID.raw)
+    both = {"storage_options": options, "source_storage_options": options}
+    convert(source, URL, **both)
+    convert(URL, f"s3://{BUCKET}/c.mrc", **both)
+    convert(URL + "/", tmp_path / "c.mrc", source_storage_options=options)
+    found = bucket.client.get_object(Bucket=BUCKET, Key="c.mrc")["Body"].read()
+    assert found == (tmp_path / "c.mrc").read_bytes()
+    assert found[1024:] == LAID.raw[1024:]
+    convert(path, f"s3://{BUCKET}/d.mrc.gz", storage_options=options)
+    packed = bucket.client.get_object(Bucket=BUCKET, Key="d.mrc.gz")["Body"].read()
+    assert gzip.decompress(packed) == LAID.raw
+    with pytest.raises(ValueError, match="would be lost with it"):
+        convert(f"{URL}/a.mrc", URL, overwrite=True, **both)
+
+
+def test_what_is_there(bucket, path, tmp_path):
+    options = direct(bucket)
+    beside = [bucket.put(name, b"mine") for name in ("maps/a.zarr2/b", "maps/a.zar")]
+    convert(path, URL, storage_options=options, shards=None, chunks=CHUNKS)
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        convert(path, URL, storage_options=options)
+    convert(path, URL, storage_options=options, overwrite=True, zarr_format=2)
+    convert(path, tmp_path / "a.zarr", zarr_format=2)
+    assert stored(bucket) == files(tmp_path / "a.zarr")  # no chunk of the old one is left
+    thesis = bucket.put("maps/b.zarr/thesis.tex", b"all I have")
+    with pytest.raises(FileExistsError, match="not a Zarr group"):
+        convert(path, f"s3://{BUCKET}/maps/b.zarr", storage_options=options, overwrite=True)
+    left = names(bucket)
+    assert all(url.removeprefix(f"s3://{BUCKET}/") in left for url in [*beside, thesis])
+
+
+@pytest.mark.parametrize("name", ["a.mrc", "a.mrc.gz"])
+@pytest.mark.parametrize("pipeline", ["BatchedCodecPipeline", "FusedCodecPipeline"])
+def test_a_failure_leaves_no_object(bucket, path, tmp_path, name, pipeline, monkeypatch):
+    if not hasattr(zarr.core.codec_pipeline, pipeline):
+        pytest.skip("zarr before 3.3 has no such pipeline")
+    if name.endswith(".gz"):
+        (tmp_path / name).write_bytes(gzip.compress(LAID.raw))
+    put, seen = RemoteFolder.put, []
+
+    def fail(self, key, data):
+        if key.endswith("c/3/1/1"):
+            raise OSError("the connection is lost")
+        time.sleep(0.02)
+        put(self, key, data)
+        seen.append(key)
+        if key.startswith("data/c"):  # what is not complete is no group
+            assert not group_target.is_group(URL, self.options)
+
+    monkeypatch.setattr(RemoteFolder, "put", fail)
+    with (
+        zarr.config.set({"codec_pipeline.path": f"zarr.core.codec_pipeline.{pipeline}"}),
+        pytest.raises(OSError, match="connection is lost"),
+    ):
+        convert(tmp_path / name, URL, storage_options=direct(bucket), shards=None, chunks=CHUNKS)
+    assert len(seen) > 3
+    time.sleep(0.3)
+    assert names(bucket) == []
+
+
+def test_a_server_that_is_lost_at_the_end(bucket, path, monkeypatch):
+    put = RemoteFolder.put
+
+    def fail(self, key, data):
+        put(self, key, data)
+        if key == "zarr.json":
+            raise OSError("no answer came")
+
+    monkeypatch.setattr(RemoteFolder, "put", fail)
+    with pytest.raises(OSError, match="no answer"):
+        convert(path, URL, storage_options=direct(bucket))
+    assert names(bucket) == []
+
+
+def test_a_task_that_comes_too_late_removes_what_it_wrote(bucket, path, monkeypatch):
+    # As a worker that goes on while the client has failed and cleared up.
+    put, write = RemoteFolder.put, schedule.write_region
+    cleared, late = threading.Event(), []
+
+    def slow(self, key, data):
+        if key.startswith("data/c/0"):
+            assert cleared.wait(20)
+        put(self, key, data)
+
+    def leave(task, reader, writer):
+        def work():
+            with contextlib.suppress(MrcError):
+                write(task, reader, writer)
+
+        late.append(threading.Thread(target=work))
+        late[-1].start()
+        time.sleep(0.5)
+        raise KeyError("the client fails")
+
+    monkeypatch.setattr(RemoteFolder, "put", slow)
+    monkeypatch.setattr(schedule, "write_region", leave)
+    with pytest.raises(KeyError):
+        convert(path, URL, storage_options=direct(bucket))
+    cleared.set()
+    for thread in late:
+        thread.join(20)
+    assert late
+    assert names(bucket) == []
+
+
+def test_what_a_killed_conversion_left(bucket, path):
+    options = direct(bucket)
+    bucket.put("maps/a.zarr/data/c/0/0/0", b"half")
+    bucket.put("maps/a.zarr/.xarray_mrc-draft/0123", b"")
+    with pytest.raises(FileExistsError, match="not complete"):
+        convert(path, URL, storage_options=options)
+    convert(path, URL, storage_options=options, overwrite=True)
+    assert ".xarray_mrc-draft/0123" not in stored(bucket)
+    assert_identical(
+        xr.open_zarr(URL, storage_options=options).load(),
+        xr.open_dataset(path, engine="mrc").load(),
+    )
+
+
+def test_two_at_a_time_are_refused(bucket, path, monkeypatch):
+    options, put, errors = direct(bucket), RemoteFolder.put, []
+
+    def meanwhile(self, key, data):
+        put(self, key, data)
+        if key.startswith(".xarray_mrc-draft") and not errors:
+            errors.append(None)
+            with pytest.raises(FileExistsError):
+                convert(path, URL, storage_options=options)
+
+    monkeypatch.setattr(RemoteFolder, "put", meanwhile)
+    convert(path, URL, storage_options=options)
+    assert errors
+    assert_identical(
+        xr.open_zarr(URL, storage_options=options).load(),
+        xr.open_dataset(path, engine="mrc").load(),
+    )
+
+
+def test_errors_hold_no_secrets(bucket, path):
+    options = direct(bucket)
+    for wrong in (options | {"secret": SECRET + "x", "key": "x"}, options):
+        with pytest.raises(OSError, match=r"s3://nowhere/a\.zarr") as caught:
+            convert(path, "s3://nowhere/a.zarr", storage_options=wrong)
+        assert SECRET not in str(caught.value)
+        assert caught.value.__cause__ is None
+    with pytest.raises(TypeError, match="is for the target"):
+        convert(path, path.with_suffix(".zarr"), storage_options=options)
+
+
+def test_in_memory(path):
+    convert(path, "memory://maps/a.zarr", chunks=CHUNKS)
+    found = fsspec.filesystem("memory")
+    try:
+        local = path.with_suffix(".zarr")
+        convert(path, local, chunks=CHUNKS)
+        start = "/maps/a.zarr/"
+        assert {n.removeprefix(start): found.cat_file(n) for n in found.find("/maps/a.zarr")} == (
+            files(local)
+        )
+        with pytest.raises(FileExistsError):
+            convert(path, "memory://maps/a.zarr")
+        convert(path, "memory://maps/a.zarr", chunks=CHUNKS, overwrite=True)
+    finally:
+        found.rm("/maps", recursive=True)
+
+
+# Workers that share no file system
+
+
+@pytest.fixture
+def cluster():
+    """Two workers in processes of their own."""
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+def test_workers_write_and_read(bucket, path, tmp_path, cluster):
+    options = direct(bucket)
+    both = {"storage_options": options, "source_storage_options": options}
+    source = bucket.put("b.mrc", LAID.raw)
+    convert(source, URL, chunks=SLABS, shards=SLABS, **both)
+    convert(path, tmp_path / "a.zarr", chunks=SLABS, shards=SLABS)
+    assert stored(bucket) == files(tmp_path / "a.zarr")
+    convert(URL, f"s3://{BUCKET}/c.mrc", **both)
+    found = bucket.client.get_object(Bucket=BUCKET, Key="c.mrc")["Body"].read()
+    assert found[1024:] == LAID.raw[1024:]
+    with pytest.raises(MrcError, match="pass a URL that all workers reach"):
+        convert(source, "memory://maps/a.zarr", source_storage_options=options)
+    assert fsspec.filesystem("memory").find("/maps") == []
+
+
+def test_a_killed_worker_and_a_failed_task(bucket, path, cluster):
+    options = direct(bucket)
+    both = {"storage_options": options, "source_storage_options": options}
+    source = bucket.put("b.mrc", LAID.raw)
+    victim = next(iter(cluster.run(os.getpid).values()))
+
+    def kill():
+        wait_for(lambda: names(bucket, "maps/a.zarr/data/c/"))
+        os.kill(victim, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    convert(source, URL, chunks={"z": 3, "y": 66, "x": 65}, shards={"z": 3}, **both)
+    killer.join()
+    assert_identical(
+        xr.open_zarr(URL, storage_options=options).load(),
+        xr.open_dataset(path, engine="mrc").load(),
+    )
+    with pytest.raises(ValueError, match="whole numbers"):
+        convert(source, URL, dtype="uint8", overwrite=True, chunks=SLABS, shards=SLABS, **both)
+    assert names(bucket, "maps/") == []
+
+
+def test_a_file_object(bucket, path):
+    convert(io.BytesIO(LAID.raw), URL, storage_options=direct(bucket))
+    convert(path, path.with_suffix(".zarr"))
+    assert stored(bucket) == files(path.with_suffix(".zarr"))
+    np.testing.assert_array_equal(
+        xr.open_zarr(URL, storage_options=direct(bucket))["data"], LAID.pixels
+    )
