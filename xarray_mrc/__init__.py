@@ -13,6 +13,7 @@ from xarray_mrc.registration import register_accessor
 
 if TYPE_CHECKING:
     from xarray_mrc import mrcfile as mrcfile
+    from xarray_mrc import virtual as virtual
     from xarray_mrc.checking.array_statistics import statistics
     from xarray_mrc.checking.report import Report
     from xarray_mrc.checking.validation import validate
@@ -97,7 +98,7 @@ if not TYPE_CHECKING:  # with it, type checkers would believe that any name exis
         "to_mrc": "writing.writer",
         "validate": "checking.validation",
     }
-    SUBMODULES = ("mrcfile", "testing")
+    SUBMODULES = ("mrcfile", "testing", "virtual")
 
     def __getattr__(name: str) -> Any:
         """Load a public name on its first use."""
