@@ -27,7 +27,7 @@ def names(requirements):
 STATIONS = {
     "codec": {"numpy"},
     "storage": {"numpy", "isal", "zlib-ng", "backports.zstd", "fsspec", "aiohttp", "s3fs"},
-    "reading": {"numpy", "mdocfile"},
+    "reading": {"numpy"},
     "dataset": {"numpy", "xarray"},
     "checking": {"numpy", "xarray"},
     "writing": {"numpy", "xarray", "dask"},

@@ -60,6 +60,39 @@ class MrcAccessor:
 
         return read_header(file_of(self._obj))
 
+    def extended_header(self) -> xr.Dataset:
+        """Read the extended header of the file that the object was opened from.
+
+        Returns
+        -------
+        Dataset
+            Every valid field of the records of all sections of the file, along ``image``, under the
+            name and in the unit of the producer; symmetry operators as the attribute
+            ``mrc_symmetry``. ``isel(image=ds.section)`` selects the sections of the object.
+
+        Raises
+        ------
+        ValueError
+            The object does not know its file.
+        OSError
+            The file cannot be read any more.
+
+        Warns
+        -----
+        MrcWarning
+            The bytes do not fit the type that the file names.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> ds = xr.open_dataset("tilts.mrc", engine="mrc")  # doctest: +SKIP
+        >>> ds.mrc.extended_header().applied_defocus  # doctest: +SKIP
+        """
+        from xarray_mrc.dataset.from_file import file_of
+        from xarray_mrc.dataset.section_coords import extended_dataset
+
+        return extended_dataset(file_of(self._obj))
+
     def validate(self, profile: str = "mrc2014", data: bool = True) -> Report:
         """Check the file that the object was opened from.
 

@@ -48,14 +48,16 @@ def open_mrc(
         Coordinates along x, y and z: positions in angstrom where the voxel size is known; labels
         that count the pixels; none.
     extended_header : {"common", "all", "raw", "none"}
-        Coordinates of the images from the extended header: fields under names common to all
-        producers (``tilt_angle``, ``defocus``, ...), all valid fields, its bytes, or none. With
-        metadata of sections, ``section`` numbers them from 0.
+        Coordinates of the images from the extended header and the sidecar: fields under names
+        common to all producers (``tilt_angle``, ``defocus``, ...); also all other valid fields of a
+        record and all keys of a .mdoc; the bytes of the record of each image, which only a Dataset
+        can hold (`xarray.open_dataset`); or none. With metadata of sections, ``section`` numbers
+        them from 0.
     sidecar : {"auto", True, False}
-        Whether to read coordinates of the images from SerialEM's ``FILE.mdoc`` (which needs the
-        package mdocfile), or tilt angles from IMOD's ``.tlt`` or ``.rawtlt``. They outweigh those
-        of the extended header. "auto" leaves out, with a warning, a file that does not describe
-        each section once; True raises an error for it, or if there is none.
+        Whether to read coordinates of the images from SerialEM's ``FILE.mdoc``, or tilt angles from
+        IMOD's ``.tlt`` or ``.rawtlt``. They outweigh those of the extended header. "auto" leaves
+        out, with a warning, a file that does not describe each section once; True raises an error
+        for it, or if there is none.
     memmap : {"auto", True, False}
         Whether a local file is mapped where that saves a copy; "auto" maps it unless it lies on a
         network file system. Scattered reads then go through a map, and a dask block of 16 MiB or
@@ -92,7 +94,7 @@ def open_mrc(
     MrcError
         It is not an MRC file, or its data cannot be read faithfully.
     TypeError, ValueError
-        There is no such option, or it cannot have such a value.
+        There is no such option, or it cannot have such a value; ``extended_header="raw"``.
 
     Warns
     -----
@@ -106,6 +108,12 @@ def open_mrc(
     >>> open_mrc(header.raw + bytes([1, 2]), chunks=None).values.tolist()
     [[1, 2]]
     """
+    if options.get("extended_header") == "raw":
+        raise ValueError(
+            "extended_header='raw' makes a coordinate with a dimension of its own, which a "
+            "DataArray cannot hold: use xarray.open_dataset(path, engine='mrc', "
+            "extended_header='raw')"
+        )
     # xarray's types do not include BinaryIO, and it cannot make chunks of bytes.
     found: Any = path
     if isinstance(path, bytes | bytearray | memoryview):

@@ -15,8 +15,8 @@ from xarray_mrc.codec.containers import SUFFIX_OF
 from xarray_mrc.codec.extended import COMMON_UNITS, agard, fei, seri
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.kinds import EVIDENCE, KIND_WAS_PASSED
+from xarray_mrc.codec.mdoc import KEYS
 from xarray_mrc.codec.modes import FOREIGN_MODES, MODES, Sample
-from xarray_mrc.reading import sidecar
 
 if TYPE_CHECKING:
     from xarray_mrc.codec.extended.table import Column
@@ -88,8 +88,9 @@ def section_names() -> Rows:
     """Yield the names of section metadata that all producers share, and who has them."""
     yield "coordinate", "unit", "SERI", "FEI1, FEI2", "AGAR", ".mdoc"
     tables = (seri.COLUMNS, fei.COLUMNS, agard.COLUMNS)
-    keys = {name: key for name, key, _ in sidecar.COLUMNS}
-    keys["tilt_axis_angle"] = "TiltAxisAngle"  # of the whole file, not of a section
+    keys = {
+        name: words for row in KEYS for name, words in zip(row.names, row.long_names, strict=True)
+    }
     for name, unit in COMMON_UNITS.items():
         fields = [[c.name for c in table if c.common == name] for table in tables]
         yield f"`{name}`", unit, *(", ".join(found) for found in fields), keys.get(name, "")
@@ -135,6 +136,14 @@ def agard_records() -> Rows:
         yield str(column.offset // 4), column.name, column.units, common
 
 
+def mdoc_keys() -> Rows:
+    """Yield the keys of a .mdoc that have names and units of their own."""
+    yield "key", "coordinates", "unit"
+    for row in KEYS:
+        if not row.is_common:
+            yield row.key, ", ".join(f"`{name}`" for name in row.names), row.units
+
+
 def containers() -> Rows:
     """Yield the containers and their suffixes."""
     yield "container", "suffix"
@@ -155,7 +164,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     table.__name__.replace("_", "-"): table
     for table in (
         header_fields, modes, foreign_modes, kinds, section_names, serialem_records, fei_records,
-        agard_records, containers, checks,
+        agard_records, mdoc_keys, containers, checks,
     )
 }  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import sys
 
 import numpy as np
 import pytest
@@ -134,14 +133,6 @@ def test_a_dose_of_zero_in_a_record_is_unknown(tmp_path, shorts):
     dose = found.dose.values if "dose" in found.coords else np.full(3, np.nan)
     expected = 3.0 * 256 if shorts[0] else np.nan
     np.testing.assert_array_equal(dose, [expected] * 3)
-
-
-def test_a_missing_reader_of_sidecars_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "mdocfile", None)
-    monkeypatch.setitem(sys.modules, "mdocfile.data_models", None)
-    path = write(tmp_path, "TS.mrc", stack())
-    (tmp_path / "TS.mrc.mdoc").write_text(mdoc(3))
-    open_with_warning(path, "mdoc")
 
 
 @pytest.mark.parametrize("order", "<>")

@@ -254,7 +254,6 @@ MDOC = {
 
 
 def test_a_mdoc_holds_everything_exactly(tmp_path):
-    pytest.importorskip("mdocfile")
     array = stack(MDOC)
     found, said = written(array, tmp_path / "a.st", sidecar="mdoc")
     assert not said
@@ -307,7 +306,6 @@ def test_a_sidecar_that_is_there(tmp_path):
 
 def test_sidecars_of_other_images_are_named(tmp_path):
     """They would win over the records, with the angles of what lay there before."""
-    pytest.importorskip("mdocfile")
     path = tmp_path / "a.st"
     other = stack({"tilt_angle": np.array(TILTS)[::-1]})
     to_mrc(other, path, sidecar="mdoc")

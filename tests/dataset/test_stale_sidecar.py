@@ -8,8 +8,6 @@ import xarray as xr
 
 from xarray_mrc import MrcWarning, open_mrc, to_mrc
 
-pytest.importorskip("mdocfile")
-
 
 @pytest.fixture
 def stack():

@@ -5,7 +5,6 @@ import contextlib
 import gzip
 import locale
 import os
-import sys
 
 import numpy as np
 import pytest
@@ -14,8 +13,6 @@ from mrcbytes import header
 
 from xarray_mrc import MrcWarning, open_mrc
 from xarray_mrc.backend import MrcBackendEntrypoint
-
-pytest.importorskip("mdocfile")
 
 TOP = """PixelSpacing = 5.4
 ImageFile = tilts.mrc
@@ -323,23 +320,13 @@ def test_aligned_images_have_another_axis_and_pixel_size(tmp_path, name, beside,
     )
 
 
-def test_a_missing_package_is_named_once(stack, monkeypatch):
-    write_mdoc(stack.with_name("tilts.mrc.mdoc"))
-    stack.with_name("tilts.tlt").write_text("1\n2\n3\n")
-    monkeypatch.setitem(sys.modules, "mdocfile.data_models", None)
-    with pytest.warns(MrcWarning, match=r"tilts.mrc.mdoc .* pip install 'xarray-mrc\[mdoc\]'") as w:
-        data = open_mrc(stack)
-    assert len(w) == 1
-    assert {*data.coords} == {"tilt_angle", "section", "y", "x"}
-
-
 @pytest.mark.parametrize("required", [True, 1, np.True_])
 def test_what_equals_true_requires_a_sidecar(stack, required):
     with pytest.raises(FileNotFoundError, match=r"there is no \.mdoc beside"):
         open_mrc(stack, sidecar=required, kind="image_stack")
 
 
-def test_choices(stack, monkeypatch):
+def test_choices(stack):
     with pytest.raises(FileNotFoundError, match=r"there is no \.mdoc beside"):
         open_mrc(stack, sidecar=True, kind="image_stack")
     write_mdoc(stack.with_name("tilts.mrc.mdoc"))
@@ -352,11 +339,7 @@ def test_choices(stack, monkeypatch):
         open_mrc(stack, sidecar=True, extended_header="none")
     with pytest.raises(ValueError, match=r"sidecar=True .* <bytes> is not at a local path"):
         open_mrc(stack.read_bytes(), sidecar=True)
-    monkeypatch.setitem(sys.modules, "mdocfile.data_models", None)
-    with pytest.warns(MrcWarning, match=r"pip install 'xarray-mrc\[mdoc\]'"):
-        assert "tilt_angle" not in open_mrc(stack).coords
-    with pytest.raises(ImportError, match=r"pip install 'xarray-mrc\[mdoc\]'"):
-        open_mrc(stack, sidecar=True)
+    assert open_mrc(stack, sidecar=True).tilt_angle.values.tolist() == [-3, 0, 3]
 
 
 def test_saves_and_sorts(stack, tmp_path):

@@ -10,15 +10,17 @@ import xarray as xr
 
 from xarray_mrc.codec.decimals import shortest
 from xarray_mrc.codec.extended import Extended
-from xarray_mrc.codec.geometry import RIGHT_ANGLES, Geometry, axis_order, has_top_origin
+from xarray_mrc.codec.geometry import RIGHT_ANGLES, Geometry, has_top_origin
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import PREFERRED_NBYTES, Layout
 from xarray_mrc.codec.old_header import old_origin
-from xarray_mrc.dataset.conventions import AXES, RAW_DIM
+from xarray_mrc.dataset.conventions import AXES
 from xarray_mrc.dataset.lazy_variable import bare_dataset, find_array, lazy_variable
+from xarray_mrc.dataset.section_coords import section_coords
+from xarray_mrc.dataset.section_metadata import HEAD_ATTRIBUTE
 from xarray_mrc.reading.array import MrcArray
 from xarray_mrc.reading.open_file import OpenedFile
-from xarray_mrc.reading.options import Coords, ExtendedHeader, ReadingOptions
+from xarray_mrc.reading.options import Coords, ReadingOptions
 from xarray_mrc.storage import Head
 from xarray_mrc.storage.protocol import StreamSource, address_of
 from xarray_mrc.storage.remote.urls import is_url
@@ -58,6 +60,8 @@ def build_dataset(opened: OpenedFile, options: ReadingOptions) -> xr.Dataset:
     header, layout = opened.header, opened.array.layout
     geometry = Geometry.from_header(header, options.origin)
     attrs = describe(header, layout, geometry, opened.extended)
+    if options.extended_header == "all" and opened.sidecar.head:
+        attrs[HEAD_ATTRIBUTE] = opened.sidecar.head
     source = opened.array.source
     nbytes = source.chunk_nbytes if isinstance(source, StreamSource) else None
     chunks = layout.preferred_chunks(nbytes or PREFERRED_NBYTES)
@@ -137,40 +141,6 @@ def positions_along(geometry: Geometry, layout: Layout, coords: Coords) -> dict[
         for dim, variable in found.items():
             variable.attrs["axis"] = dim.upper()
     return found
-
-
-def section_coords(opened: OpenedFile, which: ExtendedHeader) -> dict[str, xr.Variable]:
-    """Make coordinates of records and sidecars: one value an image, scalars of a single image."""
-    layout = opened.array.layout
-    if which == "raw":
-        raw = np.frombuffer(opened.extended_bytes, np.uint8)
-        return {"extended_header": xr.Variable(RAW_DIM, raw)} if raw.size else {}
-    sections_are_images = (
-        layout.kind in ("image", "image_stack") and axis_order(opened.header)[2] == 2
-    )
-    if which == "none" or not sections_are_images:
-        return {}
-    fields = opened.extended.common
-    if which == "all":
-        fields = (*opened.extended.all, *fields)
-    is_image, count = layout.kind == "image", layout.shape[0]
-    coords: dict[str, xr.Variable] = {}
-    for field in (*fields, *opened.sidecar.common):  # of one name the last wins
-        attrs = {"long_name": field.long_name}
-        if field.units:
-            attrs["units"] = field.units
-        values = field.values
-        if values.ndim:  # not one value for all images, as of a movie
-            values = values[0] if is_image else values[:count]
-        # zarr has no stable type for numpy's strings of a fixed length.
-        values = values.astype(object) if values.dtype.kind == "U" else values
-        coords[field.name] = xr.Variable(layout.dims[: values.ndim], values, attrs)
-    if (is_image and coords) or any(coord.ndim for coord in coords.values()):
-        # to_mrc(like=...) finds the record of an image by it, in whatever order the images are.
-        numbers = np.int64(0) if is_image else np.arange(count, dtype=np.int64)
-        attrs = {"long_name": "number of the section in the file"}
-        coords["section"] = xr.Variable(layout.dims[: np.ndim(numbers)], numbers, attrs)
-    return coords
 
 
 def describe(

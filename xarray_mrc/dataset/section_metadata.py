@@ -11,37 +11,23 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xarray_mrc.codec.extended import COMMON_UNITS, agard, decode_extended, seri
+from xarray_mrc.codec.extended import COMMON_UNITS, decode_extended, seri
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import Kind
+from xarray_mrc.codec.mdoc import KEYS, encode_mdoc
 from xarray_mrc.dataset.conventions import AXES
-from xarray_mrc.reading.open_file import OpenedFile
+from xarray_mrc.dataset.raw_records import BLOCK_NBYTES, RAW_NAME
 from xarray_mrc.reading.sidecar import read_sidecars
 
-__all__ = ["SectionPlan", "WrittenSidecar", "plan_sections", "records_like", "section_values"]
+__all__ = ["HEAD_ATTRIBUTE", "SectionPlan", "WrittenSidecar", "plan_sections", "section_values"]
 
 WrittenSidecar = Literal["mdoc", "rawtlt"]
 Values = Mapping[str, NDArray[Any]]
 
-# Records fill whole kilobytes, as SerialEM writes them, so that the data stay aligned.
-BLOCK_NBYTES = 1024
-FEI_NBYTES = {"FEI1": 768, "FEI2": 888}
+# The lines before the first section of a .mdoc.
+HEAD_ATTRIBUTE = "mrc_mdoc"
 DEGREES = ("degree", "degrees", "deg", "\u00b0")
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-# Common names by the key of a .mdoc that holds them.
-MDOC_KEYS: dict[str, tuple[str, ...]] = {
-    "TiltAngle": ("tilt_angle",),
-    "StagePosition": ("stage_x", "stage_y"),
-    "StageZ": ("stage_z",),
-    "Magnification": ("magnification",),
-    "Defocus": ("defocus",),
-    "ExposureDose": ("dose",),
-    "PriorRecordDose": ("prior_dose",),
-    "ExposureTime": ("exposure_time",),
-    "PixelSpacing": ("pixel_size",),
-    "DateTime": ("timestamp",),
-}
-AXIS_TITLE = "[T = Tilt axis angle = {!r}]"
+COMMON_KEYS = [row for row in KEYS if row.is_common]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +86,7 @@ def section_values(
         name = str(key)
         is_common = name in COMMON_UNITS
         along = slow is not None and slow in coord.dims and (is_common or kind != "volume")
-        if name == "section":
+        if name in ("section", RAW_NAME):
             continue
         if not (along or (is_common and not coord.ndim)):
             if coord.ndim and key not in array.dims and name not in AXES:
@@ -124,67 +110,6 @@ def section_values(
 def is_count(coord: xr.DataArray) -> bool:
     """Return True if the labels of a dimension count from 0, as its positions do."""
     return coord.dtype.kind in "iu" and np.array_equal(coord.values, np.arange(coord.size))
-
-
-def records_like(like: OpenedFile, array: xr.DataArray, sections: int) -> bytes:
-    """Return the section records of another file, those of the images of an array in their order.
-
-    Parameters
-    ----------
-    like : OpenedFile
-        The other file, with all bytes of its extended header.
-    array : xarray.DataArray
-        The images. Their coordinate ``section`` says which record each has; without it they are
-        all the images of the file, in its order.
-    sections : int
-        Number of images.
-
-    Returns
-    -------
-    bytes
-        As many as the other file has, with zeros after the last record.
-
-    Raises
-    ------
-    ValueError
-        The numbers of the sections repeat.
-    LookupError
-        The records do not fit; the message is the reason.
-    """
-    raw, count = like.extended_bytes, like.header.nz
-    section = array.coords.get("section")
-    numbers = np.arange(sections) if section is None else np.atleast_1d(section.values)
-    if numbers.dtype.kind not in "iu":  # means of several images
-        raise LookupError("the coordinate section is not the number of one record for each image")
-    if np.unique(numbers).size != numbers.size:
-        raise ValueError(
-            "the coordinate section has the same number more than once, as after concat of several "
-            "files, so like= cannot tell which record belongs to an image: write without like=, or "
-            "drop it with obj.drop_vars('section')"
-        )
-    if section is None and count != sections:
-        raise LookupError(f"it has records of {count} sections, and {sections} are written")
-    if numbers.size != sections or not (0 <= numbers.min() <= numbers.max() < count):
-        raise LookupError(f"it has records of {count} sections, not those of the data")
-    if np.array_equal(numbers, np.arange(count)):
-        return raw
-    nbytes = record_nbytes(like)
-    if not nbytes or nbytes * count > len(raw):
-        raise LookupError("the length of its records is unknown, so they cannot be put in order")
-    records = b"".join(raw[n * nbytes : (n + 1) * nbytes] for n in numbers.tolist())
-    return records.ljust(len(raw), b"\0")
-
-
-def record_nbytes(like: OpenedFile) -> int:
-    """Return the length of a record in bytes; 0 if it is unknown."""
-    kind, header = like.extended.kind, like.header
-    if kind == "SERI":
-        return header.nint
-    if kind == "AGAR":
-        if header.exttyp != b"AGAR" and header.exttyp[:3] == b"FEI":  # Warp's name for them
-            return 4 * agard.OLD_FEI_REALS
-        return 4 * sum(agard.counts(header))
-    return FEI_NBYTES.get(kind, 0)
 
 
 def plan_sections(
@@ -225,7 +150,7 @@ def plan_sections(
         raise ValueError(f"sidecar={sidecar!r}, expected 'mdoc', 'rawtlt' or None")
     if sidecar is not None and kind not in ("image", "image_stack"):
         raise ValueError(f"sidecar={sidecar!r} describes images, but the data are a {kind}")
-    text, exact = sidecar_text(values, sidecar, header.nz) if sidecar else ("", set())
+    text, held = sidecar_text(array, values, sidecar) if sidecar else ("", {})
     fields: dict[str, Any] = {}
     if not records and values:
         bits, encoded = seri.encode(values, header.nz)
@@ -238,9 +163,8 @@ def plan_sections(
     read = {f.name: f for f in (*decoded.all, *decoded.common)} if decoded else {}
     rounded: list[str] = []
     for name, wanted in values.items():
-        if name in exact:
-            if has_fractions(wanted):
-                rounded.append(f"{name} (to whole seconds)")
+        if name in held:
+            rounded += [f"{name} ({held[name]})"] if held[name] else []
             continue
         if name not in read:
             lost.append(name)
@@ -287,14 +211,6 @@ def stale_notes(
     return [note]
 
 
-def has_fractions(values: NDArray[Any]) -> bool:
-    """Return True if values are times, and one of them is not a whole second."""
-    if values.dtype.kind != "M":
-        return False
-    known = values[~np.isnat(values)]
-    return bool((known != known.astype("M8[s]")).any())
-
-
 def distance(read: NDArray[Any], wanted: NDArray[Any]) -> float:
     """Return the largest difference of values; inf if only one of two is unknown."""
     if read.dtype.kind not in "biuf" or wanted.dtype.kind not in "biuf":
@@ -311,7 +227,7 @@ def loss_notes(
     lost: list[str], rounded: list[str], sidecar: WrittenSidecar | None, *, is_image: bool
 ) -> list[str]:
     """Return sentences that name the coordinates that will be lost or rounded."""
-    in_mdoc = {name for names in MDOC_KEYS.values() for name in names} | {"tilt_axis_angle"}
+    in_mdoc = {name for row in COMMON_KEYS for name in row.names}
     hint = ""
     # A field in other units, named with its reason, is not written into a sidecar either.
     names = {*lost, *(text.split(" ")[0] for text in rounded)}
@@ -327,8 +243,10 @@ def loss_notes(
     return notes
 
 
-def sidecar_text(values: Values, sidecar: WrittenSidecar, sections: int) -> tuple[str, set[str]]:
-    """Return the text of a sidecar, and the names of the coordinates that it holds exactly."""
+def sidecar_text(
+    array: xr.DataArray, values: Values, sidecar: WrittenSidecar
+) -> tuple[str, dict[str, str]]:
+    """Return the text of a sidecar and, of each coordinate that it holds, what is lost."""
     if sidecar == "rawtlt":
         tilts = values.get("tilt_angle")
         if tilts is None or not np.isfinite(tilts.astype(np.float64)).all():
@@ -336,38 +254,17 @@ def sidecar_text(values: Values, sidecar: WrittenSidecar, sections: int) -> tupl
                 "sidecar='rawtlt' holds tilt angles, but the data have no finite coordinate "
                 "tilt_angle along the images: set it with obj.assign_coords"
             )
-        return "".join(f"{float(tilt)!r}\n" for tilt in tilts), {"tilt_angle"}
-    keys = {k: names for k, names in MDOC_KEYS.items() if all(n in values for n in names)}
-    exact = {name for names in keys.values() for name in names}
-    lines: list[str] = []
-    axis = values.get("tilt_axis_angle")
-    if axis is not None and len(set(axis.tolist())) == 1 and math.isfinite(axis[0]):
-        lines += [AXIS_TITLE.format(float(axis[0])), ""]
-        exact.add("tilt_axis_angle")
-    if not exact:
+        return "".join(f"{float(tilt)!r}\n" for tilt in tilts), {"tilt_angle": ""}
+    described = {
+        name: (str(attrs.get("long_name", "")), str(attrs.get("units", "")))
+        for name, attrs in ((name, array.coords[name].attrs) for name in values)
+    }
+    head = array.attrs.get(HEAD_ATTRIBUTE)
+    count = len(next(iter(values.values()))) if values else 0
+    found = encode_mdoc(values, described, count, head if isinstance(head, str) else "")
+    if not found.held:
         raise ValueError(
             "sidecar='mdoc' was passed, but no coordinate of the images can be written there, "
-            f"expected one of {', '.join(n for names in MDOC_KEYS.values() for n in names)}"
+            f"expected one of {', '.join(name for row in COMMON_KEYS for name in row.names)}"
         )
-    for number in range(sections):
-        lines.append(f"[ZValue = {number}]")
-        for key, names in keys.items():
-            texts = [mdoc_text(values[name][number]) for name in names]
-            if all(texts):
-                lines.append(f"{key} = {' '.join(texts)}")
-        lines.append("")
-    return "\n".join(lines) + "\n", exact
-
-
-def mdoc_text(value: Any) -> str:
-    """Write a value of a .mdoc; empty if it is unknown."""
-    if isinstance(value, np.datetime64):
-        if np.isnat(value):
-            return ""
-        day, time = str(value.astype("M8[s]")).split("T")
-        year, month, date = day.split("-")
-        return f"{date}-{MONTHS[int(month) - 1]}-{year}  {time}"
-    number = float(value)
-    if not math.isfinite(number):
-        return ""
-    return str(int(number)) if number.is_integer() else repr(number)
+    return found.text, found.held

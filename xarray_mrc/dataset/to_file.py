@@ -24,15 +24,11 @@ from xarray_mrc.codec.layout import DIMS, Kind, Layout
 from xarray_mrc.codec.modes import UNSIGNED_BYTE
 from xarray_mrc.codec.samples import IMOD_FOUR_BITS, IMOD_SIGNED_BYTES
 from xarray_mrc.dataset.axis_positions import VoxelSize
-from xarray_mrc.dataset.conventions import RAW_DIM, data_variable, match_dims
+from xarray_mrc.dataset.conventions import data_variable, match_dims
 from xarray_mrc.dataset.mode_choice import choose_sample, widening_notes
 from xarray_mrc.dataset.positions_to_header import header_geometry
-from xarray_mrc.dataset.section_metadata import (
-    WrittenSidecar,
-    plan_sections,
-    records_like,
-    section_values,
-)
+from xarray_mrc.dataset.raw_records import RAW_NAME, TEXT_TYPES, raw_records, records_like
+from xarray_mrc.dataset.section_metadata import WrittenSidecar, plan_sections, section_values
 from xarray_mrc.reading.file_layout import name_of
 from xarray_mrc.reading.open_file import OpenedFile
 
@@ -146,6 +142,11 @@ def plan_file(
             records, extended = extended_like(like, header, array, kind, dims)
         except LookupError as reason:
             record_notes = [f"the extended header of {like.array.source.uri} is left out: {reason}"]
+    elif like is None and isinstance(obj, xr.Dataset):
+        try:
+            records, extended = extended_of(obj, header, array, kind, dims)
+        except LookupError as reason:
+            record_notes = [f"the coordinate {RAW_NAME} is not written: {reason}"]
     header = header.replace(**records)
     sections = plan_sections(array, kind, dims, header, extended, sidecar, target)
     header = header.replace(**sections.fields)
@@ -153,8 +154,6 @@ def plan_file(
     layout = Layout.arrange(header, kind, sample, (volumes * depth, rows, columns), offset)
     notes = [*widening_notes(array, number), *grid.notes, *group_notes, *record_notes]
     notes += [*sections.notes, *kind_notes(header, kind, target)]
-    if isinstance(obj, xr.Dataset) and RAW_DIM in obj.dims and like is None:
-        notes.append("the extended header is not written: pass like= with the file to keep it")
     return FilePlan(header, sections.extended, layout, data, sections.sidecar, tuple(notes))
 
 
@@ -216,12 +215,28 @@ def extended_like(
         raise LookupError("its symmetry is that of a crystal, and the space group written is 1")
     if per_section(other.exttyp):
         extended = records_like(like, array, header.nz)
-    if other.byteorder != header.byteorder and exttyp not in (b"CCP4", b"JSON"):
+    if other.byteorder != header.byteorder and exttyp not in TEXT_TYPES:
         raise LookupError("its numbers are big endian, and little endian is written")
     fields = {"nint": other.nint, "nreal": other.nreal, "exttyp": exttyp, "nsymbt": len(extended)}
     if other.is_standard_version:  # in images of EPU it tells which row is the top one
         fields["nversion"] = other.nversion
     if has_other_tilts(header.replace(**fields), extended, array, kind, dims):
+        raise LookupError("its tilt angles are not those of the data")
+    return fields, extended
+
+
+def extended_of(
+    obj: xr.Dataset,
+    header: Header,
+    array: xr.DataArray,
+    kind: Kind,
+    dims: Mapping[str, Hashable],
+) -> tuple[dict[str, Any], bytes]:
+    """Return the fields and bytes of a dataset's own extended header, as `extended_like`."""
+    slow = dims.get("image")
+    group = array.attrs.get("mrc_space_group", header.ispg)
+    fields, extended = raw_records(obj, header, slow, group)
+    if extended and has_other_tilts(header.replace(**fields), extended, array, kind, dims):
         raise LookupError("its tilt angles are not those of the data")
     return fields, extended
 

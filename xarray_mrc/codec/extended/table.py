@@ -37,6 +37,7 @@ COMMON_UNITS: Mapping[str, str] = {
     "pixel_size": "angstrom",
     "acceleration_voltage": "V",
     "timestamp": "",
+    "sub_frame_path": "",
     "piece_x": "pixel",
     "piece_y": "pixel",
     "piece_z": "pixel",
@@ -85,6 +86,8 @@ class Extended:
         Every valid field under the producer's name and in the producer's unit.
     symmetry : tuple of str
         Symmetry operators such as "X,Y,Z", without blanks and in capitals.
+    head : str
+        The lines of a .mdoc before its first section; empty for extended headers.
     problem : str
         Empty, or one sentence with what was found, expected and done.
     """
@@ -93,6 +96,7 @@ class Extended:
     common: tuple[SectionField, ...] = ()
     all: tuple[SectionField, ...] = ()
     symmetry: tuple[str, ...] = ()
+    head: str = ""
     problem: str = ""
 
 
