@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xarray_mrc.codec.extended import agard, per_section
-from xarray_mrc.codec.extended.records import find_spans
+from xarray_mrc.codec.extended.records import BLOCK_NBYTES, find_spans
 from xarray_mrc.codec.header import Header
 from xarray_mrc.dataset.conventions import RAW_DIM
 from xarray_mrc.reading.open_file import OpenedFile
@@ -17,8 +17,6 @@ from xarray_mrc.reading.open_file import OpenedFile
 __all__ = ["RAW_NAME", "raw_coords", "raw_records", "records_like"]
 
 RAW_NAME = "extended_header"
-# Records fill whole kilobytes, as SerialEM writes them, so that the data stay aligned.
-BLOCK_NBYTES = 1024
 # Types whose bytes mean the same in both byte orders.
 TEXT_TYPES = (b"CCP4", b"JSON")
 FIELDS = ("nint", "nreal", "nversion")

@@ -12,11 +12,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xarray_mrc.codec.extended import COMMON_UNITS, decode_extended, seri
+from xarray_mrc.codec.extended.records import BLOCK_NBYTES
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import Kind
 from xarray_mrc.codec.mdoc import KEYS, encode_mdoc
 from xarray_mrc.dataset.conventions import AXES
-from xarray_mrc.dataset.raw_records import BLOCK_NBYTES, RAW_NAME
+from xarray_mrc.dataset.raw_records import RAW_NAME
 from xarray_mrc.reading.sidecar import read_sidecars
 
 __all__ = ["HEAD_ATTRIBUTE", "SectionPlan", "WrittenSidecar", "plan_sections", "section_values"]

@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import DTypeLike
 
 from xarray_mrc.codec.extended import decode_extended, per_section, seri
+from xarray_mrc.codec.extended.records import BLOCK_NBYTES
 from xarray_mrc.codec.geometry import Geometry
 from xarray_mrc.codec.header import HEADER_SIZE, Header
 from xarray_mrc.codec.kinds import KindEvidence, find_kind, has_stack_name
@@ -28,7 +29,7 @@ from xarray_mrc.dataset.axis_positions import (
     voxel_size_of,
 )
 from xarray_mrc.dataset.conventions import match_dims
-from xarray_mrc.dataset.section_metadata import BLOCK_NBYTES, distance, loss_notes, section_values
+from xarray_mrc.dataset.section_metadata import distance, loss_notes, section_values
 from xarray_mrc.dataset.to_file import FilePlan, file_lengths, plan_file
 from xarray_mrc.errors import MrcError
 from xarray_mrc.reading.file_layout import find_layout, name_of

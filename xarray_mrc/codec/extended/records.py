@@ -5,7 +5,10 @@ from __future__ import annotations
 from xarray_mrc.codec.extended import agard, fei
 from xarray_mrc.codec.header import Header
 
-__all__ = ["find_spans"]
+__all__ = ["BLOCK_NBYTES", "find_spans"]
+
+# Records fill whole kilobytes, as SerialEM writes them, so that the data stay aligned.
+BLOCK_NBYTES = 1024
 
 
 def find_spans(header: Header, kind: str, raw: bytes, sections: int) -> list[tuple[int, int]]:

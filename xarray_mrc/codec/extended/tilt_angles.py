@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_mrc.codec.extended import agard, decode_extended, fei, seri
+from xarray_mrc.codec.extended.records import BLOCK_NBYTES
 from xarray_mrc.codec.extended.table import Column
 from xarray_mrc.codec.header import Header
 from xarray_mrc.errors import MrcFormatError
 
 __all__ = ["put_tilt_angles"]
 
-# Records fill whole kilobytes, as SerialEM writes them, so that the data stay aligned.
-BLOCK_NBYTES = 1024
 # SerialEM's records have hundredths of a degree.
 SERI_ROUNDING = 0.00501
 
