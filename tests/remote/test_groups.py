@@ -3,8 +3,11 @@
 import contextlib
 import gzip
 import io
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -20,6 +23,7 @@ from xarray.testing import assert_identical
 
 from xarray_mrc import MrcError, convert
 from xarray_mrc.conversion import group_target, schedule
+from xarray_mrc.storage.remote.options import StorageOptions
 from xarray_mrc.storage.remote.remote_folder import RemoteFolder
 
 pytestmark = pytest.mark.servers
@@ -249,6 +253,48 @@ def test_in_memory(path):
         convert(path, "memory://maps/a.zarr", chunks=CHUNKS, overwrite=True)
     finally:
         found.rm("/maps", recursive=True)
+
+
+PART = """
+import sys, json, xarray_mrc
+src, dst, which, options = sys.argv[1], sys.argv[2], *map(json.loads, sys.argv[3:])
+xarray_mrc.convert(src, dst, partition=which, **options)
+"""
+
+
+def test_in_parts(bucket, path, tmp_path):
+    """As by the tasks of an array job on nodes that share no file system."""
+    options = direct(bucket)
+    source = bucket.put("b.mrc", LAID.raw)
+    both = {"storage_options": options, "source_storage_options": options}
+    both |= {"chunks": SLABS, "shards": SLABS}
+    convert(path, tmp_path / "a.zarr", chunks=SLABS, shards=SLABS)
+    with pytest.raises(FileNotFoundError, match="prepare"):
+        convert(source, URL, partition=(0, 3), **both)
+    for call in ("prepare", (1, 3), "prepare"):
+        convert(source, URL, partition=call, **both)
+    parts = [
+        subprocess.Popen([sys.executable, "-c", PART, source, URL, f"[{k}, 3]", json.dumps(both)])
+        for k in (0, 1)
+    ]
+    assert [part.wait(120) for part in parts] == [0, 0]
+    assert not group_target.is_group(URL, StorageOptions(options))
+    with pytest.raises(ValueError, match=r"of 3 parts \(from 0\), 2 are not done"):
+        convert(source, URL, partition="finish", **both)
+    with pytest.raises(ValueError, match="prepared from other options"):
+        convert(source, URL, partition="prepare", dtype="f4", **both)
+    with pytest.raises(FileExistsError, match="not complete"):
+        convert(source, URL, **both)
+    for call in ((2, 3), "finish", "finish", (0, 3)):
+        convert(source, URL, partition=call, **both)
+    assert stored(bucket) == files(tmp_path / "a.zarr")
+    # An existing group is removed when a new one is prepared.
+    convert(source, URL, partition="prepare", overwrite=True, dtype="f4", **both)
+    assert [name.rpartition("/")[2] for name in names(bucket, "maps/")] == ["plan.json"]
+    convert(source, URL, partition="prepare", overwrite=True, **both)
+    for call in ((0, 1), "finish"):
+        convert(source, URL, partition=call, overwrite=True, **both)
+    assert stored(bucket) == files(tmp_path / "a.zarr")
 
 
 # Workers that share no file system

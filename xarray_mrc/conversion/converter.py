@@ -14,6 +14,7 @@ from xarray_mrc.conversion.grid import Shards
 from xarray_mrc.conversion.group_layout import ZarrFormat
 from xarray_mrc.conversion.group_target import is_group
 from xarray_mrc.conversion.job import run_job
+from xarray_mrc.conversion.partition import Partition, check_partition, run_partition
 from xarray_mrc.conversion.recompress import recompress
 from xarray_mrc.conversion.zarr import open_group, plan_group
 from xarray_mrc.dataset.section_metadata import WrittenSidecar
@@ -47,6 +48,7 @@ def convert(
     compression: Any = "infer",
     compression_level: int | None = None,
     zarr_format: ZarrFormat = 3,
+    partition: Partition | None = None,
     storage_options: Mapping[str, Any] | None = None,
     source_storage_options: Mapping[str, Any] | None = None,
     **options: Any,
@@ -86,6 +88,10 @@ def convert(
         Level of an MRC file that is compressed, as in `to_mrc`; a codec of Zarr has its own.
     zarr_format : {2, 3}
         Version of the Zarr format.
+    partition : {"prepare", "finish"} or tuple of (int, int), optional
+        Shares the work on a Zarr group among programs: "prepare" first, then ``(k, n)`` for each
+        part `k` from 0 to ``n - 1``, in any order and at the same time, "finish" last. The group
+        appears then. All calls have the same `src`, `dst` and options. Any call may be repeated.
     storage_options, source_storage_options : mapping, optional
         How the URL of `dst` and that of `src` are reached, as ``storage_options`` of `open_mrc`.
     **options
@@ -99,7 +105,8 @@ def convert(
     MrcError
         `src` is not an MRC file, or its data cannot be read faithfully.
     ValueError
-        An argument or a value does not fit the target. The target is not touched.
+        An argument or a value does not fit the target, which is not touched; or the source or
+        options differ from those of "prepare", or parts are not done.
 
     Notes
     -----
@@ -127,6 +134,13 @@ def convert(
     target = format or ("zarr" if names_group(path) else "mrc")
     if target not in ("mrc", "zarr"):
         raise ValueError(f"format={format!r}, expected 'mrc' or 'zarr'")
+    if partition is not None:
+        partition = check_partition(partition)
+        if target == "mrc":
+            raise ValueError(
+                f"partition={partition!r} was passed, but {public_url(path)} will be an MRC file, "
+                f"which is written by one call; name it .zarr, or pass format='zarr'"
+            )
     written: dict[str, Any] = {"dtype": dtype, "mode": mode}
     if target == "mrc" and options.get("sidecar") in WRITTEN_SIDECARS:
         written["sidecar"] = options.pop("sidecar")
@@ -165,7 +179,11 @@ def convert(
             zarr_format=zarr_format,
             in_order=is_sequential(open_source(src)),
         )
-        run_job(job, path, overwrite=overwrite, options=storage)
+        if partition is None:
+            run_job(job, path, overwrite=overwrite, options=storage)
+        else:
+            source = open_source(src)
+            run_partition(job, path, partition, source, overwrite=overwrite, options=storage)
     elif options or "sidecar" in written or dtype is not None or mode is not None:
         truncated = options.get("truncated", "raise")
         like = open_file(src, ReadingOptions(truncated=truncated, extended_header="raw"))

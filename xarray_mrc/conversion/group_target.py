@@ -156,12 +156,17 @@ def new_group(
         with new_url_group(RemoteFolder(path, options), overwrite=overwrite) as target:
             yield target
         return
+    check_folder(path, overwrite=overwrite)
+    with new_folder(path, overwrite=overwrite) as part:
+        yield LocalGroupTarget(LocalGroupSink(path, part))
+
+
+def check_folder(path: str, *, overwrite: bool) -> None:
+    """Raise FileExistsError for a directory that is no group, and so is not replaced."""
     if overwrite and os.path.isdir(path) and not is_group(path):
         raise FileExistsError(
             f"{path} is a directory, but not a Zarr group, and is not replaced; pass another path"
         )
-    with new_folder(path, overwrite=overwrite) as part:
-        yield LocalGroupTarget(LocalGroupSink(path, part))
 
 
 def root_last(documents: Mapping[str, bytes]) -> list[tuple[str, bytes]]:

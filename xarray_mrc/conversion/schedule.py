@@ -28,6 +28,7 @@ def run_tasks(
     writer: GroupWriter,
     *,
     slabs: Sequence[Region] | None = None,
+    in_process: bool = False,
 ) -> list[Any]:
     """Run tasks, several at a time, and return their results in the order of the tasks.
 
@@ -43,6 +44,8 @@ def run_tasks(
         Regions of the source in file order, for a stream that is best read once, in order, by this
         process. They tile the source, and all but the last along each axis have the same lengths.
         Otherwise the scheduler that dask is configured to use runs the tasks, by default threads.
+    in_process : bool
+        Whether to use threads of this process anyhow.
 
     Returns
     -------
@@ -59,7 +62,8 @@ def run_tasks(
         import dask
 
         write = dask.delayed(partial(write_region, reader=reader, writer=writer), traverse=False)
-        return list(dask.compute(*map(write, tasks), pool=pool))
+        options = {"scheduler": "threads"} if in_process else {}
+        return list(dask.compute(*map(write, tasks), pool=pool, **options))
 
 
 def write_region(task: Task, reader: Reader, writer: GroupWriter) -> Any:

@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from xarray_mrc.storage.local_sink import (
@@ -25,7 +26,15 @@ from xarray_mrc.storage.local_sink import (
     write_at,
 )
 
-__all__ = ["check_visible", "new_folder", "write_file"]
+__all__ = [
+    "LocalFolder",
+    "check_visible",
+    "new_folder",
+    "publish",
+    "remove_stale",
+    "sync",
+    "write_file",
+]
 
 OLD_SUFFIX = ".old"
 
@@ -124,6 +133,66 @@ def write_file(folder: str, key: str, data: Any) -> None:
         raise
 
 
+@dataclass(frozen=True, slots=True)
+class LocalFolder:
+    """A directory whose files are read and written by key, as in `remote.remote_folder`.
+
+    Attributes
+    ----------
+    path : str
+        The directory. It is made by its owner.
+    """
+
+    path: str
+
+    def put(self, key: str, data: Any) -> None:
+        """Write a file, which survives a power cut."""
+        write_file(self.path, key, data)
+        self.sync([key])
+
+    def get(self, key: str) -> bytes | None:
+        """Return the content of a file; None if there is none."""
+        try:
+            with open(self._path_of(key), "rb") as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def list_keys(self) -> list[str]:
+        """Return the paths of all files in the directory, at any depth, with slashes."""
+        found = []
+        for root, _, names in os.walk(self.path):
+            start = os.path.relpath(root, self.path).split(os.sep)
+            found += ["/".join([*(start if start != ["."] else []), name]) for name in names]
+        return sorted(found)
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove files; those that are not there are no error."""
+        for key in keys:
+            with suppress(FileNotFoundError):
+                os.unlink(self._path_of(key))
+
+    def sync(self, keys: Iterable[str]) -> None:
+        """Make files survive a power cut."""
+        paths = [self._path_of(key) for key in keys]
+        for path in [*paths, *{os.path.dirname(path) for path in paths}]:
+            sync_path(path)
+
+    def refresh(self, key: str = "") -> None:
+        """Have a network file system look again what is in a directory.
+
+        NFS keeps a list of names, and of names that it did not find, for up to a minute. It looks
+        again after this computer has changed the directory itself.
+        """
+        probe = temporary(os.path.join(self._path_of(key), "probe"), PART_SUFFIX)
+        with suppress(OSError):
+            os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            os.unlink(probe)
+
+    def _path_of(self, key: str) -> str:
+        return os.path.join(self.path, *key.split("/")) if key else self.path
+
+
 def create(folder: str, key: str, path: str) -> int:
     """Create an empty file in a directory, and return its descriptor."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
@@ -175,18 +244,23 @@ def remove_stale(path: str) -> None:
 
 def sync(folder: str) -> None:
     """Make a directory and all files in it survive a power cut."""
-    if sys.platform == "win32":
-        return
     for root, _, names in os.walk(folder):
         for name in (*names, "."):
-            descriptor = os.open(os.path.join(root, name), os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            except OSError:
-                if name != ".":  # some file systems cannot sync a directory
-                    raise
-            finally:
-                os.close(descriptor)
+            sync_path(os.path.join(root, name))
+
+
+def sync_path(path: str) -> None:
+    """Make a file, or the names in a directory, survive a power cut."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not os.path.isdir(path):  # some file systems cannot sync a directory
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def publish(part: str, path: str, *, overwrite: bool) -> None:
