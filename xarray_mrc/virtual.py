@@ -259,7 +259,7 @@ def references(
     for key, value in group.entries.items():
         is_metadata = key.rpartition("/")[2].startswith(".z")
         text = value if is_metadata else b"base64:" + base64.b64encode(value)
-        refs[key] = text.decode("ascii")
+        refs[key] = text.decode("utf-8")
     prefix, nbytes = f"{group.name}/", group.chunks.nbytes
     numbers = product(*(map(str, range(count)) for count in group.chunks.grid))
     for number, offset in zip(numbers, group.chunks.offsets().ravel().tolist(), strict=True):
