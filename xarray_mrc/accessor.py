@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
     from dask.delayed import Delayed
     from matplotlib.figure import Figure
 
     from xarray_mrc.checking.report import Report
     from xarray_mrc.codec.header import Header
+    from xarray_mrc.multifile.batching import Batches
     from xarray_mrc.multifile.points import Points
     from xarray_mrc.pictures.projections import Method
 
@@ -302,6 +304,50 @@ class MrcAccessor:
         from xarray_mrc.pictures.projections import projection
 
         return projection(self._obj, dim, method)
+
+    def batches(
+        self,
+        size: int,
+        shuffle: bool = True,
+        seed: int | Sequence[int] | np.random.Generator | None = None,
+        drop_last: bool = False,
+    ) -> Batches:
+        """Return batches of images in memory, with the next ones read meanwhile.
+
+        Parameters
+        ----------
+        size : int
+            Number of images of a batch; the last one may have fewer.
+        shuffle : bool
+            Whether the images come in random order, another one in each pass.
+        seed : int, sequence of int, numpy.random.Generator or None
+            Makes the orders of the passes the same for each call.
+        drop_last : bool
+            Whether a last batch of fewer images is left out.
+
+        Returns
+        -------
+        Batches
+            An object with a length that can be iterated over again and again, as
+            `xarray_mrc.multifile.batching.Batches` describes. A batch is a DataArray with the
+            coordinates of its images.
+
+        Raises
+        ------
+        ValueError
+            The size is not positive, or not one dimension is that of the images.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xarray as xr
+        >>> images = xr.DataArray(np.zeros((10, 4, 4)), dims=("image", "y", "x"))
+        >>> [batch.sizes["image"] for batch in images.mrc.batches(4)]
+        [4, 4, 2]
+        """
+        from xarray_mrc.multifile.batching import Batches
+
+        return Batches(self._obj, size, shuffle, seed, drop_last)
 
     def show(self) -> Figure:
         """Draw planes of the data, their histogram and the power spectrum.

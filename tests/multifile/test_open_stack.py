@@ -275,15 +275,15 @@ def test_wrong_tables(three, tmp_path):
 
 
 def test_blocks_end_where_files_do(tmp_path):
-    from xarray_mrc.multifile import stacks
+    from xarray_mrc.multifile import image_blocks, stacks
 
     for n in range(4):
         write(tmp_path / f"{n}.mrcs", 6 + n)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stacks, "BLOCK_NBYTES", 7 * 96)
-        patch.setattr(stacks, "MIN_BLOCK_NBYTES", 2 * 96)
+        patch.setattr(image_blocks, "MIN_BLOCK_NBYTES", 2 * 96)
         assert open_stack(tmp_path).chunks[0] == (6, 7, 4, 4, 5, 4)
-        patch.setattr(stacks, "MIN_BLOCK_NBYTES", 100 * 96)
+        patch.setattr(image_blocks, "MIN_BLOCK_NBYTES", 100 * 96)
         patch.setattr(stacks, "BLOCK_NBYTES", 15 * 96)
         assert open_stack(tmp_path).chunks[0] == (13, 8, 9)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-__all__ = ["ReadableArray", "bare_dataset", "find_array", "find_selection", "lazy_variable"]
+__all__ = [
+    "ReadableArray",
+    "bare_dataset",
+    "find_array",
+    "find_lazy",
+    "find_selection",
+    "lazy_variable",
+    "normalized_slice",
+    "with_data",
+]
 
 SCATTERED = 8
 # The modules with the function `getter` that reads a block: of dask, and of its array expressions.
@@ -182,6 +191,26 @@ def find_array(data: Any) -> ReadableArray | None:
     while data is not None and not isinstance(data, MrcBackendArray):
         data = getattr(data, "array", None)
     return None if data is None else data._array
+
+
+def find_lazy(data: Any, dims: Sequence[Hashable]) -> xr.Variable | None:
+    """Return the lazy variable that dask reads its blocks from; None if it is not one of MRC files.
+
+    Parameters
+    ----------
+    data : Any
+        The object from which the blocks are cut.
+    dims : sequence of hashable
+        Names of its dimensions.
+    """
+    while isinstance(data, WRAPPERS):
+        data = data.array
+    return xr.Variable(dims, data) if isinstance(data, LazyArray) else None
+
+
+def with_data(array: xr.DataArray, lazy: xr.Variable) -> xr.DataArray:
+    """Return an array with the data of a lazy variable, which stay lazy."""
+    return array.copy(deep=False, data=lazy._data)
 
 
 def find_selection(data: Any) -> tuple[ReadableArray | None, tuple[Any, ...]]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xarray_mrc.codec.layout import Layout
 from xarray_mrc.errors import MrcError
 from xarray_mrc.reading import buffers
 from xarray_mrc.reading.array import MrcArray
@@ -181,13 +183,27 @@ class StackArray:
         """Read images sorted by file and section, each file opened once, into their places."""
         chosen = picks[0].positions
         files, sections = self.file_of[chosen], self.section_of[chosen]
-        order = np.lexsort((sections, files))
-        starts = np.flatnonzero(np.diff(files[order], prepend=-1))
-        groups = np.split(order, starts[1:])
+        targets = np.lexsort((sections, files))
+        files, sections = files[targets], sections[targets]
+        is_whole = all(
+            pick.is_run and pick.count == length
+            for pick, length in zip(picks[1:], self.size, strict=True)
+        )
+        groups = groups_of(files, sections, targets)
 
-        def read_group(group: NDArray[np.intp]) -> None:
-            file = self.files[files[group[0]]]
-            self._read_file(file, sections[group], group, picks[1:], pixels)
+        def read_group(group: Group) -> None:
+            file = self.files[files[group.start]]
+            array = self.open_images(file, int(sections[group.stop - 1]))
+            try:
+                if is_whole and self._holds_plainly(array.layout):
+                    array.source.read_ranges(group.parts(array.layout, pixels))
+                else:
+                    part = slice(group.start, group.stop)
+                    self._read_windows(array, sections[part], targets[part], picks[1:], pixels)
+            except OSError as error:
+                if error.filename is None and error.errno is not None:
+                    error.filename = file.path  # those of reading have none
+                raise
 
         if len(groups) > 1 and pixels.nbytes >= MIN_THREADED_NBYTES:
             with ThreadPoolExecutor(min(cores(), MAX_THREADS)) as pool:
@@ -199,39 +215,40 @@ class StackArray:
     def open_images(self, file: ImageFile, last: int) -> MrcArray:
         """Return the images of a file; MrcError if they are not as this array says."""
         array = file.opened()
-        if last >= array.shape[0]:
+        shape, dtype = array.shape, array.dtype
+        if last >= shape[0]:
             raise MrcError(
                 f"{file.path}: section {last + 1} was wanted, but the file has only "
-                f"{array.shape[0]}: correct the table, or look for the file that it means"
+                f"{shape[0]}: correct the table, or look for the file that it means"
             )
-        if not fits_size(array.shape[1:], self.size, self.resize) or not np.can_cast(
-            array.dtype, self.dtype
+        if (shape[1:] != self.size or dtype != self.dtype) and not (
+            fits_size(shape[1:], self.size, self.resize) and np.can_cast(dtype, self.dtype)
         ):
             raise MrcError(
-                f"{file.path}: its images are {array.shape[1:]} of {array.dtype}, expected "
+                f"{file.path}: its images are {shape[1:]} of {dtype}, expected "
                 f"{self.size} of {self.dtype}, as the first file has: open the stack with "
                 f"check=True, which names all files that differ"
             )
         return array
 
-    def _read_file(
+    def _holds_plainly(self, layout: Layout) -> bool:
+        """Return True if the bytes of whole images can be read straight into their places."""
+        return (
+            layout.is_plain
+            and layout.axes == (1, 2, 3)
+            and layout.shape[1:] == self.size
+            and layout.dtype == self.dtype
+        )
+
+    def _read_windows(
         self,
-        file: ImageFile,
+        array: MrcArray,
         sections: NDArray[np.int64],
         targets: NDArray[np.intp],
         window: Sequence[Pick],
         pixels: Pixels,
     ) -> None:
-        """Read sections of one file, in rising order, to their places among the pixels."""
-        array = self.open_images(file, int(sections[-1]))
-        is_whole = array.shape[1:] == self.size and all(
-            pick.is_run and pick.count == length
-            for pick, length in zip(window, self.size, strict=True)
-        )
-        layout = array.layout
-        if is_whole and layout.is_plain and layout.dtype == self.dtype and layout.axes == (1, 2, 3):
-            array.source.read_ranges(list(self._parts(array, sections, targets, pixels)))
-            return
+        """Read parts of sections of one file, in rising order, to their places."""
         rows, columns = (
             shifted(pick, own, length)
             for pick, own, length in zip(window, array.shape[1:], self.size, strict=True)
@@ -242,25 +259,55 @@ class StackArray:
             found = array.read((sections, rows[1], columns[1]))
             pixels[np.ix_(targets, rows[0], columns[0])] = found
 
-    def _parts(
-        self,
-        array: MrcArray,
-        sections: NDArray[np.int64],
-        targets: NDArray[np.intp],
-        pixels: Pixels,
-    ) -> Iterator[tuple[int, Any]]:
-        """Yield offset and target of each run of sections that follow one another in both."""
-        nbytes = array.layout.section_nbytes
-        image = pixels.reshape(len(pixels), -1).view(np.uint8)
-        together = (np.diff(sections) == 1) & (np.diff(targets) == 1)
-        firsts = np.flatnonzero(np.concatenate([[True], ~together]))
-        lasts = np.append(firsts[1:], len(sections))
-        offsets = array.layout.offset + sections[firsts] * nbytes
-        starts = targets[firsts]
-        for offset, start, count in zip(
-            offsets.tolist(), starts.tolist(), (lasts - firsts).tolist(), strict=True
-        ):
-            yield offset, image[start : start + count].reshape(-1)
+
+class Group(NamedTuple):
+    """Images of one file among those that are read, sorted by file and section.
+
+    Attributes
+    ----------
+    start, stop : int
+        The first of them, and the one after the last.
+    runs : iterable of (int, int, int)
+        Section, place in the result, and length of each run of sections that follow one another in
+        both.
+    """
+
+    start: int
+    stop: int
+    runs: Iterable[tuple[int, int, int]]
+
+    def parts(self, layout: Layout, pixels: Pixels) -> list[tuple[int, Any]]:
+        """Return the offset and the place among the pixels of each run of whole sections."""
+        offset, nbytes = layout.offset, layout.section_nbytes
+        place = pixels.reshape(-1).view(np.uint8)
+        return [
+            (offset + section * nbytes, place[target * nbytes : (target + count) * nbytes])
+            for section, target, count in self.runs
+        ]
+
+
+def groups_of(
+    files: NDArray[np.int64], sections: NDArray[np.int64], targets: NDArray[np.intp]
+) -> list[Group]:
+    """Group images by file; arrays of all images at once take a third of the time of one a file."""
+    is_first = np.ones(len(files), bool)
+    new_file = np.diff(files) != 0
+    is_first[1:] = new_file | (np.diff(sections) != 1) | (np.diff(targets) != 1)
+    firsts = np.flatnonzero(is_first)
+    counts = np.diff(firsts, append=len(files)).tolist()
+    run_sections, run_targets = sections[firsts].tolist(), targets[firsts].tolist()
+    starts = np.concatenate([[0], np.flatnonzero(new_file) + 1, [len(files)]])
+    bounds = np.searchsorted(firsts, starts).tolist()
+    return [
+        Group(
+            start,
+            stop,
+            zip(run_sections[low:high], run_targets[low:high], counts[low:high], strict=True),
+        )
+        for (start, stop), (low, high) in zip(
+            pairwise(starts.tolist()), pairwise(bounds), strict=True
+        )
+    ]
 
 
 def fits_size(own: tuple[int, ...], size: tuple[int, int], resize: str) -> bool:

@@ -29,8 +29,6 @@ __all__ = ["open_stack"]
 
 DIMS = ("image", "y", "x")
 BLOCK_NBYTES = 64 * 2**20
-# A file of at least this size is a block of its own, which can be a map of it.
-MIN_BLOCK_NBYTES = 16 * 2**20
 MAX_PIXEL_SIZE_DIFFERENCE = 0.01
 MAX_NAMED = 5
 
@@ -122,7 +120,7 @@ def open_stack(
     attrs: dict[str, Any] = {"mrc_table": references.table} if references.table else {}
     variable = lazy_variable(array, DIMS, attrs, {"preferred_chunks": preferred(array)})
     if chunks is not None:
-        variable = variable.chunk(chunked(chunks, array))
+        variable = as_blocks(variable, chunks, array)
     # The constructor of DataArray would copy every text of every column.
     return xr.Dataset({"data": variable}, coordinates(references, opened, size))["data"]
 
@@ -263,27 +261,19 @@ def preferred(array: StackArray) -> dict[str, int]:
     return {"image": count, "y": array.size[0], "x": array.size[1]}
 
 
-def chunked(chunks: Mapping[str, Any] | int | str, array: StackArray) -> Any:
-    """Return the chunks for dask: those asked for, or blocks that end where files do."""
-    if chunks != {}:
-        if isinstance(chunks, Mapping) and (odd := [dim for dim in chunks if dim not in DIMS]):
-            raise ValueError(f"chunks={chunks} has {odd[0]!r}, expected dimensions of {DIMS}")
-        return chunks
-    nbytes = array.size[0] * array.size[1] * array.dtype.itemsize
-    changes = np.flatnonzero(np.diff(array.file_of)) + 1
-    lengths: list[int] = []
-    most = max(1, BLOCK_NBYTES // nbytes)
-    for length in np.diff([0, *changes, len(array.file_of)]).tolist():
-        if (
-            lengths
-            and (lengths[-1] + length) * nbytes <= BLOCK_NBYTES
-            and (lengths[-1] * nbytes < MIN_BLOCK_NBYTES or length * nbytes < MIN_BLOCK_NBYTES)
-        ):
-            lengths[-1] += length
-            continue
-        parts = -(-length // most)
-        lengths += [length // parts + (number < length % parts) for number in range(parts)]
-    return {"image": tuple(lengths), "y": -1, "x": -1}
+def as_blocks(
+    images: xr.Variable, chunks: Mapping[str, Any] | int | str, array: StackArray
+) -> xr.Variable:
+    """Return images in the chunks asked for, or in blocks that end where files do."""
+    from xarray_mrc.multifile.image_blocks import ImageBlocks, plan_blocks
+
+    if isinstance(chunks, Mapping) and (odd := [dim for dim in chunks if dim not in DIMS]):
+        raise ValueError(f"chunks={chunks} has {odd[0]!r}, expected dimensions of {DIMS}")
+    if chunks == {}:
+        nbytes = array.size[0] * array.size[1] * array.dtype.itemsize
+        lengths = plan_blocks(array.file_of, nbytes, BLOCK_NBYTES)
+        chunks = {"image": lengths, "y": -1, "x": -1}
+    return xr.Variable(DIMS, ImageBlocks.of(images, chunks), images.attrs, images.encoding)
 
 
 def coordinates(

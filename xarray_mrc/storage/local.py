@@ -38,6 +38,7 @@ Fingerprint = tuple[int, int, int, int]
 FS_IOC_GETVERSION = 0x80087601
 # O_NONBLOCK, because opening a pipe would wait for a writer.
 FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+NOWAIT = getattr(os, "RWF_NOWAIT", None) if hasattr(os, "preadv") else None
 READ_AHEAD_NBYTES = 256 * 2**10
 MAX_READ_NBYTES = 2**30  # in one call: some systems do not accept 2 GiB
 # Smaller files are read whole rather than mapped.
@@ -207,7 +208,9 @@ class LocalSource:
         """Fill each array with the bytes from its offset on; the system fetches in parallel."""
         with self.opened() as descriptor:
             if len(parts) > 1:
-                prefetch(descriptor, [(offset, out.size) for offset, out in parts])
+                parts = read_cached(descriptor, parts)
+            if len(parts) > 1:
+                prefetch_all(descriptor, [(offset, out.size) for offset, out in parts])
             for offset, out in parts:
                 self.read_at(descriptor, offset, out)
 
@@ -299,17 +302,41 @@ def generation_of(descriptor: int) -> int:
     return int.from_bytes(number[:4], sys.byteorder)
 
 
-def prefetch(descriptor: int, byte_ranges: ByteRanges) -> None:
-    """Have the system read the ranges of a scattered read, so that the disk gets all requests.
+def read_cached(descriptor: int, parts: Parts) -> Parts:
+    """Fill the arrays whose bytes are in the page cache; return the rest from the first one on.
 
-    Adjacent ranges are left to the system's own read-ahead. So is everything that a few samples
-    find in the page cache, where these calls would cost more than they save.
+    So nothing has to be found out before a scattered read of a file that is in the cache. For 6
+    images of 64 KiB, asking first took a sixth of the time of reading.
     """
-    gaps = any(start + nbytes < after for (start, nbytes), (after, _) in pairwise(byte_ranges))
-    if not gaps or not hasattr(os, "posix_fadvise"):
-        return
+    if NOWAIT is None:
+        return parts
+    for number, (offset, out) in enumerate(parts):
+        try:
+            count = os.preadv(descriptor, [out.data], offset, NOWAIT)
+        except OSError:  # nothing of it is cached, or the file system does not know this flag
+            return parts[number:]
+        if count < out.size:
+            return [(offset + count, out[count:]), *parts[number + 1 :]]
+    return []
+
+
+def prefetch(descriptor: int, byte_ranges: ByteRanges) -> None:
+    """Have the system read the ranges of a scattered read, unless a few samples are cached.
+
+    For cached bytes these calls would cost more than they save.
+    """
     samples = byte_ranges[:: max(1, len(byte_ranges) // MAX_CACHE_SAMPLES)]
     if not all(is_cached(descriptor, offset) for offset, _ in samples):
+        prefetch_all(descriptor, byte_ranges)
+
+
+def prefetch_all(descriptor: int, byte_ranges: ByteRanges) -> None:
+    """Have the system read the ranges of a scattered read, so that the disk gets all requests.
+
+    Adjacent ranges are left to the system's own read-ahead.
+    """
+    gaps = any(start + nbytes < after for (start, nbytes), (after, _) in pairwise(byte_ranges))
+    if gaps and hasattr(os, "posix_fadvise"):
         for offset, nbytes in byte_ranges:
             os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_WILLNEED)
 
