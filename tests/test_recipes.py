@@ -8,6 +8,7 @@ from pathlib import Path
 import gemmi
 import numpy as np
 import pytest
+import torch_stand_in
 import xarray as xr
 from mrcbytes import lay
 from snippets import DOCS, RECIPES, run_page
@@ -222,3 +223,18 @@ def test_eight_bit():
 def test_every_recipe_has_a_test():
     source = Path(__file__).read_text("utf-8")
     assert all(f'run("{name}")' in source for name in RECIPES)
+
+
+def test_batches(monkeypatch):
+    torch_stand_in.install(monkeypatch)
+    tilts = save("tilts.mrc", "float32", "image_stack", lengths=(6, 5, 4))
+    names = run("batches")
+    assert names["images"].shape[1:] == (5, 6)
+    for _ in range(2):
+        pairs = list(names["loader"])
+        classes = np.concatenate([classes for _, classes in pairs])
+        assert sorted(classes) == [1, 1, 1, 2]
+        images = np.concatenate([images for images, _ in pairs])
+        assert sorted(images.sum((1, 2))) == sorted(tilts.sum((1, 2)))
+    (alone,) = names["torch"].utils.data.DataLoader(names["Particles"](), batch_size=None)
+    assert np.shape(alone[0]) == (4, 5, 6)

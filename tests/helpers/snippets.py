@@ -35,6 +35,7 @@ PAGES = sorted(
 # Pages of docs/howto/ about files of their own: test_recipes.py runs them, with their numbers.
 RECIPES = frozenset(
     {
+        "batches",
         "bin",
         "crystal",
         "eight-bit",

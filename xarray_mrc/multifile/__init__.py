@@ -2,7 +2,8 @@
 
 - `indexing`: `index`, from `paths` (which files), `heads` (their first bytes) and `header_table`.
 - `stacks`: `open_stack`, from `references` (which images), `star` and `cryosparc` (tables that list
-  them) and `stack_array` (reading them).
+  them), `stack_array` (reading them) and `image_blocks` (their dask array).
+- `batching`: `da.mrc.batches`.
 - `box_extraction`: `da.mrc.extract`, from `points` (tables of positions), `box_array` (boxes of
   files) and `dask_boxes` (boxes of computed arrays).
 - `collection`: `open_collection`.

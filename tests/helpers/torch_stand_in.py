@@ -1,0 +1,56 @@
+"""A stand-in for the part of PyTorch that loads data, which is too large for the tests.
+
+Workers follow one another in this process. Where PyTorch is installed, it is used itself.
+"""
+
+import sys
+from importlib.util import find_spec
+from types import ModuleType
+from typing import NamedTuple
+
+
+class Worker(NamedTuple):
+    """The worker that runs, as `get_worker_info` returns it."""
+
+    id: int
+    num_workers: int
+    seed: int
+
+
+class IterableDataset:
+    """A data set that is iterated over."""
+
+
+class DataLoader:
+    """Yield what each worker yields."""
+
+    def __init__(self, dataset, batch_size, num_workers=0):
+        assert isinstance(dataset, IterableDataset)
+        assert batch_size is None
+        self.dataset, self.num_workers = dataset, num_workers
+
+    def __iter__(self):
+        global running
+        if not self.num_workers:
+            yield from self.dataset
+        for number in range(self.num_workers):
+            running = Worker(number, self.num_workers, 2**40 + number)
+            try:
+                yield from self.dataset
+            finally:
+                running = None
+
+
+running = None
+
+
+def install(monkeypatch):
+    """Make `import torch` find the stand-in, unless PyTorch is installed."""
+    if find_spec("torch"):
+        return
+    torch, utils, data = ModuleType("torch"), ModuleType("torch.utils"), ModuleType("data")
+    torch.utils, utils.data = utils, data
+    torch.from_numpy = memoryview  # refuses what is not an array of numbers
+    data.IterableDataset, data.DataLoader = IterableDataset, DataLoader
+    data.get_worker_info = lambda: running
+    monkeypatch.setitem(sys.modules, "torch", torch)
