@@ -108,7 +108,6 @@ def open_virtual_group(
 def encode(dataset: xr.Dataset, chunks: VirtualChunks, zarr_format: ZarrFormat) -> dict[str, bytes]:
     """Return what xarray stores of a dataset, except the data."""
     import dask.array
-    import zarr
     from zarr.storage import MemoryStore
 
     (name,) = map(str, dataset.data_vars)
@@ -121,15 +120,14 @@ def encode(dataset: xr.Dataset, chunks: VirtualChunks, zarr_format: ZarrFormat) 
     for coord, values in dataset.coords.items():
         encoding[str(coord)] = {**plain, **({"chunks": values.shape} if values.ndim else {})}
     stored: dict[str, Any] = {}
-    # Zarr leaves out chunks of zeros, which not all readers of references fill in.
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        dataset.assign({name: blank}).to_zarr(
-            MemoryStore(stored),
-            compute=False,
-            consolidated=False,
-            zarr_format=zarr_format,
-            encoding=encoding,
-        )
+    dataset.assign({name: blank}).to_zarr(
+        MemoryStore(stored),
+        compute=False,
+        consolidated=False,
+        zarr_format=zarr_format,
+        encoding=encoding,
+        write_empty_chunks=True,  # those of zeros, too, which not all readers fill in
+    )
     entries = {key: value.to_bytes() for key, value in stored.items()}
     key = f"{name}/{METADATA[zarr_format]}"
     entries[key] = json.dumps(with_order(json.loads(entries[key]), chunks)).encode()
