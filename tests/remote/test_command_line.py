@@ -3,6 +3,8 @@
 import json
 import re
 
+import mrcfile
+import numpy as np
 import pytest
 from command import run
 from remote_files import volume
@@ -90,3 +92,27 @@ def test_wrong_usage(folder):
 
 def test_a_path_has_no_storage(folder):
     assert run("header", "--field", "nx", "--storage", "anon=true", "a.mrc").out == "40\n"
+
+
+@pytest.mark.servers
+def test_convert_to_a_url(s3, folder):
+    options = {**s3.options, "endpoint_url": s3.client.meta.endpoint_url}
+    words = [word for key, v in options.items() for word in ("--storage", f"{key}={v}")]
+    target = "s3://maps/line/a.zarr"
+    for part in ("prepare", "0/2", "1/2", "finish"):
+        done = run("convert", *words, "--partition", part, "a.mrc", target)
+        assert (done.status, done.err) == (0, "")
+    assert run("convert", *words, target, "b.mrc").status == 0
+    np.testing.assert_array_equal(mrcfile.read("b.mrc"), PIXELS)
+    done = run("convert", *words, "--suffix", ".mrc", "a.mrc", "b.mrc", "s3://maps/line/")
+    assert (done.status, done.err) == (0, "")
+    assert s3.client.get_object(Bucket="maps", Key="line/a.mrc")["Body"].read() == RAW
+    # Options of the target are none of a source on another server.
+    assert run("convert", *words, "--source-storage", "x=1", target, "c.mrc").status == 2
+
+
+@pytest.mark.parametrize("part", ["first", "2/2", "-1/2", "1", "1/", "a/b"])
+def test_no_partition(folder, part):
+    done = run("convert", "--partition", part, "a.mrc", "a.zarr")
+    assert done.status == 2
+    assert "expected prepare, finish, or K/N" in done.err

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from xarray_mrc.cli.files import FileType, Outcome, expand, is_url, shown_name
+from xarray_mrc.cli.files import FileType, Outcome, ParamType, expand, is_url, shown_name
 from xarray_mrc.cli.output import json_option, print_json
 from xarray_mrc.cli.progress import shown_progress
 from xarray_mrc.cli.storage import PairType, options_of, storage_option
+
+if TYPE_CHECKING:
+    from xarray_mrc.conversion.partition import Partition
 
 EPILOG = """\b
 Examples:
@@ -22,15 +25,44 @@ Examples:
   xarray-mrc convert --suffix .zarr *.mrc zarrs/         each file into a directory
   xarray-mrc convert --option sidecar=mdoc tilts.zarr tilts.st
   xarray-mrc convert --scheduler tcp://node1:8786 tomo.mrc tomo.zarr
+  xarray-mrc convert --storage profile=lab tomo.mrc s3://bucket/tomo.zarr
+  xarray-mrc convert --partition 3/16 tomo.mrc tomo.zarr
 
 The name of TARGET decides what is written: a Zarr group for .zarr, otherwise an MRC file, which
 .gz, .bz2 and .zst compress. Memory is bounded at any size, and a target appears when it is
 complete.
+
+Without a dask cluster, the tasks of an array job share the work on a Zarr group: --partition
+prepare is called once, then --partition K/N for each K from 0 to N - 1, at the same time, and
+--partition finish at the end. Each call may be repeated.
 """
 ZARR = ".zarr"
 # Suffixes that are taken off a name before another one is put there: of containers, then of files.
 CONTAINERS = (".gz", ".bz2", ".xz", ".zst")
 CONNECT_SECONDS = 15
+
+
+class PartitionType(ParamType):
+    """prepare, finish, or the number of a part and of all parts."""
+
+    name = "partition"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Partition:
+        """Parse a value; whether there is such a part is checked by `xarray_mrc.convert`."""
+        if value in ("prepare", "finish"):
+            found: Partition = value
+            return found
+        k, slash, n = str(value).partition("/")
+        if not (slash and k.isdecimal() and n.isdecimal() and int(k) < int(n)):
+            self.fail(
+                f"{value!r} was passed, expected prepare, finish, or K/N with K from 0 to N - 1, "
+                f"such as 0/16",
+                param,
+                ctx,
+            )
+        return int(k), int(n)
 
 
 @click.command(epilog=EPILOG)
@@ -56,7 +88,20 @@ CONNECT_SECONDS = 15
     type=PairType("signed=false"),
     help="Any other option of xarray_mrc.convert, such as signed=false; repeat it for more.",
 )
+@click.option(
+    "--partition",
+    metavar="prepare|K/N|finish",
+    type=PartitionType(),
+    help="Prepare a Zarr group, write part K (from 0) of N of it, or complete it.",
+)
 @storage_option
+@click.option(
+    "--source-storage",
+    metavar="NAME=VALUE",
+    multiple=True,
+    type=PairType("anon=true"),
+    help="Instead of --storage: how the URLs of the sources are reached.",
+)
 @json_option
 def convert(
     sources: tuple[str, ...],
@@ -66,15 +111,19 @@ def convert(
     suffix: str | None,
     scheduler: str | None,
     others: Any,
+    partition: Any,
     storage: Any,
+    source_storage: Any,
     as_json: bool,
 ) -> int:
     """Convert MRC files to Zarr and back, or to other MRC files."""
     if not sources:  # click takes a single argument for the last one
         raise click.UsageError(f"{target!r} was passed, expected SOURCE and TARGET")
     for name, _ in others:
-        if name in ("overwrite", "dtype"):
+        if name in ("overwrite", "dtype", "partition"):
             raise click.UsageError(f"--option {name}=... was passed, expected --{name}")
+    if partition is not None and scheduler is not None:
+        raise click.UsageError("--partition works without dask: leave --scheduler out")
     outcome, paths = Outcome(), expand(sources)
     targets = name_targets(paths, target, suffix)
 
@@ -88,7 +137,9 @@ def convert(
                 destination,
                 overwrite=overwrite,
                 dtype=dtype,
-                source_storage_options=options_of(path, storage),
+                partition=partition,
+                storage_options=options_of(destination, storage),
+                source_storage_options=options_of(path, source_storage or storage),
                 **dict(others),
             )
         if not as_json and len(paths) > 1:
@@ -106,6 +157,7 @@ def name_targets(paths: list[str], target: str, suffix: str | None) -> dict[str,
     """Return the target of each file; UsageError if two have the same, or it is not clear."""
     is_directory = not is_url(target) and not target.lower().rstrip("/").endswith(ZARR)
     is_directory = is_directory and (os.path.isdir(target) or target.endswith(("/", os.sep)))
+    is_directory = is_directory or (is_url(target) and target.endswith("/") and suffix is not None)
     if suffix is None and len(paths) == 1 and not is_directory:
         return {paths[0]: target}
     if suffix is None:
@@ -115,9 +167,13 @@ def name_targets(paths: list[str], target: str, suffix: str | None) -> dict[str,
         )
     if not is_directory:
         raise click.UsageError(f"--suffix needs a directory as TARGET, but {target!r} is none")
-    os.makedirs(target, exist_ok=True)
+    start = os.path.join(target, "")
+    if is_url(target):
+        start = target
+    else:
+        os.makedirs(target, exist_ok=True)
     ending = suffix if suffix.startswith(".") else f".{suffix}"
-    named = {path: os.path.join(target, f"{stem_of(path)}{ending}") for path in paths}
+    named = {path: f"{start}{stem_of(path)}{ending}" for path in paths}
     taken: dict[str, str] = {}
     for path, place in named.items():
         if place in taken:
