@@ -198,6 +198,28 @@ def test_lists_patterns_folders_and_links(tmp_path, monkeypatch):
     assert index([]).sizes == {"file": 0}
 
 
+def test_a_folder_with_the_name_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.mrc", "a.mrc/c.mrc", "a.mrc/sub.mrc/d.map", "a.mrc/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(sound())
+    found = index(["b.mrc", "a.mrc"])
+    assert found.file.values.tolist() == ["a.mrc/c.mrc", "a.mrc/sub.mrc/d.map", "b.mrc"]
+    assert (found["problem"] == "").all()
+    os.mkfifo("pipe.mrc")
+    assert "expected a file" in index(["pipe.mrc"])["problem"].item()
+
+
+def test_neighbours_with_other_labels(tmp_path):
+    labels = [(b"one",), (b"one",), (b"two", b"lines"), (), (b"one",)]
+    for number, own in enumerate(labels):
+        raw = lay("float32", "image", ">" if number == 1 else "<", labels=own).raw
+        (tmp_path / f"{number}.mrc").write_bytes(raw)
+    (tmp_path / "1a.mrc").write_bytes(b"no header")
+    found = rows(tmp_path)["labels"].values.tolist()
+    assert found == ["one", "one", "", "two\nlines", "", "one"]
+
+
 def test_a_table_of_pandas_and_back(tmp_path):
     for number in range(5):
         (tmp_path / f"{number}.mrc").write_bytes(put(sound(), "<", nzstart=number))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["SUFFIX_OF", "has_mrc_suffix", "named_container", "plain_name"]
+__all__ = ["MRC_ENDINGS", "SUFFIX_OF", "has_mrc_suffix", "named_container", "plain_name"]
 
 MRC_SUFFIXES = (".mrc", ".mrcs", ".map", ".ccp4", ".st", ".ali", ".preali", ".rec")
 SUFFIX_OF = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst"}

@@ -24,7 +24,7 @@ from xarray_mrc.codec.header import (
 from xarray_mrc.codec.kinds import MAP_NAMES, RECONSTRUCTION_NAMES, STACK_NAMES, KindEvidence
 from xarray_mrc.codec.layout import Layout
 from xarray_mrc.errors import MrcError, MrcFormatError
-from xarray_mrc.multifile.heads import FileHead, reason
+from xarray_mrc.multifile.heads import FRONT_NBYTES, FileHead, reason
 from xarray_mrc.reading.file_layout import find_layout
 from xarray_mrc.storage import open_head
 
@@ -38,10 +38,35 @@ PARTS = {
     "skew_translation": ("x", "y", "z"),
 }
 NAMES = (*STACK_NAMES, *RECONSTRUCTION_NAMES, *MAP_NAMES)
-# On the others, statistics, origin and labels, only the sign of bytes depends.
-FIXED_RANGES = ((0, 76), (88, 196), (208, 216))
-MODE, NSYMBT = slice(12, 16), slice(92, 96)
+MRC_NAMES = tuple(name for name in NAMES if name.endswith(".mrc"))
+MAX_NAME = max(map(len, NAMES))
+# Statistics, origin and labels lie between them. On these only the sign of bytes depends.
+SIZES, MARKS, STAMP = slice(0, 76), slice(88, 196), slice(208, 216)
+MODE, ZERO = slice(12, 16), bytes(4)
 KINDS_OF_FIELDS = {"i": "i4", "h": "i2", "f": "f4"}
+
+
+LABELS = Header.label_bytes
+FIELDS = tuple(field for field in Header.fields() if field is not LABELS)
+
+
+def format_of(field: Field[Any]) -> Any:
+    """Return the format of a field for numpy; texts are bytes without a meaning."""
+    if field.code.endswith("s"):
+        return f"V{field.nbytes}"
+    kind = f"<{KINDS_OF_FIELDS[field.code[-1]]}"
+    return kind if field.count == 1 else (kind, (field.count,))
+
+
+# The header up to the labels, which are last. To copy those too would take three times as long.
+RECORD = np.dtype(
+    {
+        "names": [field.name for field in FIELDS],
+        "formats": [format_of(field) for field in FIELDS],
+        "offsets": [field.offset for field in FIELDS],
+        "itemsize": FRONT_NBYTES,
+    }
+)
 
 
 class Column(NamedTuple):
@@ -94,14 +119,14 @@ def decode_heads(heads: Sequence[FileHead]) -> dict[str, Column]:
     for axis, name in enumerate("xyz"):
         doc = f"voxel size along {name}"
         columns[f"voxel_size_{name}"] = Column(sizes[:, axis], doc, "angstrom")
-    is_big = np.array([each.byteorder == ">" for each in judged], bool)
-    blank = bytes(HEADER_SIZE)
-    raw = b"".join(
-        head.data[:HEADER_SIZE] if each.byteorder else blank
-        for head, each in zip(heads, judged, strict=True)
-    )
-    for field in Header.fields():
-        columns |= decode_field(field, raw, is_big)
+    blank, pairs = bytes(FRONT_NBYTES), list(zip(heads, judged, strict=True))
+    fronts = b"".join([head.front if each.byteorder else blank for head, each in pairs])
+    records = np.frombuffer(fronts, RECORD)
+    big = np.flatnonzero([each.byteorder == ">" for each in judged])
+    for field in FIELDS:
+        columns |= decode_field(field, records, big)
+    labels = [head.labels if each.byteorder else b"" for head, each in pairs]
+    columns["labels"] = Column(decode_labels(labels), LABELS.doc)
     blank_unless(columns, "skew_", columns["lskflg"].values == 1)
     blank_unless(columns, "tilt_angles_", columns["imod_stamp"].values == IMOD_STAMP)
     return columns
@@ -122,16 +147,18 @@ def texts(values: Any) -> NDArray[Any]:
     return array
 
 
-def decode_field(field: Field[Any], raw: bytes, is_big: NDArray[np.bool_]) -> dict[str, Column]:
-    """Return the columns of one field of all headers."""
+def decode_field(
+    field: Field[Any], records: NDArray[Any], big: NDArray[np.intp]
+) -> dict[str, Column]:
+    """Return the columns of one field of all headers; `big` are the big-endian ones."""
+    stored = records[field.name]
     if field.code.endswith("s"):
-        column = records(raw, field, f"V{field.nbytes}")[:, 0]
-        return {name_of_field(field): Column(decode_bytes(field, column), field.doc, field.unit)}
-    kind = KINDS_OF_FIELDS[field.code[-1]]
-    values = records(raw, field, f"<{kind}").astype(kind)
-    values[is_big] = records(raw, field, f">{kind}")[is_big]
+        return {field.name: Column(decode_bytes(field, stored), field.doc)}
+    values = stored.astype(stored.dtype.newbyteorder("="))
+    if big.size:
+        values[big] = stored[big].view(stored.dtype.newbyteorder(">"))
     if field.count == 1:
-        return {field.name: Column(values[:, 0], field.doc, field.unit)}
+        return {field.name: Column(values, field.doc, field.unit)}
     parts = PARTS.get(field.name) or tuple(str(n + 1) for n in range(field.count))
     return {
         f"{field.name}_{part}": Column(values[:, n], f"{field.doc}: {part}", field.unit)
@@ -139,56 +166,50 @@ def decode_field(field: Field[Any], raw: bytes, is_big: NDArray[np.bool_]) -> di
     }
 
 
-def records(raw: bytes, field: Field[Any], kind: str) -> NDArray[Any]:
-    """Return a field of all headers, of shape (files, numbers of the field)."""
-    headers = np.frombuffer(raw, np.uint8).reshape(-1, HEADER_SIZE)
-    own = headers[:, field.offset : field.offset + field.nbytes]
-    return np.ascontiguousarray(own).view(kind)
-
-
-def name_of_field(field: Field[Any]) -> str:
-    """Return the name of a column of texts."""
-    return "labels" if field.name == "label_bytes" else field.name
-
-
 def decode_bytes(field: Field[Any], column: NDArray[np.void]) -> NDArray[Any]:
-    """Return the texts of a field, each distinct one decoded once."""
-    known: dict[bytes, str] = {}
-    found = []
-    for item in column.tolist():
-        if item not in known:
-            known[item] = decode_text(field, item)
-        found.append(known[item])
+    """Return the texts of a field of four bytes; the machine stamp in hexadecimal."""
+    items, which = np.unique(column.view(np.uint32), return_inverse=True)
+    found = [item.tobytes() for item in items]
+    if field.name == "machst":
+        return texts(item.hex(" ") for item in found)[which]
+    return texts(item.decode("latin-1").rstrip("\0") for item in found)[which]
+
+
+def decode_labels(labels: Sequence[bytes]) -> NDArray[Any]:
+    """Return the labels of each header, one a line. Neighbours mostly have the same."""
+    found, last, text = [], b"", ""
+    for own in labels:
+        if own != last:
+            last, text = own, "\n".join(Header.blank().replace(label_bytes=own).labels)
+        found.append(text)
     return texts(found)
-
-
-def decode_text(field: Field[Any], item: bytes) -> str:
-    """Return the text of one field: labels one a line, the machine stamp in hexadecimal."""
-    if field.name == "label_bytes":
-        return "\n".join(Header.blank().replace(label_bytes=item).labels)
-    return item.hex(" ") if field.name == "machst" else item.decode("latin-1").rstrip("\0")
 
 
 def judge(head: FileHead, known: dict[object, Judgement]) -> Judgement:
     """Find what a file is, from `known` if a file that agrees with it was judged before."""
     if head.problem:
         return Judgement("", problem=head.problem)
-    raw = head.data[:HEADER_SIZE]
-    name = plain_name(head.path).lower()
-    ending = next((end for end in NAMES if name.endswith(end)), "")
-    if any(raw[MODE]):
-        fixed = b"".join([raw[start:stop] for start, stop in FIXED_RANGES])
+    front, end = head.front, ending_of(head.path)
+    key: object
+    if front[MODE] == ZERO:
+        key = front, head.labels, head.record, head.size, end
     else:
-        fixed = raw
-    first_record = head.data[HEADER_SIZE:] if any(raw[NSYMBT]) else b""
-    key = fixed, first_record, head.size, ending
+        key = front[SIZES], front[MARKS], front[STAMP], head.record, head.size, end
     found = known.get(key)
     if found is None:
         try:
-            found = known[key] = judge_alone(head, name)
+            found = known[key] = judge_alone(head, plain_name(head.path).lower())
         except NotInHeaderError:
             found = judge_opened(head)
     return found
+
+
+def ending_of(path: str) -> str:
+    """Return the end of a name that is evidence of the kind of a file; empty if there is none."""
+    if path.endswith(".mrc") and not path.endswith(MRC_NAMES):  # most files, and the fastest
+        return ""
+    name = plain_name(path)[-MAX_NAME:].lower()
+    return next((end for end in NAMES if name.endswith(end)), "")
 
 
 def judge_alone(head: FileHead, name: str) -> Judgement:
@@ -197,14 +218,12 @@ def judge_alone(head: FileHead, name: str) -> Judgement:
     def refuse() -> Any:
         raise NotInHeaderError
 
-    if head.size is None and Header(head.data[:HEADER_SIZE].ljust(HEADER_SIZE), "<").nsymbt:
+    if head.size is None and Header(head.front.ljust(HEADER_SIZE, b"\0"), "<").nsymbt:
         refuse()  # whether the extended header is there
     evidence = KindEvidence(name, refuse, refuse)
     try:
         header = Header.decode(head.data, head.size)
-        layout = Layout.from_header(
-            header, head.size, evidence=evidence, extended_head=head.data[HEADER_SIZE:]
-        )
+        layout = Layout.from_header(header, head.size, evidence=evidence, extended_head=head.record)
     except MrcError as error:
         return damaged(head, error)
     return sound(header, layout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -9,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xarray_mrc.multifile.header_table import Column, decode_heads
-from xarray_mrc.multifile.heads import FileHead, read_head, read_remote_head
+from xarray_mrc.multifile.heads import NOT_A_FILE, FileHead, read_heads, read_remote_head
 from xarray_mrc.multifile.paths import Paths, find_files
 from xarray_mrc.storage.remote.urls import is_remote
 
@@ -80,7 +81,7 @@ def index(
     >>> table.nz.values.tolist(), table.voxel_size_x.values.tolist()
     ([2, 2], [1.35, 1.35])
     """
-    files = find_files(paths, storage_options)
+    files = find_files(paths, storage_options, trust_names=True)
     return read_table(files, progress=progress, storage_options=storage_options)
 
 
@@ -103,9 +104,14 @@ def read_table(
     -------
     xarray.Dataset
     """
-    urls = [path for path in files if is_remote(path)]
-    local = files if not urls else [path for path in files if not is_remote(path)]
-    heads = [read_head(path) for path in shown(local, progress and bool(local))]
+    urls = [path for path in files if "://" in path and is_remote(path)]
+    local = files if not urls else sorted({*files} - {*urls})
+    heads = list(read_heads(shown(local, progress and bool(local))))
+    folders = [head.path for head in heads if head.problem == NOT_A_FILE]
+    if folders := [path for path in folders if os.path.isdir(path)]:  # with the name of a file
+        heads = [head for head in heads if head.path not in folders]
+        heads += read_heads(find_files(folders))
+        heads.sort(key=lambda head: head.path)
     if urls:
         from concurrent.futures import ThreadPoolExecutor
 
@@ -137,5 +143,7 @@ def as_dataset(heads: list[FileHead]) -> xr.Dataset:
     variables = {}
     for name, column in columns.items():
         attrs = {"long_name": column.doc} | ({"units": column.unit} if column.unit else {})
-        variables[name] = xr.Variable("file", column.values, attrs)
-    return xr.Dataset(variables, {"file": np.array([head.path for head in heads], object)})
+        # xarray would look for dates among the texts, as long as decoding all headers takes.
+        variables[name] = xr.Variable("file", column.values, attrs, fastpath=True)
+    paths = np.array([head.path for head in heads], object)
+    return xr.Dataset(variables, {"file": xr.Variable("file", paths, fastpath=True)})

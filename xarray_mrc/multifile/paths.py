@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from xarray_mrc.codec.containers import has_mrc_suffix
+from xarray_mrc.codec.containers import MRC_ENDINGS, has_mrc_suffix
 from xarray_mrc.storage.remote.options import StorageOptions
 from xarray_mrc.storage.remote.urls import HTTP, is_remote, public_url
 
 __all__ = ["Paths", "as_items", "find_files"]
 
+# The name of an MRC file that is no pattern, URL or place in a home directory.
+PLAIN_FILE = re.compile(rf"[^*?\[:~]+(?:{'|'.join(map(re.escape, MRC_ENDINGS))})")
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-def find_files(paths: Paths, storage_options: Mapping[str, Any] | None = None) -> list[str]:
+def find_files(
+    paths: Paths,
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    trust_names: bool = False,
+) -> list[str]:
     """Find files.
 
     Parameters
@@ -28,6 +36,9 @@ def find_files(paths: Paths, storage_options: Mapping[str, Any] | None = None) -
         of HTTP are files.
     storage_options : mapping, optional
         How the storage of other URLs is reached, to list them.
+    trust_names : bool
+        Whether a path with the suffix of an MRC file is taken for a file, without asking the system
+        whether it is a folder. For thousands of paths that takes as long as reading a header.
 
     Returns
     -------
@@ -47,6 +58,9 @@ def find_files(paths: Paths, storage_options: Mapping[str, Any] | None = None) -
     """
     found: set[str] = set()
     for item in as_items(paths):
+        if trust_names and isinstance(item, str) and PLAIN_FILE.fullmatch(item):
+            found.add(item)
+            continue
         if is_remote(item):
             found.update(find_remote(str(item), storage_options))
             continue
