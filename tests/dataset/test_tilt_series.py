@@ -158,7 +158,7 @@ def test_images_keep_their_metadata(folder, source, chain, target):
         if target != "mrc":
             warnings.filterwarnings("ignore", "The (codec|dtype) ")  # of the oldest zarr
             store = path.with_suffix(".zarr")
-            array.to_dataset(name="data").to_zarr(
+            array.load().to_dataset(name="data").to_zarr(
                 store, zarr_format=int(target[-1]), consolidated=False
             )
             array = xr.open_zarr(store, consolidated=False).data
