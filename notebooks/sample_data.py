@@ -316,69 +316,6 @@ def write_half_maps(folder: str | Path = ".", size: int = 120, voxel: float = 2.
     return float(size * voxel / np.argmax(expected < 0.143))
 
 
-def write_tilt_series(folder: str | Path = ".") -> float:
-    """Write tilts.st and tilts.st.mdoc as SerialEM does, 41 images in the order of their exposure.
-
-    The tilt axis is along y. At one high tilt a bar of the grid covers most of the picture.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Where to write.
-
-    Returns
-    -------
-    float
-        Thickness of the ice in angstrom.
-    """
-    shape, voxel, thickness, dose = (240, 256), 10.74, 1900.0, 3.0
-    points, weights = cell((70 * voxel, shape[0] * voxel, shape[1] * voxel))
-    random = np.random.default_rng(5)
-    centre = np.array([35, shape[0] / 2, shape[1] / 2]) * voxel
-    steps = np.arange(0, 61, 3)
-    # Dose-symmetric: 0, 3, -3, -6, 6, 9, -9, ...
-    pairs = [(s, -s) if i % 2 == 0 else (-s, s) for i, s in enumerate(steps[1:])]
-    angles = [0, *(int(angle) for pair in pairs for angle in pair)]
-    images = []
-    for angle in angles:
-        cosine, sine = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-        z, y, x = (points - centre).T
-        seen = np.stack((y, x * cosine + z * sine), axis=1) + centre[1:]
-        passed = np.exp(-thickness / cosine / MEAN_FREE_PATH)
-        passed = passed * np.exp(-on_grid(seen, weights, shape, voxel) / 2000)
-        if angle == 57:
-            passed[:, :170] *= 0.05
-        images.append(random.poisson(dose * voxel**2 * passed))
-    stack = xr.DataArray(np.array(images, "i2"), dims=("image", "y", "x"))
-    path = Path(folder, "tilts.st")
-    sidecar = path.with_name("tilts.st.mdoc")
-    sidecar.unlink(missing_ok=True)  # of an earlier call
-    stack.mrc.to_mrc(path, voxel_size=voxel, overwrite=True)
-    lines = [f"PixelSpacing = {voxel}", f"ImageFile = {path.name}"]
-    lines += [
-        f"ImageSize = {shape[1]} {shape[0]}",
-        "DataMode = 1",
-        "",
-        "[T = Tilt axis angle = 0.0]",
-    ]
-    for number, angle in enumerate(angles):
-        lines += [
-            "",
-            f"[ZValue = {number}]",
-            f"TiltAngle = {angle + random.normal(0, 0.02):.4f}",
-            f"StagePosition = {312.4 + random.normal(0, 0.01):.3f} -87.12",
-            f"StageZ = {51.2 + random.normal(0, 0.02):.3f}",
-            "Magnification = 33000",
-            f"ExposureDose = {dose}",
-            "ExposureTime = 0.6",
-            f"PixelSpacing = {voxel}",
-            f"Defocus = {-4 + random.normal(0, 0.1):.3f}",
-            f"DateTime = 27-Nov-26  14:{number // 2:02}:{number % 2 * 30:02}",
-        ]
-    sidecar.write_text("\n".join(lines) + "\n", "ascii")
-    return thickness
-
-
 def write_map(path: str | Path = "map.mrc", voxel: float = 2.4) -> None:
     """Write a map of the complex: float32, 96 x 96 x 96 voxels, centred on the origin."""
     density = complex_density(96, voxel * 1.25, b_factor=400)
