@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from xarray_mrc.installation import show_versions
     from xarray_mrc.multifile.collection import open_collection
     from xarray_mrc.multifile.indexing import index
+    from xarray_mrc.multifile.stack_writing import write_stack
     from xarray_mrc.multifile.stacks import open_stack
     from xarray_mrc.opening import open_mrc
     from xarray_mrc.pictures.contact import contact_sheet
@@ -68,6 +69,7 @@ __all__ = [
     "statistics",
     "to_mrc",
     "validate",
+    "write_stack",
 ]
 
 if not TYPE_CHECKING:  # with it, type checkers would believe that any name exists
@@ -97,6 +99,7 @@ if not TYPE_CHECKING:  # with it, type checkers would believe that any name exis
         "statistics": "checking.array_statistics",
         "to_mrc": "writing.writer",
         "validate": "checking.validation",
+        "write_stack": "multifile.stack_writing",
     }
     SUBMODULES = ("mrcfile", "testing", "virtual")
 

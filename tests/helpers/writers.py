@@ -102,6 +102,21 @@ def grow_slowly(path):
         xarray_mrc.append(array.copy(data=array.data.map_blocks(rest)), path)
 
 
+def select_slowly(path):
+    """Write images and the table a.star beside them, four images a file, and pause half way."""
+    array = ramp((24, 256, 256), (4, 256, 256)).rename(z="image")
+    with dask.config.set(scheduler="synchronous"):
+        lazy = array.copy(data=array.data.map_blocks(rest))
+        xarray_mrc.write_stack(
+            lazy,
+            path,
+            star=Path(path).parent / "a.star",
+            per_file=4,
+            voxel_size=1.5,
+            overwrite=True,
+        )
+
+
 def die_once(block, marker=None):
     """Kill the first worker that gets to a late block, when it has written some others."""
     if block[0, 0, 0] >= 12 and not Path(marker).exists():

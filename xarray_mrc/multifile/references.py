@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from xarray_mrc.errors import MrcError
 from xarray_mrc.storage.remote.urls import is_remote
 
-__all__ = ["ALL_SECTIONS", "ImageReferences", "parse_references", "resolve_paths"]
+__all__ = [
+    "ALL_SECTIONS",
+    "ImageReferences",
+    "find_root",
+    "is_complete",
+    "parse_references",
+    "resolve_paths",
+]
 
 # In place of a section: the name has none, so that all sections of the file are meant.
 ALL_SECTIONS = -1
@@ -120,17 +127,28 @@ def resolve_paths(
     if not relative:
         return list(files)
     if root is None:
-        home = PurePath(os.path.abspath(table)).parent if table else None
-        tried = [os.getcwd(), *([str(home), *map(str, home.parents)] if home else [])]
-        found = next((top for top in tried if os.path.exists(os.path.join(top, relative[0]))), None)
-        if found is None:
+        root = find_root(relative[0], table)
+        if root is None:
             raise FileNotFoundError(
-                f"{table or relative[0]}: no folder of {', '.join(tried)} has the file "
-                f"{relative[0]}: pass root=FOLDER, the folder that the paths are relative to"
+                f"{table or relative[0]}: no folder of {', '.join(possible_roots(table))} has the "
+                f"file {relative[0]}: pass root=FOLDER, the folder that the paths are relative to"
             )
-        root = found
     top = os.path.abspath(os.path.expanduser(os.fsdecode(root)))
     return [path if is_complete(path) else os.path.join(top, path) for path in files]
+
+
+def find_root(path: str, table: str) -> str | None:
+    """Return the folder that a relative path in a table starts from; None if no folder has it."""
+    roots = possible_roots(table)
+    return next((root for root in roots if os.path.exists(os.path.join(root, path))), None)
+
+
+def possible_roots(table: str) -> list[str]:
+    """Return the current folder, that of a table and its parents, in the order they are tried."""
+    if not table:
+        return [os.getcwd()]
+    home = PurePath(os.path.abspath(table)).parent
+    return [os.getcwd(), str(home), *map(str, home.parents)]
 
 
 def is_complete(path: str) -> bool:

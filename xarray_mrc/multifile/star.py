@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import linecache
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,17 @@ from numpy.typing import NDArray
 from xarray_mrc.errors import MrcError
 from xarray_mrc.multifile.references import ImageReferences, parse_references, resolve_paths
 
-__all__ = ["IMAGE_NAMES", "read_star", "read_tables"]
+__all__ = [
+    "IMAGE_NAMES",
+    "OPTICS",
+    "PIXEL_SIZES",
+    "find_image_table",
+    "format_blocks",
+    "pixel_sizes",
+    "read_blocks",
+    "read_star",
+    "read_tables",
+]
 
 # Columns that name images, the first that a table has.
 IMAGE_NAMES = ("rlnImageName", "rlnMicrographName")
@@ -31,6 +42,57 @@ PIXEL_SIZES = {
     ),
 }  # fmt: skip
 MICROMETRE = 1e4  # in angstrom
+FORBIDDEN_MARKS = "\"'\n\r\t"
+# Without quotation marks these begin a name, a block or a table.
+SPECIAL_STARTS = ("_", "data_", "loop_")
+
+
+def read_blocks(path: str) -> dict[str, Any]:
+    """Read all data blocks of a STAR file.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+
+    Returns
+    -------
+    dict of pandas.DataFrame or dict
+        By the name of the block: a table, or the single values of a block without a loop.
+
+    Raises
+    ------
+    ImportError
+        The package starfile is not installed.
+    MrcError
+        It is not a STAR file.
+    """
+    starfile = import_starfile(path)
+    os.stat(path)  # starfile's own error for a missing file has no reason
+    # starfile reads by this cache and clears it only after success: after an error it would see the
+    # file as it was then, also another one of the same relative path.
+    linecache.clearcache()
+    try:
+        # A name of digits only must not become a number.
+        blocks = starfile.read(path, always_dict=True, parse_as_string=[*IMAGE_NAMES, SERIES])
+    except OSError:
+        raise
+    except Exception as error:
+        raise MrcError(f"{path}: the STAR file cannot be read ({error})") from None
+    if not blocks:
+        raise MrcError(f"{path}: no table was found, expected a STAR file of RELION")
+    return {str(name): block for name, block in blocks.items()}
+
+
+def import_starfile(path: str) -> Any:
+    """Return the package starfile; ImportError that names the file if it is not installed."""
+    try:
+        import starfile
+    except ImportError:
+        raise ImportError(
+            f"{path}: STAR files need the package starfile, pip install 'xarray-mrc[star]'"
+        ) from None
+    return starfile
 
 
 def read_tables(path: str) -> dict[str, Any]:
@@ -53,31 +115,90 @@ def read_tables(path: str) -> dict[str, Any]:
     MrcError
         It is not a STAR file.
     """
-    try:
-        import starfile
-    except ImportError:
-        raise ImportError(
-            f"{path}: STAR files need the package starfile, pip install 'xarray-mrc[star]'"
-        ) from None
+    blocks = read_blocks(path)
     import pandas as pd
 
-    os.stat(path)  # starfile's own error for a missing file has no reason
-    # starfile reads by this cache and clears it only after success: after an error it would see the
-    # file as it was then, also another one of the same relative path.
-    linecache.clearcache()
-    try:
-        # A name of digits only must not become a number.
-        blocks = starfile.read(path, always_dict=True, parse_as_string=[*IMAGE_NAMES, SERIES])
-    except OSError:
-        raise
-    except Exception as error:
-        raise MrcError(f"{path}: the STAR file cannot be read ({error})") from None
-    if not blocks:
-        raise MrcError(f"{path}: no table was found, expected a STAR file of RELION")
     return {
-        str(name): pd.DataFrame([block]) if isinstance(block, dict) else block
+        name: pd.DataFrame([block]) if isinstance(block, dict) else block
         for name, block in blocks.items()
     }
+
+
+def format_blocks(blocks: Mapping[str, Any], path: str) -> str:
+    """Return the text of a STAR file, with every number exact.
+
+    Parameters
+    ----------
+    blocks : mapping of pandas.DataFrame or dict
+        As `read_blocks` returns them.
+    path : str
+        The file, for errors.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        A text cannot be written: it has a quotation mark, a tab or a line break.
+    """
+    starfile = import_starfile(path)
+    import pandas as pd
+
+    texts: dict[str, Any] = {}
+    for name, block in blocks.items():
+        if isinstance(block, dict):
+            texts[name] = {key: format_value(value, key) for key, value in block.items()}
+        else:
+            columns = {key: format_column(values, key) for key, values in block.items()}
+            texts[name] = pd.DataFrame(columns, dtype=object)
+    found: str = starfile.to_string(texts)
+    return found
+
+
+def format_column(values: Any, name: Any) -> list[str]:
+    """Return the texts of a column: numbers as the shortest decimals that are read as them."""
+    array = np.asarray(values)
+    if array.dtype.kind == "b":
+        array = array.astype(np.int64)
+    if array.dtype.kind in "iuf":
+        texts: list[str] = array.astype(str).tolist()
+        return texts
+    return [format_value(value, name) for value in array.tolist()]
+
+
+def format_value(value: Any, name: Any) -> str:
+    """Return the text of one value; starfile puts those with spaces in quotation marks."""
+    text = str(value)
+    if any(mark in text for mark in FORBIDDEN_MARKS):
+        raise ValueError(
+            f"{name}={value!r} has a quotation mark, a tab or a line break, which a STAR file "
+            f"cannot hold: change it with obj.assign_coords, or leave the column out with "
+            f"obj.drop_vars({name!r})"
+        )
+    is_special = "#" in text or text.startswith(SPECIAL_STARTS)
+    return f'"{text}"' if is_special and " " not in text else text
+
+
+def find_image_table(tables: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the name of the table that lists images, and its column of their names.
+
+    Parameters
+    ----------
+    tables : mapping of pandas.DataFrame
+        All tables of a STAR file.
+
+    Returns
+    -------
+    tuple of str or None
+        None if there is no such table.
+    """
+    for name, table in tables.items():
+        column = next((column for column in IMAGE_NAMES if column in table), None)
+        if name != OPTICS and column is not None:
+            return name, column
+    return None
 
 
 def read_star(path: str, root: str | os.PathLike[str] | None = None) -> ImageReferences:
@@ -105,12 +226,12 @@ def read_star(path: str, root: str | os.PathLike[str] | None = None) -> ImageRef
     for table in tables.values():
         if SERIES in table:
             return read_series(path, table, root)
-    for table in tables.values():
-        column = next((name for name in IMAGE_NAMES if name in table), None)
-        if column is not None:
-            found = replace(parse_references(table[column].to_numpy(object)), table=path)
-            sizes = pixel_sizes(table, optics, column)
-            return replace(found, columns=as_columns(table), voxel_size=sizes)
+    place = find_image_table(tables)
+    if place is not None:
+        table, column = tables[place[0]], place[1]
+        found = replace(parse_references(table[column].to_numpy(object)), table=path)
+        sizes = pixel_sizes(table, optics, column)
+        return replace(found, columns=as_columns(table), voxel_size=sizes)
     raise MrcError(
         f"{path}: none of the tables {', '.join(map(repr, tables)) or '(there are none)'} has a "
         f"column {' or '.join(IMAGE_NAMES)}, expected a table of particles or micrographs"

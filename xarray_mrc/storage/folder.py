@@ -33,6 +33,7 @@ __all__ = [
     "publish",
     "remove_stale",
     "sync",
+    "temporary_folder",
     "write_file",
 ]
 
@@ -80,6 +81,24 @@ def new_folder(path: str, *, overwrite: bool = False) -> Iterator[str]:
     except BaseException:
         remove(part, temporary(path, PART_SUFFIX))
         raise
+
+
+@contextmanager
+def temporary_folder(path: str) -> Iterator[str]:
+    """Yield a new directory beside a path, which is removed at the end of the context.
+
+    Files can be renamed from there to the path. If the process dies, the next call for this path
+    removes the directory.
+    """
+    path = os.path.realpath(path)
+    remove_stale(path)
+    part = temporary(path, PART_SUFFIX)
+    os.mkdir(part)
+    try:
+        with held(part):
+            yield part
+    finally:
+        remove(part, temporary(path, PART_SUFFIX))
 
 
 def remove(part: str, other: str) -> None:

@@ -1,0 +1,355 @@
+"""The STAR file of images that are written: their columns, new names, and the pixel size they have.
+
+Sources: RELION's conventions (relion.readthedocs.io, Conventions) and its extraction of particles,
+which multiplies the detector's pixel size of a table of version 3.0 when it makes images smaller.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xarray_mrc.errors import MrcError
+from xarray_mrc.multifile.star import (
+    IMAGE_NAMES,
+    OPTICS,
+    PIXEL_SIZES,
+    find_image_table,
+    pixel_sizes,
+    read_blocks,
+    read_tables,
+)
+
+__all__ = ["SourceTable", "columns_of", "plan_blocks", "read_source", "stated_pixel_sizes"]
+
+# Positions along y and x, and pixel sizes in a table, have six decimals.
+PIXEL_RTOL = 1e-6
+GROUP, IMAGE_SIZE, MAIN_PIXEL_SIZE = "rlnOpticsGroup", "rlnImageSize", "rlnImagePixelSize"
+DETECTOR, MAGNIFICATION = "rlnDetectorPixelSize", "rlnMagnification"
+# Lengths in pixels of the images; in newer versions they are in angstrom, under other names.
+PIXEL_LENGTHS = (
+    "rlnOriginX", "rlnOriginY", "rlnOriginZ", "rlnOriginXPrior", "rlnOriginYPrior",
+    "rlnOriginZPrior",
+)  # fmt: skip
+STAR_NAME = re.compile(r"[^\s#\"']+")
+# Columns of cryoSPARC that describe the files of the images.
+CRYOSPARC_FILES = "blob_"
+MAX_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTable:
+    """The table that images were opened from.
+
+    Attributes
+    ----------
+    path : str
+        The file; empty if there is none.
+    blocks : dict of pandas.DataFrame or dict
+        Its data blocks; none of a .cs file.
+    name : str
+        Name of the block that lists the images.
+    column : str
+        Its column with the names of the images.
+    """
+
+    path: str = ""
+    blocks: Mapping[str, Any] = field(default_factory=dict)
+    name: str = "particles"
+    column: str = IMAGE_NAMES[0]
+
+    @property
+    def optics(self) -> Any:
+        """The table of optics groups, or None."""
+        return self.blocks.get(OPTICS)
+
+    @property
+    def images(self) -> Any:
+        """The table of images, or None."""
+        return self.blocks.get(self.name)
+
+
+def read_source(array: xr.DataArray, table: str | os.PathLike[str] | None) -> SourceTable:
+    """Read the table that images were opened from.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        The images; their attribute ``mrc_table`` has its path.
+    table : str or os.PathLike, optional
+        Its path, instead of that attribute.
+
+    Returns
+    -------
+    SourceTable
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not there.
+    ValueError
+        It cannot be the source of a table of images, or it does not list all images.
+    MrcError
+        It cannot be read.
+    """
+    noted = array.attrs.get("mrc_table", "")
+    path = os.path.expanduser(os.fsdecode(table)) if table is not None else str(noted)
+    if not path or (table is None and path.lower().endswith(".cs")):
+        check_optics_known(array, path)
+        return SourceTable(path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            f"{path}, the table that the images were opened from, is not there: pass table=PATH"
+        )
+    blocks = read_blocks(path)
+    tables = read_tables(path)
+    blocks = {name: tables[name] if name == OPTICS else block for name, block in blocks.items()}
+    place = find_image_table(tables)
+    if place is None:
+        raise ValueError(
+            f"{path} has no table of images, as of several tilt series with a file each: open and "
+            f"write each of them by itself"
+        )
+    found = SourceTable(path, blocks | {place[0]: tables[place[0]]}, *place)
+    if table is None:
+        check_same_table(array, found)
+    return found
+
+
+def check_optics_known(array: xr.DataArray, path: str) -> None:
+    """Raise ValueError if images have optics groups of a table that is not known any more."""
+    if not path and GROUP in array.coords and any(name in array.coords for name in IMAGE_NAMES):
+        raise ValueError(
+            "the images have optics groups, but the table with them is not known, because the "
+            "attribute mrc_table was dropped: pass table=PATH"
+        )
+
+
+def check_same_table(array: xr.DataArray, source: SourceTable) -> None:
+    """Raise ValueError if images come from another table, whose optics groups may be others."""
+    if source.column not in array.coords:
+        return
+    names = set(source.images[source.column])
+    strange = [name for name in np.ravel(array.coords[source.column].values) if name not in names]
+    if strange:
+        raise ValueError(
+            f"{len(strange)} images, the first {strange[0]}, are not in {source.path}, so that "
+            f"their optics groups may be others: write the images of each table by themselves, or "
+            f"pass table=PATH with the table whose optics groups are right for all"
+        )
+
+
+def columns_of(
+    array: xr.DataArray, slow: Hashable, source: SourceTable
+) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Return the columns of a table of images, from the coordinates along them.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        The images.
+    slow : hashable
+        The dimension along which they lie.
+    source : SourceTable
+        The table that they were opened from.
+
+    Returns
+    -------
+    columns : dict of ndarray
+        One value an image, in the order of the source, with new ones at the end; without the names
+        of the images.
+    notes : list of str
+        Sentences that name coordinates that a table cannot hold.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    lost: list[str] = []
+    foreign: list[str] = []
+    for key, coord in array.coords.items():
+        name = str(key)
+        if key == slow or slow not in coord.dims:
+            continue
+        values = np.ravel(coord.values)
+        if values.dtype.kind == "M":
+            values = np.datetime_as_string(values)
+        if coord.ndim > 1 or values.dtype.kind not in "biufOUT" or not STAR_NAME.fullmatch(name):
+            lost.append(name)
+        elif source.path.endswith(".cs") and name.startswith(CRYOSPARC_FILES):
+            continue
+        else:
+            foreign += [name] if source.path.endswith(".cs") and not name.startswith("rln") else []
+            found[name] = values
+    found.pop(source.column, None)
+    first = [name for name in (source.images if source.images is not None else ()) if name in found]
+    notes = []
+    if lost:
+        notes.append(f"the coordinates {', '.join(lost)} are not written into the table")
+    if foreign and not any(name.startswith("rlnDefocus") for name in found):
+        notes.append(
+            f"{len(foreign)} columns of cryoSPARC keep their names, by which RELION does not know "
+            f"them: set rlnDefocusU and others with obj.assign_coords"
+        )
+    return {name: found[name] for name in dict.fromkeys([*first, *found])}, notes
+
+
+def stated_pixel_sizes(
+    columns: Mapping[str, NDArray[Any]], source: SourceTable
+) -> NDArray[np.float64] | None:
+    """Return the pixel size of each image by its columns and optics group; None if not known."""
+    import pandas as pd
+
+    found = pixel_sizes(pd.DataFrame(columns), source.optics, source.column)
+    return found if found is not None and np.isfinite(found).all() else None
+
+
+def plan_blocks(
+    names: Sequence[str],
+    columns: Mapping[str, NDArray[Any]],
+    source: SourceTable,
+    size: tuple[int, int],
+    pixel: float | None,
+) -> dict[str, Any]:
+    """Return the data blocks of the STAR file of images.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Their names, as ``000001@selected.mrcs``.
+    columns : mapping of ndarray
+        Their other columns.
+    source : SourceTable
+        The table that they were opened from. Its other blocks are kept.
+    size : tuple of int
+        Rows and columns of an image.
+    pixel : float, optional
+        The pixel size that they have now, in angstrom; None keeps that of the table.
+
+    Returns
+    -------
+    dict of pandas.DataFrame or dict
+
+    Raises
+    ------
+    MrcError
+        The images have another size than the table says, and no pixel size is known.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame({source.column: list(names)} | dict(columns))
+    if source.images is not None:  # the names keep their place
+        order = [name for name in source.images if name in table]
+        table = table[[*order, *(name for name in table if name not in order)]]
+    optics = None if source.optics is None else source.optics.copy()
+    if source.images is None and not {DETECTOR, MAGNIFICATION} <= set(table):
+        table, optics = with_optics(table)
+    before = pixel_sizes(table, optics, source.column)
+    used = used_groups(table, optics)
+    if pixel is None and before is not None:
+        check_size(table, optics, used, size[1])
+    if pixel is not None:
+        optics = with_pixel_size(table, optics, used, source.column, pixel, before)
+    for each, rows in ((table, slice(None)), (optics, used)):
+        if each is not None and IMAGE_SIZE in each:
+            put(each, IMAGE_SIZE, rows, size[1])
+    blocks = dict(source.blocks) or ({OPTICS: None} if optics is not None else {})
+    blocks[source.name] = table
+    if optics is not None:
+        blocks[OPTICS] = optics
+    return blocks
+
+
+def with_optics(table: Any) -> tuple[Any, Any]:
+    """Return a table of images with optics groups, as of version 3.1 and newer, and theirs."""
+    import pandas as pd
+
+    if GROUP not in table:
+        table = table.assign(**{GROUP: 1})
+    groups = pd.unique(table[GROUP])
+    optics = {
+        "rlnOpticsGroupName": [f"opticsGroup{group}" for group in groups],
+        GROUP: groups,
+        IMAGE_SIZE: 0,  # set with the others
+        "rlnImageDimensionality": 2,
+    }
+    return table, pd.DataFrame(optics)
+
+
+def used_groups(table: Any, optics: Any) -> Any:
+    """Return which rows of the optics groups images belong to, or all that are alike anyway.
+
+    Programs ask whether all groups have one pixel size and image size, also those without images.
+    """
+    if optics is None or GROUP not in table or GROUP not in optics:
+        return slice(None)
+    sizes = [name for name in (MAIN_PIXEL_SIZE, IMAGE_SIZE) if name in optics]
+    if len(optics[sizes].drop_duplicates()) <= 1:
+        return slice(None)
+    return np.asarray(optics[GROUP].isin(table[GROUP].unique()))
+
+
+def check_size(table: Any, optics: Any, used: Any, width: int) -> None:
+    """Raise MrcError if images have another size than their table says.
+
+    Without positions it is not known whether they were binned.
+    """
+    stated = [
+        each[IMAGE_SIZE][rows]
+        for each, rows in ((table, slice(None)), (optics, used))
+        if each is not None and IMAGE_SIZE in each
+    ]
+    odd = sorted({int(n) for values in stated for n in values if n != width})
+    if odd:
+        raise MrcError(
+            f"the images have {width} columns, but {odd[0]} in their table, and no positions "
+            f"along y and x tell whether they were binned or cut: pass voxel_size= with the pixel "
+            f"size that they have now, in angstrom"
+        )
+
+
+def with_pixel_size(
+    table: Any,
+    optics: Any,
+    used: Any,
+    column: str,
+    pixel: float,
+    before: NDArray[np.float64] | None,
+) -> Any:
+    """Put a pixel size where a table has it, and return the optics groups.
+
+    The first place counts that `pixel_sizes` reads.
+    """
+    ratio = 1.0 if before is None else pixel / before
+    if before is not None and np.abs(ratio - 1).max() <= PIXEL_RTOL:
+        return optics
+    for name in PIXEL_LENGTHS:
+        if name in table and before is not None:
+            table[name] = np.asarray(table[name], np.float64) / ratio
+    for name in PIXEL_SIZES[column]:
+        if name in table:
+            table[name] = pixel
+            return optics
+    if optics is not None:
+        known = [name for name in PIXEL_SIZES[column] if name in optics]
+        if known:
+            put(optics, known[0], used, pixel)
+        else:
+            put(optics, PIXEL_SIZES[column][0], slice(None), pixel)
+    elif {DETECTOR, MAGNIFICATION} <= set(table):
+        table[DETECTOR] = np.asarray(table[DETECTOR], np.float64) * ratio
+    else:
+        table[PIXEL_SIZES[column][0]] = pixel
+    return optics
+
+
+def put(table: Any, name: str, rows: Any, value: float) -> None:
+    """Set values of a column, whose type may change with them."""
+    values = np.array(table[name]) if name in table else np.zeros(len(table))
+    values = values.astype(np.result_type(values.dtype, type(value)))
+    values[rows] = value
+    table[name] = values
