@@ -87,6 +87,11 @@ def test_boxes_of_a_tomogram(tomogram, way):
     np.testing.assert_allclose(boxes.center_x, (voxels[:, 2] + 3) * 1.35, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(boxes.point_x, points["x"])
     assert boxes.rlnClassNumber.values.tolist() == list(range(12))
+    chosen = boxes[boxes.rlnClassNumber % 3 == 1]
+    np.testing.assert_array_equal(chosen, wanted[1::3])
+    batches = list(boxes.mrc.batches(5, shuffle=False))
+    np.testing.assert_array_equal(np.concatenate(batches), wanted)
+    assert batches[1].coords["name"].values.tolist() == list("fghij")
     assert boxes.name == "data"
     assert boxes.coords["name"].values.tolist() == list("abcdefghijkl")
 

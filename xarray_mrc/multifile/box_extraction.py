@@ -311,27 +311,28 @@ def cut(variable: xr.Variable, boxes: Boxes) -> xr.Variable:
     count, nbytes = len(boxes.corners), int(np.prod(boxes.size)) * variable.dtype.itemsize
     block = max(1, min(count, BLOCK_NBYTES // max(1, nbytes)))
     is_dask = variable.chunks is not None
+    lazy: xr.Variable | None = variable
     if is_dask:
-        from xarray_mrc.multifile.dask_boxes import boxes_of_blocks, lazy_array_of
+        from xarray_mrc.multifile.image_blocks import ImageBlocks, lazy_images
 
-        array, key = find_selection(lazy_array_of(variable.data))
-    else:
-        array, key = find_selection(variable)
+        lazy = lazy_images(variable.data)
+    array, key = find_selection(lazy)
     if array is not None:
-        lazy = lazy_variable(
-            box_array(array, key, boxes), dims, {}, {"preferred_chunks": {IMAGE: block}}
-        )
-        return lazy.chunk({IMAGE: block}) if is_dask else lazy
+        encoding = {"preferred_chunks": {IMAGE: block}}
+        found = lazy_variable(box_array(array, key, boxes), dims, {}, encoding)
+        return xr.Variable(dims, ImageBlocks.of(found, {IMAGE: block})) if is_dask else found
     if is_dask:
+        from xarray_mrc.multifile.dask_boxes import boxes_of_blocks
+
         return xr.Variable(
             dims,
             boxes_of_blocks(
                 variable.data, boxes.corners, boxes.size, boxes.kept, boxes.fill, block
             ),
         )
-    found = np.full((count, *boxes.size), boxes.fill, variable.dtype)
-    copy_boxes(variable.values, boxes.corners, [range(n) for n in variable.shape], found)
-    return xr.Variable(dims, found.reshape([count, *(boxes.size[axis] for axis in boxes.kept)]))
+    pixels = np.full((count, *boxes.size), boxes.fill, variable.dtype)
+    copy_boxes(variable.values, boxes.corners, [range(n) for n in variable.shape], pixels)
+    return xr.Variable(dims, pixels.reshape([count, *(boxes.size[axis] for axis in boxes.kept)]))
 
 
 def box_array(array: ReadableArray, key: tuple[Any, ...], boxes: Boxes) -> BoxArray:

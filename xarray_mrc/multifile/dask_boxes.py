@@ -12,39 +12,14 @@ from typing import Any
 import dask
 import dask.array
 import numpy as np
-from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from xarray_mrc.reading.boxes import Corners, overlaps
 
-__all__ = ["boxes_of_blocks", "lazy_array_of"]
+__all__ = ["boxes_of_blocks"]
 
 # Number of a box, its place there, and its pixels.
 Part = tuple[int, tuple[slice, ...], NDArray[Any]]
-
-
-def lazy_array_of(data: Any) -> Any:
-    """Return the lazy array that a dask array is the blocks of; None if it is a result of others.
-
-    Parameters
-    ----------
-    data : dask array
-        The array.
-
-    Returns
-    -------
-    Any
-        The object that xarray put into the graph.
-    """
-    graph = data.__dask_graph__()
-    if not isinstance(graph, HighLevelGraph) or len(graph.layers) != 2:
-        return None
-    # Of a layer with blocks the keys are tuples; the array that they are cut from has a str.
-    for name, layer in graph.layers.items():
-        if name != data.name and len(layer) == 1 and set(layer) == {name}:
-            node = layer[name]
-            return getattr(node, "value", node)
-    return None
 
 
 def boxes_of_blocks(
