@@ -7,7 +7,7 @@ import pytest
 from files import NUMBERS, sound
 from s3_server import BUCKET
 
-from xarray_mrc import index, open_stack
+from xarray_mrc import MrcWarning, index, open_collection, open_stack
 
 pytestmark = pytest.mark.servers
 
@@ -51,3 +51,22 @@ def test_a_stack_of_remote_files(server):
         server.put(f"/{number}.mrcs", sound(NUMBERS + number))
     found = open_stack([server.url("/1.mrcs"), "2@" + server.url("/0.mrcs")])
     np.testing.assert_array_equal(found, np.concatenate([NUMBERS + 1, NUMBERS[1:]]))
+
+
+def test_a_tree_of_remote_files(server, s3, tmp_path):
+    for name in ("TS_1/tilts.st", "TS_1/tilts.rec", "TS_2/tilts.st"):
+        server.put(f"/data/{name}", sound())
+        s3.put(f"tree/{name}", sound(NUMBERS + 1))
+    urls = [server.url(f"/data/TS_{n}/tilts.st?token=secret") for n in (1, 2)]
+    with pytest.warns(MrcWarning, match="TS_1/none.mrc was left out: ") as caught:
+        tree = open_collection([*urls, server.url("/data/TS_1/none.mrc")])
+    assert "secret" not in str(caught[0].message)
+    assert sorted(tree) == ["TS_1", "TS_2"]
+    np.testing.assert_array_equal(tree["TS_2/tilts.st"].data, NUMBERS)
+    found = open_collection(f"s3://{BUCKET}/tree", storage_options=s3.options)
+    assert sorted(found["TS_1"]) == ["tilts.rec", "tilts.st"]
+    np.testing.assert_array_equal(found["TS_1/tilts.rec"].data, NUMBERS + 1)
+    (tmp_path / "own.mrc").write_bytes(sound())
+    mixed = open_collection([urls[0], tmp_path / "own.mrc"])
+    assert [node.path.rpartition("/")[2] for node in mixed.leaves].count("own.mrc") == 1
+    assert len(mixed.leaves) == 2
