@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,6 +28,8 @@ ZarrFormat = Literal[2, 3]
 # Bitshuffle reaches the density of the byte shuffle at twice the speed. Blosc's own blocks are
 # smaller; in blocks of this size level 1 compresses as well as level 3, in half the time.
 ZSTD_LEVEL, BLOCK_NBYTES = 1, 2**18
+# Files with the metadata of all arrays, and where in them these are.
+CONSOLIDATED = (("zarr.json", "consolidated_metadata", "metadata"), (".zmetadata", "metadata"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,4 +156,21 @@ def layout_of(files: dict[str, Any], names: Iterable[str], zarr_format: ZarrForm
         name: zarr.open_array(store, path=name, mode="r", zarr_format=zarr_format).metadata
         for name in names
     }
-    return GroupLayout({key: data.to_bytes() for key, data in files.items()}, arrays)
+    documents = {key: data.to_bytes() for key, data in files.items()}
+    for key, *path in CONSOLIDATED:
+        if key in documents:
+            documents[key] = in_order_of_names(documents[key], path)
+    return GroupLayout(documents, arrays)
+
+
+def in_order_of_names(document: bytes, path: Sequence[str]) -> bytes:
+    """Return a document whose consolidated metadata are in the order of their names.
+
+    Zarr before 3.1 writes them in an order that differs from one process to the next.
+    """
+    whole = json.loads(document)
+    inner = whole
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = dict(sorted(inner[path[-1]].items()))
+    return json.dumps(whole, indent=2).encode()
