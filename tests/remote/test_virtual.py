@@ -86,11 +86,17 @@ def http_stores(server):
     return registry(address, HTTPStore(address, client_options={"allow_http": True}))
 
 
-def test_over_http(server):
+def test_over_http(server, tmp_path):
     url = server.put("/folder/a.mrc", LAID.raw)
     assert_same(open_references(references(url, chunks={"z": 2}), "http"), url)
     stores = http_stores(server)
     assert_same(open_parsed(url, stores, MrcParser(chunks={"z": 2})), url)
+    import icechunk
+
+    storage = icechunk.local_filesystem_storage(str(tmp_path / "repository"))
+    files = icechunk.http_store({"allow_http": "true"})
+    container = server.url("/folder/"), files, icechunk.credentials.HttpAccess
+    assert_same(commit(url, stores, storage, container)(), url)
 
 
 def test_secrets_of_a_url_are_not_written(server):
