@@ -17,7 +17,6 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -55,7 +54,7 @@ FENCE = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 # Packages that some environments do not have.
-NEEDED = re.compile(r"needs (fsspec|matplotlib|virtualizarr)(?: (\d+)\.(\d+))?")
+NEEDED = re.compile(r"needs (matplotlib|virtualizarr)")
 URL = re.compile(r"https?://[\w.-]+(/[^\s\"']+)")
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # The commands of a console run with this interpreter and this source tree, and know the exit status
@@ -142,15 +141,6 @@ def run_page(page, names, server=None):
         xr.set_options(**{name: value for name, value in before.items() if now[name] != value})
 
 
-def lacks_package(code):
-    """Return True if a block says that it needs a package, or a release of it, that is missing."""
-    needed = NEEDED.search(code)
-    if needed is None or not find_spec(needed[1]):
-        return needed is not None
-    found = version(needed[1]).split(".")[:2]
-    return needed[2] is not None and [*map(int, found)] < [int(needed[2]), int(needed[3])]
-
-
 def run_blocks(page, names, server):
     """Run the blocks of a page in order, as `run_page` does."""
     printed = None
@@ -160,7 +150,8 @@ def run_blocks(page, names, server):
             printed = None
         elif language == "python":
             printed = io.StringIO()
-            if lacks_package(code):
+            needed = NEEDED.search(code)
+            if needed and not find_spec(needed[1]):
                 printed = None
                 continue
             if URL.search(code) and server is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 import xarray as xr
 from xarray.testing import assert_identical
@@ -20,8 +19,6 @@ __all__ = ["assert_same", "commit", "open_parsed", "open_references", "registry"
 
 def open_references(refs: Any, protocol: str | None = None, **remote: Any) -> xr.Dataset:
     """Open kerchunk references by fsspec and Zarr."""
-    if [*map(int, fsspec.__version__.split(".")[:2])] < [2024, 12]:
-        pytest.skip("older releases of fsspec do not read references to local files for Zarr")
     options: dict[str, Any] = {"fo": refs}
     if protocol is not None:  # Zarr wants file systems whose methods are coroutines
         options |= {"remote_protocol": protocol, "remote_options": {"asynchronous": True, **remote}}
