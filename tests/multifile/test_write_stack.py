@@ -275,6 +275,53 @@ def test_micrographs(tmp_path, monkeypatch):
     assert open_stack("both.star").shape == (2, 8, 8)
 
 
+def test_boxes_of_micrographs(tmp_path, monkeypatch):
+    """They become particles, which keep the names of their micrographs and have centres there."""
+    monkeypatch.chdir(tmp_path)
+    micrographs = np.random.default_rng(5).normal(size=(2, 40, 50)).astype("f4")
+    for name, pixels in zip("ab", micrographs, strict=True):
+        head = lay(kind="image", lengths=(50, 40, 1), voxel=("2", "2", "2")).head
+        Path(f"{name}.mrc").write_bytes(head + pixels.tobytes())
+    Path("mics.star").write_text(
+        "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnMicrographPixelSize\n1 2.0\n\n"
+        "data_micrographs\n\nloop_\n_rlnMicrographName\n_rlnOpticsGroup\n_rlnDefocusU\n"
+        "a.mrc 1 10000.5\nb.mrc 1 12000.5\n"
+    )
+    points = {"image": [1, 0], "x": [60.0, 40.0], "y": [42.0, 24.0]}
+    boxes = open_stack("mics.star").mrc.extract(points, 8)
+    write_stack(boxes, "boxes.mrcs", star="boxes.star")
+    blocks = read_star("boxes.star")
+    assert list(blocks) == ["optics", "particles"]
+    assert blocks["optics"].to_dict("records") == [
+        {"rlnOpticsGroup": 1, "rlnMicrographPixelSize": 2, "rlnImageSize": 8,
+         "rlnImageDimensionality": 2, "rlnImagePixelSize": 2}
+    ]  # fmt: skip
+    table = blocks["particles"]
+    assert table.rlnImageName.tolist() == ["000001@boxes.mrcs", "000002@boxes.mrcs"]
+    assert table.rlnMicrographName.tolist() == ["b.mrc", "a.mrc"]
+    assert table.rlnDefocusU.tolist() == [12000.5, 10000.5]
+    centres = list(zip(table.rlnCoordinateY, table.rlnCoordinateX, strict=True))
+    assert centres == [(21, 30), (12, 20)]
+    with mrcfile.open("boxes.mrcs") as mrc:
+        np.testing.assert_array_equal(mrc.data[0], micrographs[1, 17:25, 26:34])
+        np.testing.assert_array_equal(mrc.data[1], micrographs[0, 8:16, 16:24])
+    write_stack(boxes.coarsen(y=2, x=2).mean(), "bin.mrcs", star="bin.star")
+    binned = read_star("bin.star")
+    assert binned["optics"].rlnImagePixelSize.tolist() == [4]
+    assert binned["optics"].rlnMicrographPixelSize.tolist() == [2]
+    assert binned["particles"].rlnCoordinateX.tolist() == [30, 20]
+
+
+def test_a_table_of_names_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.mrcs").write_bytes(lay("int16", "image_stack", lengths=(8, 8, 2), voxel=None).raw)
+    optics = "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n1 1.5\n\n"
+    Path("old.star").write_text(f"{optics}data_particles\n\nloop_\n_rlnImageName\n2@a.mrcs\n")
+    bare = open_stack("old.star").drop_vars(["y", "x"])
+    write_stack(bare, "new.mrcs", star="new.star")
+    assert read_header("new.mrcs").voxel_size == (1.5, 1.5, 1.5)
+
+
 def test_without_a_table_of_its_own(project):
     particles = open_stack(PARTICLES)
     with pytest.warns(MrcWarning, match="rlnDefocusU, rlnImageName.* will not be written"):

@@ -139,7 +139,7 @@ def write_stack(
     if star_path is not None:
         source = read_source(array, table)
         columns, notes = columns_of(array, slow, source)
-        stated = stated_pixel_sizes(columns, source)
+        stated = stated_pixel_sizes(columns, source, count)
         names = image_names(stacks, parts, source, root, star_path)
         blocks = plan_blocks(names, columns, source, (rows, width), own_size)
         text = format_blocks(blocks, star_path)

@@ -22,6 +22,7 @@ __all__ = [
     "IMAGE_NAMES",
     "OPTICS",
     "PIXEL_SIZES",
+    "as_tables",
     "find_image_table",
     "format_blocks",
     "pixel_sizes",
@@ -115,7 +116,11 @@ def read_tables(path: str) -> dict[str, Any]:
     MrcError
         It is not a STAR file.
     """
-    blocks = read_blocks(path)
+    return as_tables(read_blocks(path))
+
+
+def as_tables(blocks: Mapping[str, Any]) -> dict[str, Any]:
+    """Return blocks as tables: one with single values becomes a table with one row."""
     import pandas as pd
 
     return {

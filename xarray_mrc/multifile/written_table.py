@@ -21,10 +21,10 @@ from xarray_mrc.multifile.star import (
     IMAGE_NAMES,
     OPTICS,
     PIXEL_SIZES,
+    as_tables,
     find_image_table,
     pixel_sizes,
     read_blocks,
-    read_tables,
 )
 
 __all__ = ["SourceTable", "columns_of", "plan_blocks", "read_source", "stated_pixel_sizes"]
@@ -32,16 +32,20 @@ __all__ = ["SourceTable", "columns_of", "plan_blocks", "read_source", "stated_pi
 # Positions along y and x, and pixel sizes in a table, have six decimals.
 PIXEL_RTOL = 1e-6
 GROUP, IMAGE_SIZE, MAIN_PIXEL_SIZE = "rlnOpticsGroup", "rlnImageSize", "rlnImagePixelSize"
+DIMENSIONS = "rlnImageDimensionality"
 DETECTOR, MAGNIFICATION = "rlnDetectorPixelSize", "rlnMagnification"
 # Lengths in pixels of the images; in newer versions they are in angstrom, under other names.
 PIXEL_LENGTHS = (
     "rlnOriginX", "rlnOriginY", "rlnOriginZ", "rlnOriginXPrior", "rlnOriginYPrior",
     "rlnOriginZPrior",
 )  # fmt: skip
+PARTICLES = "particles"
+# Coordinates of boxes that were cut from micrographs, and where RELION notes them, in pixels.
+BOX_CENTRES = {"center_x": "rlnCoordinateX", "center_y": "rlnCoordinateY"}
 STAR_NAME = re.compile(r"[^\s#\"']+")
 # Columns of cryoSPARC that describe the files of the images.
 CRYOSPARC_FILES = "blob_"
-MAX_NAMED = 5
+CENTRE_DECIMALS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +62,25 @@ class SourceTable:
         Name of the block that lists the images.
     column : str
         Its column with the names of the images.
+    is_cut : bool
+        Whether the images that are written are boxes, cut from those of the table.
     """
 
     path: str = ""
     blocks: Mapping[str, Any] = field(default_factory=dict)
-    name: str = "particles"
+    name: str = PARTICLES
     column: str = IMAGE_NAMES[0]
+    is_cut: bool = False
+
+    @property
+    def written_name(self) -> str:
+        """Name of the block that lists the images that are written."""
+        return PARTICLES if self.is_cut else self.name
+
+    @property
+    def written_column(self) -> str:
+        """Its column with their names."""
+        return IMAGE_NAMES[0] if self.is_cut else self.column
 
     @property
     def optics(self) -> Any:
@@ -109,7 +126,7 @@ def read_source(array: xr.DataArray, table: str | os.PathLike[str] | None) -> So
             f"{path}, the table that the images were opened from, is not there: pass table=PATH"
         )
     blocks = read_blocks(path)
-    tables = read_tables(path)
+    tables = as_tables(blocks)
     blocks = {name: tables[name] if name == OPTICS else block for name, block in blocks.items()}
     place = find_image_table(tables)
     if place is None:
@@ -117,7 +134,8 @@ def read_source(array: xr.DataArray, table: str | os.PathLike[str] | None) -> So
             f"{path} has no table of images, as of several tilt series with a file each: open and "
             f"write each of them by itself"
         )
-    found = SourceTable(path, blocks | {place[0]: tables[place[0]]}, *place)
+    is_cut = place[1] != IMAGE_NAMES[0] and set(BOX_CENTRES) <= set(array.coords)
+    found = SourceTable(path, blocks | {place[0]: tables[place[0]]}, *place, is_cut)
     if table is None:
         check_same_table(array, found)
     return found
@@ -185,7 +203,9 @@ def columns_of(
         else:
             foreign += [name] if source.path.endswith(".cs") and not name.startswith("rln") else []
             found[name] = values
-    found.pop(source.column, None)
+    found.pop(source.written_column, None)
+    if source.is_cut:
+        found |= box_centres(array, found, source)
     first = [name for name in (source.images if source.images is not None else ()) if name in found]
     notes = []
     if lost:
@@ -198,13 +218,28 @@ def columns_of(
     return {name: found[name] for name in dict.fromkeys([*first, *found])}, notes
 
 
+def box_centres(
+    array: xr.DataArray, columns: Mapping[str, NDArray[Any]], source: SourceTable
+) -> dict[str, NDArray[np.float64]]:
+    """Return the centres of boxes in pixels of their micrographs, if the table has none yet."""
+    sizes = stated_pixel_sizes(columns, source, array.coords["center_x"].size)
+    return {
+        name: np.round(columns[key] / sizes, CENTRE_DECIMALS)
+        for key, name in BOX_CENTRES.items()
+        if sizes is not None
+        and name not in columns
+        and array.coords[key].attrs.get("units") == "angstrom"
+    }
+
+
 def stated_pixel_sizes(
-    columns: Mapping[str, NDArray[Any]], source: SourceTable
+    columns: Mapping[str, NDArray[Any]], source: SourceTable, count: int
 ) -> NDArray[np.float64] | None:
-    """Return the pixel size of each image by its columns and optics group; None if not known."""
+    """Return the pixel size of each of `count` images by its columns and optics group, or None."""
     import pandas as pd
 
-    found = pixel_sizes(pd.DataFrame(columns), source.optics, source.column)
+    table = pd.DataFrame(dict(columns), index=range(count))
+    found = pixel_sizes(table, source.optics, source.column)
     return found if found is not None and np.isfinite(found).all() else None
 
 
@@ -241,24 +276,29 @@ def plan_blocks(
     """
     import pandas as pd
 
-    table = pd.DataFrame({source.column: list(names)} | dict(columns))
-    if source.images is not None:  # the names keep their place
+    column = source.written_column
+    table = pd.DataFrame({column: list(names)} | dict(columns))
+    if source.images is not None and column in source.images:  # the names keep their place
         order = [name for name in source.images if name in table]
         table = table[[*order, *(name for name in table if name not in order)]]
     optics = None if source.optics is None else source.optics.copy()
-    if source.images is None and not {DETECTOR, MAGNIFICATION} <= set(table):
+    if optics is None and source.images is None and not {DETECTOR, MAGNIFICATION} <= set(table):
         table, optics = with_optics(table)
-    before = pixel_sizes(table, optics, source.column)
+    elif optics is not None and source.is_cut:
+        optics = optics.assign(**{IMAGE_SIZE: 0, DIMENSIONS: 2})
+    before = pixel_sizes(table, optics, column)
     used = used_groups(table, optics)
     if pixel is None and before is not None:
         check_size(table, optics, used, size[1])
     if pixel is not None:
-        optics = with_pixel_size(table, optics, used, source.column, pixel, before)
+        optics = with_pixel_size(table, optics, used, column, pixel, before)
     for each, rows in ((table, slice(None)), (optics, used)):
         if each is not None and IMAGE_SIZE in each:
             put(each, IMAGE_SIZE, rows, size[1])
     blocks = dict(source.blocks) or ({OPTICS: None} if optics is not None else {})
-    blocks[source.name] = table
+    if source.is_cut:
+        del blocks[source.name]
+    blocks[source.written_name] = table
     if optics is not None:
         blocks[OPTICS] = optics
     return blocks
@@ -275,7 +315,7 @@ def with_optics(table: Any) -> tuple[Any, Any]:
         "rlnOpticsGroupName": [f"opticsGroup{group}" for group in groups],
         GROUP: groups,
         IMAGE_SIZE: 0,  # set with the others
-        "rlnImageDimensionality": 2,
+        DIMENSIONS: 2,
     }
     return table, pd.DataFrame(optics)
 
