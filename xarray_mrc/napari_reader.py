@@ -14,12 +14,12 @@ import numpy as np
 import xarray as xr
 
 from xarray_mrc.codec.containers import has_mrc_suffix
+from xarray_mrc.codec.contrast import contrast_limits
 from xarray_mrc.codec.geometry import RIGHT_ANGLES, cell_matrix
 from xarray_mrc.codec.header import Header
 from xarray_mrc.dataset.conventions import AXES
 from xarray_mrc.dataset.positions_to_header import angles_noted
 from xarray_mrc.opening import open_mrc
-from xarray_mrc.pictures.contrast import contrast_limits
 from xarray_mrc.pictures.planes import read_planes
 from xarray_mrc.pictures.sampling import axis_of
 

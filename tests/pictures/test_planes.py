@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mrcbytes import AXES, KINDS, header, lay
 
-from xarray_mrc.pictures.contrast import contrast_limits, histogram_of, log_of
+from xarray_mrc.codec.contrast import contrast_limits
+from xarray_mrc.pictures.histogram import histogram_of, log_of
 from xarray_mrc.pictures.planes import open_array, read_planes
 from xarray_mrc.pictures.section_spectrum import section_spectrum
 

@@ -13,16 +13,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xarray_mrc.codec.contrast import contrast_limits
 from xarray_mrc.codec.layout import Kind
 from xarray_mrc.dataset.conventions import AXES, data_variable, match_dims
 from xarray_mrc.dataset.from_file import build_dataset
 from xarray_mrc.dataset.positions_to_header import angles_noted
-from xarray_mrc.pictures.contrast import (
-    Histogram,
-    contrast_limits,
-    histogram_of,
-    log_of,
-)
+from xarray_mrc.pictures.histogram import Histogram, histogram_of, log_of
 from xarray_mrc.pictures.sampling import Sampling, axis_of
 from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from xarray_mrc.pictures.contrast import Histogram
+from xarray_mrc.pictures.histogram import Histogram
 from xarray_mrc.pictures.planes import Plane, PlaneSet
 
 __all__ = ["Colors", "draw"]
