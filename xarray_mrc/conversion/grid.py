@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["Grid", "Shards", "grid_for"]
+__all__ = ["Grid", "Region", "Shards", "cut", "grid_for"]
 
 Shards = Mapping[str, int] | Literal["auto"] | None
 
