@@ -244,8 +244,8 @@ def whole_blocks(
         if rest:
             parts.append((slice(count * factor, length), slice(count, count + 1), rest))
         axes.append(parts)
-    for parts in product(*axes):
-        source, target, lengths = zip(*parts, strict=True)
+    for piece in product(*axes):
+        source, target, lengths = zip(*piece, strict=True)
         yield source, target, lengths
 
 
@@ -261,7 +261,7 @@ def most_frequent(values: NDArray[Any], lengths: Sequence[int]) -> NDArray[Any]:
         [values[tuple(map(slice, place, (None,) * values.ndim, lengths))] for place in places]
     )
     voxels.sort(axis=0)
-    best = voxels[0].copy()
+    best: NDArray[Any] = voxels[0].copy()
     most = np.ones(best.shape, np.int32)
     run = most.copy()
     for before, value in pairwise(voxels):
