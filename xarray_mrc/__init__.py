@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xarray_mrc.codec.header import Header
     from xarray_mrc.codec.statistics import Statistics
     from xarray_mrc.conversion.converter import convert
+    from xarray_mrc.conversion.ome_zarr import to_ome_zarr
     from xarray_mrc.errors import (
         MrcChangedError,
         MrcError,
@@ -68,6 +69,7 @@ __all__ = [
     "show_versions",
     "statistics",
     "to_mrc",
+    "to_ome_zarr",
     "validate",
     "write_stack",
 ]
@@ -98,6 +100,7 @@ if not TYPE_CHECKING:  # with it, type checkers would believe that any name exis
         "show_versions": "installation",
         "statistics": "checking.array_statistics",
         "to_mrc": "writing.writer",
+        "to_ome_zarr": "conversion.ome_zarr",
         "validate": "checking.validation",
         "write_stack": "multifile.stack_writing",
     }

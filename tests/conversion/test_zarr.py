@@ -423,7 +423,7 @@ def test_a_cluster(tmp_path):
         ({"shards": True}, "expected a dict"),
         ({"default_name": "maps/a"}, "another default_name"),
         ({"chunks": {"z": 3}, "shards": {"z": 4}}, "multiple of the chunk's 3"),
-        ({"format": "tiff"}, "expected 'mrc' or 'zarr'"),
+        ({"format": "tiff"}, "expected 'mrc', 'zarr' or 'ome-zarr'"),
         ({"drop_variables": "data"}, "write one of them"),
     ],
 )

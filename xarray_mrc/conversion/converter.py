@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import xarray as xr
 from numpy.typing import DTypeLike
 
+from xarray_mrc.conversion.block_means import Method
 from xarray_mrc.conversion.grid import Shards
 from xarray_mrc.conversion.group_layout import ZarrFormat
 from xarray_mrc.conversion.group_target import is_group
 from xarray_mrc.conversion.job import run_job
+from xarray_mrc.conversion.ome_metadata import OmeVersionName, Profile
+from xarray_mrc.conversion.ome_zarr import image_name, plan_ome_zarr
 from xarray_mrc.conversion.partition import Partition, check_partition, run_partition
 from xarray_mrc.conversion.recompress import recompress
 from xarray_mrc.conversion.zarr import open_group, plan_group
@@ -30,8 +33,9 @@ from xarray_mrc.writing.writer import to_mrc
 
 __all__ = ["convert"]
 
-Format = Literal["mrc", "zarr"]
-ZARR_SUFFIX = ".zarr"
+Format = Literal["mrc", "zarr", "ome-zarr"]
+ZARR_SUFFIX, OME_SUFFIX = ".zarr", ".ome.zarr"
+IMAGE_DEFAULTS = {"version": "0.5", "scale_factors": (2, 4), "method": "mean", "profile": None}
 WRITTEN_SIDECARS = get_args(WrittenSidecar)
 
 
@@ -48,12 +52,16 @@ def convert(
     compression: Any = "infer",
     compression_level: int | None = None,
     zarr_format: ZarrFormat = 3,
+    ome_version: OmeVersionName = "0.5",
+    scale_factors: Sequence[int] = (2, 4),
+    method: Method = "mean",
+    profile: Profile | None = None,
     partition: Partition | None = None,
     storage_options: Mapping[str, Any] | None = None,
     source_storage_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> None:
-    """Write an MRC file as a Zarr group or as another MRC file, or a Zarr group as an MRC file.
+    """Write an MRC file as Zarr, OME-Zarr or another MRC file, or a Zarr group as an MRC file.
 
     Memory is bounded at any size, and the target appears atomically.
 
@@ -63,12 +71,12 @@ def convert(
         An MRC file in any container, or the path or URL of a Zarr group; the URL ends in
         ``.zarr``.
     dst : str, os.PathLike or URL
-        The target: a Zarr group if its name ends in ``.zarr``, otherwise an MRC file, which is
-        compressed if its name ends in ``.gz``, ``.bz2`` or ``.zst``. A URL is of ``s3://`` or
-        another storage of fsspec.
+        The target: OME-Zarr if its name ends in ``.ome.zarr``, a Zarr group if it ends in
+        ``.zarr``, otherwise an MRC file, which is compressed if its name ends in ``.gz``, ``.bz2``
+        or ``.zst``. A URL is of ``s3://`` or another storage of fsspec.
     overwrite : bool
         Whether an existing target may be replaced: a group by a group, a file by a file.
-    format : {"mrc", "zarr"}, optional
+    format : {"mrc", "zarr", "ome-zarr"}, optional
         The format of the target, whatever its name.
     dtype : dtype, optional
         Data type of the target; a value that does not fit is an error.
@@ -87,7 +95,9 @@ def convert(
     compression_level : int, optional
         Level of an MRC file that is compressed, as in `to_mrc`; a codec of Zarr has its own.
     zarr_format : {2, 3}
-        Version of the Zarr format.
+        Version of the Zarr format of a plain group.
+    ome_version, scale_factors, method, profile
+        Version and levels of OME-Zarr, as `version` and the others in `to_ome_zarr`.
     partition : {"prepare", "finish"} or tuple of (int, int), optional
         Shares the work on a Zarr group among programs: "prepare" first, then ``(k, n)`` for each
         part `k` from 0 to ``n - 1``, in any order and at the same time, "finish" last. The group
@@ -131,9 +141,9 @@ def convert(
     """
     storage = StorageOptions(storage_options)
     path = target_path(dst, storage)
-    target = format or ("zarr" if names_group(path) else "mrc")
-    if target not in ("mrc", "zarr"):
-        raise ValueError(f"format={format!r}, expected 'mrc' or 'zarr'")
+    target = format or format_of(path)
+    if target not in get_args(Format):
+        raise ValueError(f"format={format!r}, expected 'mrc', 'zarr' or 'ome-zarr'")
     if partition is not None:
         partition = check_partition(partition)
         if target == "mrc":
@@ -144,17 +154,27 @@ def convert(
     written: dict[str, Any] = {"dtype": dtype, "mode": mode}
     if target == "mrc" and options.get("sidecar") in WRITTEN_SIDECARS:
         written["sidecar"] = options.pop("sidecar")
-    if target == "mrc" and (chunks is not None or shards != "auto" or zarr_format != 3):
-        raise ValueError(
-            f"chunks=, shards= or zarr_format= was passed, but {public_url(path)} will be an MRC "
-            f"file; name it .zarr, or pass format='zarr'"
-        )
+    layout: dict[str, Any] = {"chunks": chunks, "shards": shards}
+    image: dict[str, Any] = {
+        "version": ome_version,
+        "scale_factors": scale_factors,
+        "method": method,
+        "profile": profile,
+    }
+    if target != "ome-zarr":
+        check_image_options(public_url(path), target, image)
     if target == "mrc":
+        check_file_options(public_url(path), layout, zarr_format)
         check_suffix(path_of_url(path), "mrc" if format else None)
-    if target == "zarr":
+    else:
         check_group_options(public_url(path), mode, compression_level)
+    if target == "ome-zarr" and zarr_format != 3:
+        raise ValueError(
+            f"zarr_format={zarr_format!r} was passed, but {public_url(path)} will be OME-Zarr, "
+            f"whose version prescribes it; pass ome_version='0.4' for Zarr format 2"
+        )
     group = find_group(src, source_storage_options)
-    if group is not None and (target == "zarr" or options):
+    if group is not None and (target != "mrc" or options):
         raise ValueError(
             f"{public_url(group)} is a Zarr group, which can only be converted to an MRC file, "
             f"without options of reading ({', '.join(options) or 'none were passed'}); use "
@@ -166,19 +186,17 @@ def convert(
     if group is not None:
         to_mrc(open_group(group, StorageOptions(source_storage_options)), path, **written)
         return
-    if target == "zarr":
+    if target != "mrc":
         check_outside(src, path)
     src = open_remote_once(src, source_storage_options, options.pop("local_copy", None))
-    if target == "zarr":
-        job = plan_group(
-            open_dataset(src, options),
-            dtype=dtype,
-            chunks=chunks,
-            shards=shards,
-            compression=compression,
-            zarr_format=zarr_format,
-            in_order=is_sequential(open_source(src)),
-        )
+    if target != "mrc":
+        dataset = open_dataset(src, options)
+        layout |= {"compression": compression, "dtype": dtype}
+        if target == "ome-zarr":
+            job = plan_ome_zarr(dataset, image_name(path), **layout, **image)
+        else:
+            in_order = is_sequential(open_source(src))
+            job = plan_group(dataset, **layout, zarr_format=zarr_format, in_order=in_order)
         if partition is None:
             run_job(job, path, overwrite=overwrite, options=storage)
         else:
@@ -190,6 +208,35 @@ def convert(
         to_mrc(open_dataset(src, options), path, like=like, **written)
     else:
         recompress(src, path, overwrite=overwrite, options=storage, **packing)
+
+
+def format_of(path: str) -> Format:
+    """Return the format that the name of a target stands for."""
+    name = path_of_url(path).lower().rstrip("/")
+    if name.endswith(OME_SUFFIX):
+        return "ome-zarr"
+    return "zarr" if names_group(path) else "mrc"
+
+
+def check_image_options(path: str, target: Format, image: Mapping[str, Any]) -> None:
+    """Raise ValueError for options that only OME-Zarr has."""
+    passed = [name for name, value in image.items() if value != IMAGE_DEFAULTS[name]]
+    if passed:
+        names = ", ".join(f"{'ome_' * (name == 'version')}{name}=" for name in passed)
+        found = "an MRC file" if target == "mrc" else "a plain Zarr group"
+        raise ValueError(
+            f"{names} was passed, but {path} will be {found}; name it .ome.zarr, or pass "
+            f"format='ome-zarr'"
+        )
+
+
+def check_file_options(path: str, layout: Mapping[str, Any], zarr_format: int) -> None:
+    """Raise ValueError for options that only a Zarr group has."""
+    if layout != {"chunks": None, "shards": "auto"} or zarr_format != 3:
+        raise ValueError(
+            f"chunks=, shards= or zarr_format= was passed, but {path} will be an MRC file; name it "
+            f".zarr, or pass format='zarr'"
+        )
 
 
 def target_path(dst: str | os.PathLike[str], storage: StorageOptions) -> str:

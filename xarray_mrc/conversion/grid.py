@@ -168,11 +168,11 @@ def replace_lengths(
 
 
 def gather_chunks(
-    chunks: tuple[int, ...], shape: tuple[int, ...], itemsize: int
+    chunks: tuple[int, ...], shape: tuple[int, ...], itemsize: int, nbytes: int | None = None
 ) -> tuple[int, ...]:
     """Return the lengths of regions of equal size, of many chunks: first along the last axis."""
     grown = list(chunks)
-    room = REGION_NBYTES // (math.prod(chunks) * itemsize)
+    room = (REGION_NBYTES if nbytes is None else nbytes) // (math.prod(chunks) * itemsize)
     for axis in reversed(range(len(shape))):
         count = max(1, -(-shape[axis] // chunks[axis]))
         parts = -(-count // max(1, room))

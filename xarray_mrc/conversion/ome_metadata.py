@@ -30,6 +30,7 @@ __all__ = [
     "Axis",
     "Channel",
     "OmeVersion",
+    "OmeVersionName",
     "Profile",
     "axes_of",
     "group_attributes",
@@ -47,8 +48,6 @@ PHYSICAL = "physical"
 DIGITS = 9
 # The portal rounds voxel sizes to these places.
 PORTAL_DECIMALS = 3
-COLORS = {"red": "FF0000", "green": "00FF00", "blue": "0000FF"}
-WHITE = "FFFFFF"
 
 
 @dataclass(frozen=True, slots=True)

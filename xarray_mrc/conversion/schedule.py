@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
@@ -15,7 +15,7 @@ from xarray_mrc.conversion.group_writer import GroupWriter
 from xarray_mrc.conversion.tasks import Reader, Steps, Task
 from xarray_mrc.storage.compressed.encoders import cores
 
-__all__ = ["run_tasks"]
+__all__ = ["MAX_TASKS", "advance", "run_tasks", "within"]
 
 # Each task holds a region and its compressed chunks, and Zarr compresses the chunks of a region on
 # several threads anyhow.
@@ -75,7 +75,7 @@ def write_region(task: Task, reader: Reader, writer: GroupWriter) -> Any:
     return result
 
 
-def advance(steps: Steps, values: NDArray[Any] | None) -> tuple[Region | None, Any]:
+def advance(steps: Generator[Region, Any, Any], values: Any) -> tuple[Region | None, Any]:
     """Run a task until it asks for its next region, from the values that it asked for before.
 
     Returns this region and None. At its start there are no values; after its end the region is

@@ -18,7 +18,7 @@ from xarray_mrc.codec.modes import Sample
 from xarray_mrc.conversion.grid import Region
 from xarray_mrc.conversion.group_writer import GroupWriter
 
-__all__ = ["CopyTask", "Reader", "Steps", "Task"]
+__all__ = ["CopyTask", "Reader", "Steps", "Task", "fit"]
 
 # Yields regions of the source, is sent their values, and returns a result for the client.
 Steps = Generator[Region, NDArray[Any], Any]
@@ -93,5 +93,27 @@ class Reader:
 
     def read(self, region: Region) -> NDArray[Any]:
         """Read a region into memory; ValueError if a value does not fit the data type."""
-        code = self.dtype.str[1:]
-        return Sample(code, code).fit(self.variable[region].to_numpy())
+        return fit(self.variable[region].to_numpy(), self.dtype)
+
+
+def fit(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return values in a data type; ValueError if one does not fit.
+
+    Parameters
+    ----------
+    values : ndarray
+        Numbers.
+    dtype : dtype
+        The data type.
+
+    Returns
+    -------
+    ndarray
+
+    Examples
+    --------
+    >>> fit(np.array([1.0, 2.0]), np.dtype("int8"))
+    array([1, 2], dtype=int8)
+    """
+    code = dtype.str[1:]
+    return Sample(code, code).fit(values)

@@ -32,7 +32,7 @@ from xarray_mrc.dataset.section_metadata import WrittenSidecar, plan_sections, s
 from xarray_mrc.reading.file_layout import name_of
 from xarray_mrc.reading.open_file import OpenedFile
 
-__all__ = ["FilePlan", "plan_file"]
+__all__ = ["FilePlan", "own_version", "plan_file"]
 
 OURS = "Created by xarray_mrc"
 IMOD_FIELDS = ("imod_stamp", "imod_flags", "idtype", "tilt_angles")
