@@ -46,6 +46,8 @@ Profile = Literal["cryoet-portal"]
 PHYSICAL = "physical"
 # Scales and translations are known to the decimals of positions; more are noise of floating point.
 DIGITS = 9
+# Images have no type. The schemas of 0.4 and 0.5 count an axis without one among those of space.
+STACK_TYPES = {"volume": "volume", "rgb": "channel"}
 # The portal rounds voxel sizes to these places.
 PORTAL_DECIMALS = 3
 
@@ -65,20 +67,23 @@ class OmeVersion:
     has_systems : bool
         Whether axes belong to named coordinate systems, and a scale and a translation are a
         sequence from an array to a system.
+    names_types : bool
+        Whether each axis states a type, if only its own name: ngff-zarr reads no 0.6 without.
     """
 
     name: OmeVersionName
     zarr_format: Literal[2, 3]
     key: str
     has_systems: bool
+    names_types: bool
 
 
 OME_VERSIONS = {
     version.name: version
     for version in (
-        OmeVersion("0.4", 2, "", False),
-        OmeVersion("0.5", 3, "ome", False),
-        OmeVersion("0.6", 3, "ome", True),
+        OmeVersion("0.4", 2, "", False, False),
+        OmeVersion("0.5", 3, "ome", False, False),
+        OmeVersion("0.6", 3, "ome", True, True),
     )
 }
 
@@ -95,8 +100,8 @@ class Axis:
         Dimension of the xarray object.
     length : int
         Number of voxels.
-    type : {"space", "channel", ""}
-        Its type; "" for none.
+    type : str
+        Its type: "space", "channel", or one that only we use; "" for none.
     unit : str
         Unit of step and start; "" if the voxel size is unknown.
     step : float
@@ -110,7 +115,7 @@ class Axis:
     name: str
     dim: Hashable
     length: int
-    type: Literal["space", "channel", ""] = ""
+    type: str = ""
     unit: str = ""
     step: float = 1.0
     start: float = 0.0
@@ -120,10 +125,10 @@ class Axis:
         """Return the voxels that one of a level stands for: not more than there are."""
         return min(factor, self.length) if self.is_binned else 1
 
-    @property
-    def json(self) -> dict[str, str]:
-        """Name, type and unit, without those that are not known."""
-        found = {"name": self.name, "type": self.type, "unit": self.unit}
+    def json(self, version: OmeVersion) -> dict[str, str]:
+        """Return name, type and unit, without those that are not known."""
+        type_ = self.type or (self.name if version.names_types else "")
+        found = {"name": self.name, "type": type_, "unit": self.unit}
         return {name: value for name, value in found.items() if value}
 
 
@@ -209,10 +214,10 @@ def axes_of(
     Examples
     --------
     >>> x = xr.Variable("x", [2.5, 5.0], {"units": "angstrom"})
-    >>> axes, notes = axes_of(xr.DataArray([[1, 2]], {"x": x}, ("y", "x")), "image",
-    ...                       {"y": "y", "x": "x"})
-    >>> [(axis.json, axis.step, axis.start) for axis in axes][1]
-    ({'name': 'x', 'type': 'space', 'unit': 'angstrom'}, 2.5, 2.5)
+    >>> array = xr.DataArray([[1, 2], [3, 4]], {"x": x}, ("y", "x"))
+    >>> axes, notes = axes_of(array, "image", {"y": "y", "x": "x"})
+    >>> [(axis.name, axis.unit, axis.step, axis.start) for axis in axes]
+    [('y', '', 1.0, 0.0), ('x', 'angstrom', 2.5, 2.5)]
     """
     slow = kind.removesuffix("_stack")
     if "rgb" in dims and slow in dims:
@@ -232,7 +237,7 @@ def axes_of(
     for name, dim in dims.items():
         length = array.sizes[dim]
         if name not in AXES:
-            type_: Literal["channel", ""] = "channel" if name == "rgb" else ""
+            type_ = STACK_TYPES.get(name, "")
             found.append(Axis("c" if name == "rgb" else name, dim, length, type_))
             continue
         space = Axis(name, dim, length, "space", is_binned=True)
@@ -362,7 +367,7 @@ def group_attributes(
         if version.has_systems:
             steps = [placed(steps, str(level))]
         datasets.append({"path": str(level), "coordinateTransformations": steps})
-    described = [axis.json for axis in axes]
+    described = [axis.json(version) for axis in axes]
     multiscale: dict[str, Any] = {"name": name, "type": method, "datasets": datasets}
     if version.has_systems:
         multiscale["coordinateSystems"] = [{"name": PHYSICAL, "axes": described}]

@@ -116,7 +116,7 @@ def to_ome_zarr(
     Notes
     -----
     The arrays are named 0, 1 and 2, their axes ``z``, ``y`` and ``x``. The axis of a stack is
-    ``image`` or ``volume``, without a type, and colours are channels ``c`` in front. Scale and
+    ``image`` or ``volume``, which is not of space; colours are channels ``c`` in front. Scale and
     translation come from the coordinates: a voxel of a coarse level is at the mean position of its
     block, as in ``obj.coarsen(...).mean()``. Where the voxel size is unknown, the scale counts
     voxels and has no unit. The last block along an axis is the mean of the voxels that are there.
@@ -147,8 +147,8 @@ def to_ome_zarr(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     to_ome_zarr(image, folder + "/a.ome.zarr", scale_factors=[2])
     ...     level = zarr.open_array(folder + "/a.ome.zarr/1")
-    ...     level.shape, level.dtype
-    ((2, 2), dtype('int16'))
+    ...     level.shape, level.dtype.name
+    ((2, 2), 'int16')
     """
     import dask
 

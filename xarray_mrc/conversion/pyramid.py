@@ -188,8 +188,14 @@ def plan_pyramid(
     levels += [tuple(f if is_binned else 1 for is_binned in binned) for f in scale_factors]
     unit = chunk if is_chosen or grid.shards is None else grid.shards
     spans = least_spans(unit, levels)
+    fixed = [in_order and dim in PLANE_DIMS for dim in dims]
+    if in_order:  # a task never goes back to an earlier slab, so its parts differ in depth only
+        spans = [
+            tuple(c if f else n for n, c, f in zip(span, spans[-1], fixed, strict=True))
+            for span in spans
+        ]
     if is_chosen:
-        spans = grown_spans(spans, levels, shape, itemsize)
+        spans = grown_spans(spans, levels, shape, itemsize, fixed)
     found = []
     for factors, span in zip(levels, spans, strict=True):
         size = coarse_shape(shape, factors)
@@ -223,33 +229,29 @@ def grown_spans(
     levels: Sequence[Factors],
     shape: tuple[int, ...],
     itemsize: int,
+    fixed: Sequence[bool],
 ) -> list[tuple[int, ...]]:
-    """Return spans for regions of useful size, from those of the least size."""
-    span = gather_chunks(least[-1], shape, itemsize, TASK_NBYTES)
+    """Return spans for regions of useful size, from those of the least size.
+
+    The spans of all levels are the same along the axes that are fixed.
+    """
+    nbytes = TASK_NBYTES
+    if any(fixed):  # then only the depth makes the region of the first level less than a task
+        nbytes = min(nbytes, REGION_NBYTES * (math.prod(least[-1]) // math.prod(least[0])))
+    span = gather_chunks(least[-1], shape, itemsize, nbytes)
     found = []
     for unit, factors in zip(reversed(least), reversed(levels), strict=True):
-        span = cut_down(span, unit, factors, shape, itemsize)
+        lengths = list(span)
+        for axis in range(len(span)):
+            count = 1 if fixed[axis] else lengths[axis] // unit[axis]
+            # Divide the span, slowest axis first, until its region in the level is small enough.
+            while count > 1 and region_nbytes(lengths, factors, shape, itemsize) > REGION_NBYTES:
+                divisor = next(d for d in range(2, count + 1) if count % d == 0)
+                lengths[axis] //= divisor
+                count //= divisor
+        span = tuple(lengths)
         found.append(span)
     return found[::-1]
-
-
-def cut_down(
-    span: tuple[int, ...],
-    unit: tuple[int, ...],
-    factors: Factors,
-    shape: tuple[int, ...],
-    itemsize: int,
-) -> tuple[int, ...]:
-    """Return a span divided, slowest axis first, until its region in a level is small enough."""
-    lengths = list(span)
-    for axis in range(len(span)):
-        while region_nbytes(lengths, factors, shape, itemsize) > REGION_NBYTES:
-            count = lengths[axis] // unit[axis]
-            if count == 1:
-                break
-            divisor = next(d for d in range(2, count + 1) if count % d == 0)
-            lengths[axis] //= divisor
-    return tuple(lengths)
 
 
 def region_nbytes(
