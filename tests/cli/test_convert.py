@@ -6,6 +6,7 @@ import mrcfile
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from command import run, start
 from files import NUMBERS, sound
 
@@ -123,3 +124,22 @@ def test_a_cluster(folder):
         done = start("convert", "--scheduler", cluster.scheduler_address, "a.mrc", "a.zarr")
         assert (done.status, done.out, done.err) == (0, "", "")
     np.testing.assert_array_equal(read_zarr("a.zarr"), NUMBERS)
+
+
+def test_ome_zarr(folder):
+    assert (
+        run("convert", "a.mrc", "a.ome.zarr", "--ome-version", "0.4", "--levels", "2").status == 0
+    )
+    image = zarr.open_group("a.ome.zarr", mode="r")
+    assert sorted(image.array_keys()) == ["0", "1"]
+    (multiscale,) = image.attrs["multiscales"]
+    assert (multiscale["version"], multiscale["name"]) == ("0.4", "a")
+    np.testing.assert_array_equal(image["0"][:], NUMBERS)
+    assert run("convert", "--suffix", ".ome.zarr", "b.mrc", "out/").status == 0
+    assert len(list(zarr.open_group("out/b.ome.zarr", mode="r").array_keys())) == 3
+    done = run("convert", "a.mrc", "b.zarr", "--levels", "2")
+    assert done.status == 2
+    assert "--levels" in done.error
+    assert "name it .ome.zarr" in done.error
+    done = run("convert", "a.mrc", "c.ome.zarr", "--option", "ome_version=0.6")
+    assert "expected --ome-version" in done.error

@@ -334,3 +334,20 @@ def test_workers_of_a_cluster(tmp_path, small_tasks):
         to_ome_zarr(array.load(), tmp_path / "memory.ome.zarr", chunks=CHUNKS)
     for name in ("lazy", "dask", "memory"):
         assert_pyramid(tmp_path / f"{name}.ome.zarr", array)
+
+
+@pytest.mark.parametrize("name", ["a.mrc", "a.mrc.gz"])
+def test_parts_make_the_same_group(tmp_path, small_tasks, name):
+    path = save(tmp_path, name=name)
+    whole, parts = tmp_path / "whole" / "a.ome.zarr", tmp_path / "parts" / "a.ome.zarr"
+    for target in (whole, parts):
+        target.parent.mkdir()
+    convert(path, whole, chunks=CHUNKS)
+    for partition in ("prepare", (2, 3), (0, 3), (1, 3), (0, 3), "finish"):
+        convert(path, parts, chunks=CHUNKS, partition=partition)
+    written = [
+        sorted(p.relative_to(g) for p in g.rglob("*") if p.is_file()) for g in (whole, parts)
+    ]
+    assert written[0] == written[1]
+    for file in written[0]:
+        assert (whole / file).read_bytes() == (parts / file).read_bytes()

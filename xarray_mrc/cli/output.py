@@ -33,6 +33,7 @@ COLORS = {"error": "red", "warning": "yellow", "info": "blue", "valid": "green"}
 OPTIONS = {
     "overwrite": "--overwrite", "rewrite": "--rewrite", "fix": "--fix", "data": "--data",
     "kind": "--kind", "dtype": "--dtype", "tilt_angle": "--tilt-angles", "origin": "--origin",
+    "ome_version": "--ome-version", "scale_factors": "--levels",
 }  # fmt: skip
 JSON_WORDS = {"True": "true", "False": "false"}
 STORAGE = re.compile(r"storage_options=\{'(\w+)': '?([\w.]+)'?\}")

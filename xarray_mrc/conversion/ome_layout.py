@@ -66,7 +66,7 @@ class OmeLayout:
     coordinates: xr.Dataset
     has_translation: bool = True
 
-    def documents(self, results: Sequence[list[LevelSample]]) -> dict[str, bytes]:
+    def documents(self, results: Sequence[Sequence[Any]]) -> dict[str, bytes]:
         """Return the content of the files by key, with contrast limits from the tasks."""
         return self.lay_out(self.channels(merge_samples(results))).documents
 
@@ -77,7 +77,7 @@ class OmeLayout:
         names = COLORS if len(samples) == len(COLORS) else {self.label: WHITE}
         found = []
         for (label, color), sample in zip(names.items(), samples, strict=True):
-            black, white = contrast_limits(sample.values.astype(np.float64))
+            black, white = contrast_limits(np.array(sample.values, np.float64))
             least, greatest = min(sample.least, black), max(sample.greatest, white)
             found.append(Channel(label, color, least, greatest, black, white))
         return found

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,25 +20,24 @@ from xarray_mrc.conversion.tasks import Steps
 __all__ = ["LevelSample", "Pieces", "PyramidTask", "merge_samples", "pyramid_tasks"]
 
 # Values of the coarsest level, in all tasks together, from which contrast limits are found.
-SAMPLE_VALUES = 2**20
+SAMPLE_VALUES = 2**18
 
 # The values of a region of the data in each coarse level.
 Pieces = list[NDArray[Any]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LevelSample:
-    """Statistics of one channel of the coarsest level, or of a part of it.
+class LevelSample(NamedTuple):
+    """Statistics of one channel of the coarsest level, or of a part of it, in types of JSON.
 
     Attributes
     ----------
-    values : ndarray
+    values : list of float
         Some of the values, evenly spread.
     least, greatest : float
         Of all finite values; infinite, with the opposite sign, if there are none.
     """
 
-    values: NDArray[Any]
+    values: list[float]
     least: float = math.inf
     greatest: float = -math.inf
 
@@ -154,21 +153,22 @@ class PyramidTask:
     def sample_of(self, values: NDArray[Any]) -> LevelSample:
         """Return statistics of values of one channel; complex numbers have none."""
         if values.dtype.kind == "c":
-            return LevelSample(np.empty(0))
+            return LevelSample([])
         flat = values.reshape(-1)
         finite = flat[np.isfinite(flat)] if values.dtype.kind == "f" else flat
         if not finite.size:
-            return LevelSample(flat[:0])
-        return LevelSample(flat[:: self.stride].copy(), float(finite.min()), float(finite.max()))
+            return LevelSample([])
+        sample = flat[:: self.stride].tolist()
+        return LevelSample(sample, float(finite.min()), float(finite.max()))
 
 
-def merge_samples(parts: Iterable[list[LevelSample]]) -> list[LevelSample]:
+def merge_samples(parts: Iterable[Sequence[Sequence[Any]]]) -> list[LevelSample]:
     """Return the statistics of all parts together, for each channel.
 
     Parameters
     ----------
-    parts : iterable of list of LevelSample
-        For each part, the statistics of its channels.
+    parts : iterable of sequence of LevelSample
+        For each part, the statistics of its channels; also as they come back from JSON.
 
     Returns
     -------
@@ -176,15 +176,14 @@ def merge_samples(parts: Iterable[list[LevelSample]]) -> list[LevelSample]:
 
     Examples
     --------
-    >>> parts = [LevelSample(np.array([2.0]), 2.0, 2.0), LevelSample(np.array([9.0]), 9.0, 9.0)]
-    >>> merge_samples([part] for part in parts)[0].greatest
-    9.0
+    >>> merge_samples([[LevelSample([2.0], 2.0, 2.0)], [[[9.0], 8.0, 9.0]]])
+    [LevelSample(values=[2.0, 9.0], least=2.0, greatest=9.0)]
     """
     return [
         LevelSample(
-            np.concatenate([part.values for part in channel]),
-            min(part.least for part in channel),
-            max(part.greatest for part in channel),
+            [value for values, _, _ in channel for value in values],
+            min(least for _, least, _ in channel),
+            max(greatest for _, _, greatest in channel),
         )
         for channel in zip(*parts, strict=True)
     ]

@@ -22,15 +22,16 @@ Examples:
   xarray-mrc convert tomo.mrc tomo.zarr
   xarray-mrc convert tomo.zarr tomo.mrc.gz
   xarray-mrc convert --dtype float16 tomo.mrc half.mrc
+  xarray-mrc convert tomo.mrc tomo.ome.zarr              a pyramid for napari and neuroglancer
   xarray-mrc convert --suffix .zarr *.mrc zarrs/         each file into a directory
   xarray-mrc convert --option sidecar=mdoc tilts.zarr tilts.st
   xarray-mrc convert --scheduler tcp://node1:8786 tomo.mrc tomo.zarr
   xarray-mrc convert --storage profile=lab tomo.mrc s3://bucket/tomo.zarr
   xarray-mrc convert --partition 3/16 tomo.mrc tomo.zarr
 
-The name of TARGET decides what is written: a Zarr group for .zarr, otherwise an MRC file, which
-.gz, .bz2 and .zst compress. Memory is bounded at any size, and a target appears when it is
-complete.
+The name of TARGET decides what is written: OME-Zarr for .ome.zarr, a Zarr group for .zarr,
+otherwise an MRC file, which .gz, .bz2 and .zst compress. Memory is bounded at any size, and a
+target appears when it is complete.
 
 Without a dask cluster, the tasks of an array job share the work on a Zarr group: --partition
 prepare is called once, then --partition K/N for each K from 0 to N - 1, at the same time, and
@@ -40,6 +41,13 @@ ZARR = ".zarr"
 # Suffixes that are taken off a name before another one is put there: of containers, then of files.
 CONTAINERS = (".gz", ".bz2", ".xz", ".zst")
 CONNECT_SECONDS = 15
+OWN_OPTIONS = {
+    "overwrite": "--overwrite",
+    "dtype": "--dtype",
+    "partition": "--partition",
+    "ome_version": "--ome-version",
+    "scale_factors": "--levels",
+}
 
 
 class PartitionType(ParamType):
@@ -89,6 +97,17 @@ class PartitionType(ParamType):
     help="Any other option of xarray_mrc.convert, such as signed=false; repeat it for more.",
 )
 @click.option(
+    "--ome-version",
+    type=click.Choice(["0.4", "0.5", "0.6"]),
+    help="Version of OME-Zarr; 0.5 if it is left out.",
+)
+@click.option(
+    "--levels",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Levels of the pyramid of OME-Zarr, each with half the voxels along an axis; usually 3.",
+)
+@click.option(
     "--partition",
     metavar="prepare|K/N|finish",
     type=PartitionType(),
@@ -111,17 +130,22 @@ def convert(
     suffix: str | None,
     scheduler: str | None,
     others: Any,
+    ome_version: str | None,
+    levels: int | None,
     partition: Any,
     storage: Any,
     source_storage: Any,
     as_json: bool,
 ) -> int:
-    """Convert MRC files to Zarr and back, or to other MRC files."""
+    """Convert MRC files to Zarr and OME-Zarr, back, or to other MRC files."""
     if not sources:  # click takes a single argument for the last one
         raise click.UsageError(f"{target!r} was passed, expected SOURCE and TARGET")
     for name, _ in others:
-        if name in ("overwrite", "dtype", "partition"):
-            raise click.UsageError(f"--option {name}=... was passed, expected --{name}")
+        if name in OWN_OPTIONS:
+            raise click.UsageError(f"--option {name}=... was passed, expected {OWN_OPTIONS[name]}")
+    image: dict[str, Any] = {} if ome_version is None else {"ome_version": ome_version}
+    if levels is not None:
+        image["scale_factors"] = tuple(2**level for level in range(1, levels))
     if partition is not None and scheduler is not None:
         raise click.UsageError("--partition works without dask: leave --scheduler out")
     outcome, paths = Outcome(), expand(sources)
@@ -140,6 +164,7 @@ def convert(
                 partition=partition,
                 storage_options=options_of(destination, storage),
                 source_storage_options=options_of(path, source_storage or storage),
+                **image,
                 **dict(others),
             )
         if not as_json and len(paths) > 1:
