@@ -17,6 +17,7 @@ import pytest
 import xarray as xr
 import zarr
 from mrcbytes import lay
+from relay import run_relay
 from s3_server import BUCKET, SECRET
 from waiting import wait_for
 from xarray.testing import assert_identical
@@ -149,6 +150,21 @@ def test_a_failure_leaves_no_object(bucket, path, tmp_path, name, pipeline, monk
     assert names(bucket) == []
 
 
+def test_a_connection_that_breaks(bucket, path, monkeypatch):
+    """On real sockets, each time that one shard is sent: all attempts fail."""
+    port = int(bucket.client.meta.endpoint_url.rpartition(":")[2])
+    with run_relay(port) as relay:
+        relay.breaks_at = b"PUT /maps/maps/a.zarr/data/c/3/0/0 "
+        options = bucket.options | {"endpoint_url": f"http://127.0.0.1:{relay.port}"}
+        options["config_kwargs"] = {"retries": {"max_attempts": 1}}
+        monkeypatch.setattr("s3fs.S3FileSystem.retries", 2)
+        with pytest.raises(OSError, match=r"a\.zarr/data/c/3/0/0: the storage refused") as caught:
+            convert(path, URL, storage_options=options, shards=SLABS, chunks=SLABS)
+    assert relay.broken > 1
+    assert SECRET not in str(caught.value)
+    assert names(bucket) == []
+
+
 def test_a_server_that_is_lost_at_the_end(bucket, path, monkeypatch):
     put = RemoteFolder.put
 
@@ -236,6 +252,16 @@ def test_errors_hold_no_secrets(bucket, path):
         assert caught.value.__cause__ is None
     with pytest.raises(TypeError, match="is for the target"):
         convert(path, path.with_suffix(".zarr"), storage_options=options)
+
+
+def test_a_group_on_a_web_server(nginx, path, tmp_path):
+    convert(path, nginx.files / "g.zarr")
+    convert(f"{nginx.ranges}/g.zarr", tmp_path / "b.mrc")
+    assert (tmp_path / "b.mrc").read_bytes()[1024:] == LAID.raw[1024:]
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        convert(f"{nginx.ranges}/none.zarr", tmp_path / "c.mrc")
+    with pytest.raises(ValueError, match="has a query"):
+        convert(f"{nginx.ranges}/g.zarr?token=secret", tmp_path / "c.mrc")
 
 
 def test_in_memory(path):

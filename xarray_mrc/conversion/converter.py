@@ -26,7 +26,7 @@ from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.storage import open_head, open_source
 from xarray_mrc.storage.protocol import is_sequential
 from xarray_mrc.storage.remote.options import StorageOptions
-from xarray_mrc.storage.remote.urls import is_remote, path_of_url, public_url
+from xarray_mrc.storage.remote.urls import HTTP, is_remote, path_of_url, public_url
 from xarray_mrc.storage.source import Openable, local_path
 from xarray_mrc.writing.target import check_suffix
 from xarray_mrc.writing.writer import to_mrc
@@ -273,9 +273,14 @@ def find_group(src: Openable, storage_options: Mapping[str, Any] | None) -> str 
         path = local_path(src) if isinstance(src, str | os.PathLike) else None
         return path if path is not None and holds_group(path) else None
     # Any other URL is that of a file, which a request for a group would only delay.
-    if isinstance(src, str) and names_group(src) and is_group(src, StorageOptions(storage_options)):
-        return src
-    return None
+    if not isinstance(src, str) or not names_group(src):
+        return None
+    if src.lower().startswith(HTTP) and "?" in src:
+        raise ValueError(
+            f"{public_url(src)}: the URL has a query, which the URLs of the files in a Zarr group "
+            f"cannot have; pass what the server needs as headers in source_storage_options="
+        )
+    return src if is_group(src, StorageOptions(storage_options)) else None
 
 
 def open_remote_once(

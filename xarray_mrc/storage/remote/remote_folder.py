@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from xarray_mrc.storage.remote.filesystem import protocols_of
+from xarray_mrc.storage.remote.filesystem import file_system, protocols_of
 from xarray_mrc.storage.remote.options import StorageOptions
 from xarray_mrc.storage.remote.upload import refuse, writable_file_system
 from xarray_mrc.storage.remote.urls import public_url
@@ -73,7 +73,7 @@ class RemoteFolder:
 
     def get(self, key: str) -> bytes | None:
         """Return the content of a file; None if there is none."""
-        with self._opened(key) as (fs, root), suppress(FileNotFoundError):
+        with self._opened(key, writes=False) as (fs, root), suppress(FileNotFoundError):
             return bytes(fs.cat_file(f"{root}/{key}"))
         return None
 
@@ -109,9 +109,12 @@ class RemoteFolder:
                 fs.rm(root, recursive=True)
 
     @contextmanager
-    def _opened(self, key: str = "") -> Iterator[tuple[Any, str]]:
+    def _opened(self, key: str = "", *, writes: bool = True) -> Iterator[tuple[Any, str]]:
         """Yield the file system and the path of the folder in it."""
-        fs = writable_file_system(self.url, self.options)
+        if writes:
+            fs = writable_file_system(self.url, self.options)
+        else:
+            fs, _ = file_system(self.url, self.options)
         root = str(fs._strip_protocol(self.url)).rstrip("/")
         try:
             yield fs, root
