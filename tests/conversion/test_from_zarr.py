@@ -17,6 +17,7 @@ from xarray.testing import assert_identical
 from xarray_mrc import MrcWarning, convert, read_header
 from xarray_mrc.conversion import grid as grids
 from xarray_mrc.conversion import zarr as groups
+from xarray_mrc.dataset.conventions import data_variable
 
 # The pixels of the forms hold nan and infinite values on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:.*values, which many programs")
@@ -212,6 +213,31 @@ def test_no_voxel_size(tmp_path, kind):
     assert found["data"].attrs["mrc_kind"] == kind
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_bytes_of_records_and_keys_of_a_sidecar(tmp_path, zarr_format):
+    records = struct.pack("<6h", 100, 1, 200, 2, 300, 3)
+    fields = {"exttyp": b"SERI", "nint": 4, "nreal": 1 | 8}
+    laid = lay("int16", "image_stack", lengths=(5, 4, 3), extended=records, **fields)
+    (tmp_path / "a.mrc").write_bytes(laid.raw)
+    convert(tmp_path / "a.mrc", tmp_path / "a.zarr", extended_header="raw", zarr_format=zarr_format)
+    convert(tmp_path / "a.zarr", tmp_path / "b.mrc")
+    back = (tmp_path / "b.mrc").read_bytes()
+    assert back[1024:1036] == records
+    assert back[2048:] == laid.raw[1036:]
+    text = "".join(f"[ZValue = {n}]\nTiltAngle = {n}\nSpotSize = {8 - n}\n\n" for n in range(3))
+    (tmp_path / "a.mrc.mdoc").write_text(f"Voltage = 300\n\n{text}")
+    convert(tmp_path / "a.mrc", tmp_path / "c.zarr", extended_header="all", zarr_format=zarr_format)
+    with pytest.warns(MrcWarning, match="spot_size of the sections will not be written"):
+        convert(tmp_path / "c.zarr", tmp_path / "c.mrc", sidecar="rawtlt")
+    convert(tmp_path / "c.zarr", tmp_path / "d.mrc", sidecar="mdoc")
+    assert (tmp_path / "d.mrc.mdoc").read_text().startswith("Voltage = 300\n\n[ZValue = 0]\n")
+    assert open_file(tmp_path / "d.mrc", extended_header="all").spot_size.values.tolist() == [
+        8,
+        7,
+        6,
+    ]
+
+
 def test_what_is_cut_off(tmp_path):
     laid = lay("int16", "image_stack", lengths=(5, 4, 3), extended=b" " * 80, exttyp=b"MRCO")
     (tmp_path / "a.mrc").write_bytes(laid.raw[:-2])
@@ -226,7 +252,7 @@ def test_blocks_are_bounded(tmp_path, suffix, monkeypatch):
     laid = lay("int16", lengths=(70, 66, 65), labels=LABELS)
     (tmp_path / "a.mrc").write_bytes(laid.raw)
     convert(tmp_path / "a.mrc", tmp_path / "a.zarr", chunks={"z": 16, "y": 32, "x": 32})
-    chunks = groups.open_group(str(tmp_path / "a.zarr")).chunks
+    chunks = data_variable(groups.open_group(str(tmp_path / "a.zarr"))).chunks
     assert np.prod([axis[0] for axis in chunks]) * 2 <= 100_000
     assert [len(axis) for axis in chunks] == [5, 3, 1]
     assert all(stop <= start for axis in chunks for start, stop in pairwise(axis))
@@ -267,7 +293,7 @@ def test_other_variables_are_left_alone(tmp_path):
     )
     encoding = {"data": {"chunks": (2, 3, 2)}, "mask": {"chunks": (1, 1, 1), "_FillValue": 3}}
     dataset.to_zarr(tmp_path / "a.zarr", encoding=encoding, consolidated=False)
-    assert groups.open_group(str(tmp_path / "a.zarr")).chunks == ((2,), (3,), (4,))
+    assert data_variable(groups.open_group(str(tmp_path / "a.zarr"))).chunks == ((2,), (3,), (4,))
     with pytest.warns(MrcWarning, match="the coordinates name will not be written"):
         convert(tmp_path / "a.zarr", tmp_path / "a.mrc.gz")
     assert open_file(tmp_path / "a.mrc.gz")["data"].values.tobytes() == values.tobytes()

@@ -24,6 +24,7 @@ from mrcbytes import lay
 
 from xarray_mrc import MrcWarning, open_mrc
 from xarray_mrc.codec.extended import COMMON_UNITS
+from xarray_mrc.dataset.section_coords import extended_dataset
 
 
 def write(path: Any, extended: bytes, sections: int = 3, kind: str = "image_stack", **fields: Any):
@@ -121,6 +122,20 @@ def test_every_field_of_serialem(tmp_path):
         ds[["data"]].isel(image=[2, 0]).mrc.to_mrc(tmp_path / "b.mrc")
     again = opened(tmp_path / "b.mrc")
     xr.testing.assert_equal(again.drop_vars("section"), ds.isel(image=[2, 0]).drop_vars("section"))
+
+
+def test_a_sidecar_is_advised_for_what_it_can_hold(tmp_path):
+    raw = struct.pack("<3h", -300, 0, 300)
+    write(tmp_path / "a.mrc", raw, exttyp=b"SERI", nint=2, nreal=1)
+    text = "".join(f"[ZValue = {n}]\nTiltAngle = {3 * n - 3}\nSpotSize = 8\n" for n in range(3))
+    (tmp_path / "a.mrc.mdoc").write_text(text)
+    ds = opened(tmp_path / "a.mrc")
+    message = "spot_size of the sections will not be written: pass sidecar='mdoc'"
+    with pytest.warns(MrcWarning, match=message):
+        ds.mrc.to_mrc(tmp_path / "b.mrc")
+    ds = ds.assign_coords(mine=("image", [1, 2, 3])).drop_vars("spot_size")
+    with pytest.warns(MrcWarning, match="mine of the sections will not be written$"):
+        ds.mrc.to_mrc(tmp_path / "c.mrc")
 
 
 @pytest.mark.parametrize(("nint", "slots"), [(0, 3), (128, 1024)])  # NINT in bytes: IMOD's remedy
@@ -237,3 +252,25 @@ def test_files_of_epu(name, tmp_path):
         assert {*again.coords} == {*ds.coords}
         for each in ds.coords:
             np.testing.assert_array_equal(again[each], ds[each])
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize(
+    ("name", "kind", "sections", "operators"),
+    [
+        ("exiftool_MRC.mrc", "FEI1", 2, 0),  # its data are cut off
+        ("cctbx_tst_input.map", "CCP4", 0, 4),
+        ("gemmi_5i55_tiny.ccp4", "CCP4", 0, 2),
+        ("emdb_EMD-3197.map", "none", 0, 0),
+    ],
+)
+def test_extended_headers_of_the_corpus(name, kind, sections, operators):
+    if not (CORPUS / name).exists():
+        pytest.skip(f"{name} is not in {CORPUS}")
+    table = extended_dataset(str(CORPUS / name))
+    assert table.attrs["mrc_extended_header"] == kind
+    assert len(table.attrs.get("mrc_symmetry", "").split()) == operators
+    assert dict(table.sizes) == ({"image": sections} if sections else {})
+    if sections:
+        assert table.alpha_tilt.values.round().tolist() == [-64, -62]
+        assert table.tilt_axis_angle.attrs["units"] == "degree"

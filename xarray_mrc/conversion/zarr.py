@@ -27,8 +27,8 @@ from xarray_mrc.storage.target import NO_OPTIONS
 __all__ = ["open_group", "plan_group"]
 
 
-def open_group(path: str, options: StorageOptions = NO_OPTIONS) -> xr.DataArray:
-    """Return the data of a Zarr group in dask chunks of bounded size.
+def open_group(path: str, options: StorageOptions = NO_OPTIONS) -> xr.Dataset:
+    """Return the data of a Zarr group in dask chunks of bounded size, with all coordinates.
 
     Parameters
     ----------
@@ -39,8 +39,9 @@ def open_group(path: str, options: StorageOptions = NO_OPTIONS) -> xr.DataArray:
 
     Returns
     -------
-    xarray.DataArray
-        Its chunks are rows of shards, or of chunks where the group has no shards.
+    xarray.Dataset
+        One data variable, whose chunks are rows of shards, or of chunks where the group has no
+        shards.
 
     Raises
     ------
@@ -66,7 +67,10 @@ def open_group(path: str, options: StorageOptions = NO_OPTIONS) -> xr.DataArray:
     warn_of_missing_values(array, shown)
     stored = array.encoding.get("shards") or array.encoding["chunks"]
     steps = gather_chunks(stored, array.shape, array.dtype.itemsize)
-    return array.chunk(dict(zip(array.dims, steps, strict=True)))
+    others = [name for name in dataset.data_vars if name != array.name]
+    chunked = array.variable.chunk(dict(zip(array.dims, steps, strict=True)))
+    found: xr.Dataset = dataset.drop_vars(others).assign({array.name: chunked})
+    return found
 
 
 def warn_of_missing_values(array: xr.DataArray, path: str) -> None:

@@ -16,7 +16,7 @@ from xarray_mrc.reading.open_file import OpenedFile
 from xarray_mrc.reading.options import ExtendedHeader
 from xarray_mrc.storage import Head
 
-__all__ = ["extended_dataset", "section_coords"]
+__all__ = ["extended_dataset", "own_fields", "section_coords"]
 
 
 def section_coords(opened: OpenedFile, which: ExtendedHeader) -> dict[str, xr.Variable]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -15,9 +15,10 @@ from xarray_mrc.codec.extended import COMMON_UNITS, decode_extended, seri
 from xarray_mrc.codec.extended.records import BLOCK_NBYTES
 from xarray_mrc.codec.header import Header
 from xarray_mrc.codec.layout import Kind
-from xarray_mrc.codec.mdoc import KEYS, encode_mdoc
+from xarray_mrc.codec.mdoc import KEYS, MdocText, encode_mdoc
 from xarray_mrc.dataset.conventions import AXES
 from xarray_mrc.dataset.raw_records import RAW_NAME
+from xarray_mrc.dataset.section_coords import own_fields
 from xarray_mrc.reading.sidecar import read_sidecars
 
 __all__ = ["HEAD_ATTRIBUTE", "SectionPlan", "WrittenSidecar", "plan_sections", "section_values"]
@@ -28,7 +29,6 @@ Values = Mapping[str, NDArray[Any]]
 # The lines before the first section of a .mdoc.
 HEAD_ATTRIBUTE = "mrc_mdoc"
 DEGREES = ("degree", "degrees", "deg", "\u00b0")
-COMMON_KEYS = [row for row in KEYS if row.is_common]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def plan_sections(
             fields |= {"nsymbt": len(records)}
     header = header.replace(**fields)
     decoded = decode_extended(header, records, header.nz) if records else None
-    read = {f.name: f for f in (*decoded.all, *decoded.common)} if decoded else {}
+    read = {f.name: f for f in (*own_fields(decoded), *decoded.common)} if decoded else {}
     rounded: list[str] = []
     for name, wanted in values.items():
         if name in held:
@@ -174,7 +174,8 @@ def plan_sections(
         if away:
             rounded.append(f"{name} (by up to {away:.2g} {read[name].units})".replace(" )", ")"))
     is_image = kind in ("image", "image_stack")
-    notes = loss_notes(lost, rounded, sidecar, is_image=is_image)
+    in_mdoc = mdoc_of(array, values).held if is_image and sidecar is None else {}
+    notes = loss_notes(lost, rounded, in_mdoc)
     if others:
         notes.append(f"the coordinates {', '.join(others)} will not be written")
     if target and is_image:
@@ -224,15 +225,15 @@ def distance(read: NDArray[Any], wanted: NDArray[Any]) -> float:
     return float(np.nanmax(np.abs(read - wanted), initial=0.0))
 
 
-def loss_notes(
-    lost: list[str], rounded: list[str], sidecar: WrittenSidecar | None, *, is_image: bool
-) -> list[str]:
-    """Return sentences that name the coordinates that will be lost or rounded."""
-    in_mdoc = {name for row in COMMON_KEYS for name in row.names}
+def loss_notes(lost: list[str], rounded: list[str], in_mdoc: Collection[str] = ()) -> list[str]:
+    """Return sentences that name the coordinates that will be lost or rounded.
+
+    `in_mdoc` are those that a .mdoc could hold.
+    """
     hint = ""
     # A field in other units, named with its reason, is not written into a sidecar either.
     names = {*lost, *(text.split(" ")[0] for text in rounded)}
-    if sidecar is None and is_image and names & in_mdoc:
+    if names & {*in_mdoc}:
         hint = ": pass sidecar='mdoc' to write the exact values beside the file"
     notes = []
     if lost:
@@ -256,16 +257,22 @@ def sidecar_text(
                 "tilt_angle along the images: set it with obj.assign_coords"
             )
         return "".join(f"{float(tilt)!r}\n" for tilt in tilts), {"tilt_angle": ""}
+    found = mdoc_of(array, values)
+    if not found.held:
+        common = [name for row in KEYS if row.is_common for name in row.names]
+        raise ValueError(
+            f"sidecar='mdoc' was passed, but no coordinate of the images can be written there, "
+            f"expected one of {', '.join(common)}"
+        )
+    return found.text, found.held
+
+
+def mdoc_of(array: xr.DataArray, values: Values) -> MdocText:
+    """Return the .mdoc of the images of an array."""
     described = {
         name: (str(attrs.get("long_name", "")), str(attrs.get("units", "")))
         for name, attrs in ((name, array.coords[name].attrs) for name in values)
     }
     head = array.attrs.get(HEAD_ATTRIBUTE)
     count = len(next(iter(values.values()))) if values else 0
-    found = encode_mdoc(values, described, count, head if isinstance(head, str) else "")
-    if not found.held:
-        raise ValueError(
-            "sidecar='mdoc' was passed, but no coordinate of the images can be written there, "
-            f"expected one of {', '.join(name for row in COMMON_KEYS for name in row.names)}"
-        )
-    return found.text, found.held
+    return encode_mdoc(values, described, count, head if isinstance(head, str) else "")

@@ -336,7 +336,7 @@ def plan_records(
         )
     else:
         lost += list(values)
-    notes = loss_notes(lost, rounded, None, is_image=False)
+    notes = loss_notes(lost, rounded)
     if others:
         notes.append(f"the coordinates {', '.join(others)} will not be written")
     return records, notes
