@@ -127,6 +127,27 @@ def test_many_files():
     np.testing.assert_array_equal(stack.data, np.stack([*images, other]))
 
 
+def test_a_selection_of_particles():
+    save("tilts.mrc", "float32", "image_stack", lengths=(6, 4, 4), voxel=("21.48",) * 3)
+    images = xarray_mrc.open_mrc("tilts.mrc").values
+    with pytest.warns(xarray_mrc.MrcWarning, match="square images"):
+        run("write-particles")
+    expected = images[[2, 3]].reshape(2, 2, 2, 3, 2).mean(axis=(2, 4))
+    np.testing.assert_allclose(xarray_mrc.open_mrc("selected.mrcs"), expected)
+    text = Path("selected.star").read_text()
+    assert "000001@selected.mrcs" in text
+    assert "1\t42.96\t3\n" in text
+    assert xarray_mrc.open_stack("selected.star").rlnClassNumber.values.tolist() == [1, 1]
+
+
+def test_images_that_come_one_by_one():
+    names = run("growing")
+    assert names["count"] == 5
+    np.testing.assert_array_equal(xarray_mrc.open_mrc("movie.mrcs"), names["camera"])
+    assert xarray_mrc.read_header("movie.mrcs").voxel_size[:2] == (0.83, 0.83)
+    assert names["angles"].tolist() == [0, 3, -3]
+
+
 def test_tilt_series():
     tilts = (0, 3, -3, 60, -60, 33.33)
     images = save_tilts("tilts.mrc", tilts)

@@ -200,7 +200,7 @@ def test_several_pixel_sizes(tmp_path, monkeypatch):
 
 
 def test_where_names_start(project, tmp_path, monkeypatch):
-    particles = open_stack(tmp_path / PARTICLES)[:1]
+    particles = open_stack(PARTICLES)[:1]
     monkeypatch.chdir("/")
     for star, options, name in [
         ("Select/sel.star", {}, "000001@Select/sel.mrcs"),

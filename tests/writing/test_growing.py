@@ -5,7 +5,9 @@ import os
 import signal
 import struct
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 
 import dask
 import dask.array as da
@@ -14,6 +16,8 @@ import numpy as np
 import pytest
 import xarray as xr
 from extended_records import seri_bytes
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mrcbytes import FORMS, encode, get, lay, pixels_of
 from waiting import wait_for
 from writers import start
@@ -76,6 +80,58 @@ def test_a_camera_loop(tmp_path):
         assert (mrc.header.dmin, mrc.header.dmax) == (frames.min(), frames.max())
         assert mrc.header.dmean == pytest.approx(frames.mean(), rel=1e-6)
         assert mrc.header.rms == pytest.approx(frames.std(), rel=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    pieces=st.lists(st.integers(1, 4), min_size=1, max_size=6),
+    dtype=st.sampled_from(["i1", "i2", "u2", "f2", "f4", "c8"]),
+    name=st.sampled_from(["a.mrc", "a.st"]),
+    has_tilts=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_pieces_make_the_file_of_the_whole(pieces, dtype, name, has_tilts, seed):
+    random = np.random.default_rng(seed)
+    count = sum(pieces)
+    values = (random.normal(size=(count, 3, 4)) * 50).astype(dtype)
+    coords = {"tilt_angle": ("image", random.integers(-60, 60, count) * 1.0)} if has_tilts else {}
+    whole = stack(values, **coords)
+    ends = np.cumsum(pieces)
+    with tempfile.TemporaryDirectory() as folder:
+        path, other = f"{folder}/{name}", f"{folder}/whole.mrcs"
+        for start_, end in zip(ends - pieces, ends, strict=True):
+            part = whole[start_:end]
+            found = append(part[0] if len(part) == 1 else part, path, voxel_size=1.5, reserve=512)
+            assert found == end
+        xarray_mrc.to_mrc(whole, other, voxel_size=1.5, kind="image_stack")
+        raw, expected = Path(path).read_bytes(), Path(other).read_bytes()
+    assert raw[1024:] == expected[1024:]
+    assert raw[:76] == expected[:76]
+    assert raw[88:216] == expected[88:216]
+    assert raw[220:1024] == expected[220:1024]
+    if dtype != "c8":  # there is no place for the mean of complex data
+        assert raw[76:84] == expected[76:84]
+        for place in (84, 216):
+            ours, theirs = (struct.unpack_from("<f", each, place)[0] for each in (raw, expected))
+            assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-4)
+
+
+@pytest.mark.parametrize("is_stack", [True, False])
+def test_a_file_of_mrcfile(tmp_path, is_stack):
+    path = tmp_path / "a.mrcs"
+    values = np.arange(60, dtype="f4").reshape(3, 4, 5)
+    with mrcfile.new(path) as mrc:
+        mrc.set_data(values)
+        if is_stack:
+            mrc.set_image_stack()
+        mrc.voxel_size = 1.4
+    append(image(99), path, voxel_size=1.4)
+    assert mrcfile.validate(path)
+    with mrcfile.open(path) as mrc:
+        assert mrc.is_image_stack() == is_stack
+        np.testing.assert_array_equal(mrc.data, [*values, np.full((4, 5), 99)])
+        assert mrc.voxel_size.z == pytest.approx(1.4)
+        assert mrc.header.rms == pytest.approx(mrc.data.std(), rel=1e-5)
 
 
 @pytest.mark.parametrize("chunk", [None, 3])

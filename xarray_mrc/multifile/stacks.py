@@ -117,7 +117,9 @@ def open_stack(
     )
     if check:
         check_sections(array)
-    attrs: dict[str, Any] = {"mrc_table": references.table} if references.table else {}
+    # Absolute, because it is read again when a selection is written, perhaps from another folder.
+    table = os.path.abspath(references.table) if references.table else ""
+    attrs: dict[str, Any] = {"mrc_table": table} if table else {}
     variable = lazy_variable(array, DIMS, attrs, {"preferred_chunks": preferred(array)})
     if chunks is not None:
         variable = as_blocks(variable, chunks, array)
