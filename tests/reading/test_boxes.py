@@ -55,8 +55,12 @@ def files_with_boxes(draw):
     return laid, np.array(corners), tuple(size), limits
 
 
-@settings(deadline=None, max_examples=150)
-@given(files_with_boxes(), st.sampled_from(["map", "file", "object", "gzip"]), st.integers(1, 200))
+@settings(deadline=None, max_examples=100)
+@given(
+    files_with_boxes(),
+    st.sampled_from(["map", "file", "box by box", "object", "gzip"]),
+    st.integers(1, 200),
+)
 def test_boxes_are_slices(tmp_path_factory, found, storage, nbytes):
     laid, corners, size, limits = found
     path = tmp_path_factory.getbasetemp() / "boxes.mrc"
@@ -68,6 +72,7 @@ def test_boxes_are_slices(tmp_path_factory, found, storage, nbytes):
     out = np.full((len(corners), *size), 9, array.dtype)
     with (
         mock.patch.object(boxes, "SWEEP_NBYTES", nbytes),
+        mock.patch.object(boxes, "is_dense", return_value=storage != "box by box"),
         mock.patch.object(local, "MIN_MAP_NBYTES", 1 if storage == "map" else 2**30),
     ):
         read_boxes(array, corners, limits, out)

@@ -25,6 +25,8 @@ Corners = NDArray[np.int64]  # first position of each box along each axis, also 
 # Of boxes that share sections or rows: bounds the memory beside the result.
 SWEEP_NBYTES = 64 * 2**20
 MAX_PROBES = 8
+# A read of its own takes as long as this much of a longer one, 0.1 ms.
+READ_NBYTES = 256 * 2**10
 
 
 class Readable(Protocol):
@@ -85,11 +87,24 @@ def read_boxes(array: MrcArray, corners: Corners, limits: Sequence[range], out: 
             if whole is not None:
                 copy_boxes(mapped(array, whole.data, limits), corners, limits, out)
                 return
-    if isinstance(source, LocalSource) and not source.is_mapped:
+    is_mapped = not isinstance(source, LocalSource) or source.is_mapped
+    if not is_mapped or is_dense(array, corners, limits, out):
         sweep_boxes(array, corners, limits, out)
         return
     for number, key, target in overlaps(corners, limits, out.shape[1:], order):
         out[(number, *target)] = array.read(key)
+
+
+def is_dense(array: MrcArray, corners: Corners, limits: Sequence[range], out: Any) -> bool:
+    """Return True if reading what the boxes span costs less than reading each box by itself."""
+    size: tuple[int, ...] = out.shape[1:]
+    lengths = [
+        covered(corners[:, axis], size[axis], limit).size for axis, limit in enumerate(limits)
+    ]
+    # Rows are read as a whole.
+    itemsize: int = array.dtype.itemsize
+    nbytes = math.prod(lengths[:-1]) * array.shape[-1] * itemsize
+    return nbytes <= len(corners) * max(READ_NBYTES, 2 * math.prod(size) * itemsize)
 
 
 def probes(array: MrcArray, corners: Corners, limits: Sequence[range]) -> list[int]:
