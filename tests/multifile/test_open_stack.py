@@ -112,6 +112,26 @@ def test_micrographs_and_tilt_series(tmp_path, monkeypatch):
     assert one.rlnTomoNominalStageTiltAngle.values.tolist() == [0.0, 3.0]
 
 
+def test_particles_of_tilt_series_are_stacks_of_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = [write(tmp_path / f"{n}_stack2d.mrcs", n + 2, seed=n) for n in range(2)]
+    general = "data_general\n\n_rlnTomoSubTomosAre2DStacks {}\n\n"
+    columns = ["rlnImageName", "rlnTomoParticleName", "rlnOpticsGroup"]
+    rows = [(f"{n}_stack2d.mrcs", f"TS_01/{n}", 1) for n in (1, 0)]
+    star(tmp_path / "p.star", rows, columns, general.format(1) + OPTICS)
+    p = open_stack("p.star")
+    np.testing.assert_array_equal(p, np.concatenate(pixels[::-1]))
+    assert p.rlnTomoParticleName.values.tolist() == ["TS_01/1"] * 3 + ["TS_01/0"] * 2
+    assert p.section.values.tolist() == [0, 1, 2, 0, 1]
+    assert p.x.values[1] == 1.5
+    np.testing.assert_allclose(
+        p.groupby("rlnTomoParticleName").mean(), [pixels[0].mean(0), pixels[1].mean(0)], rtol=1e-6
+    )
+    star(tmp_path / "volumes.star", rows, columns, general.format(0) + OPTICS)
+    with pytest.raises(MrcError, match=r"row 1 names .*1_stack2d\.mrcs, which has 3 sections"):
+        open_stack("volumes.star")
+
+
 def test_a_table_of_cryosparc(three, tmp_path):
     fields = [
         ("uid", "u8"), ("blob/path", "S12"), ("blob/idx", "u4"), ("blob/psize_A", "f4"),

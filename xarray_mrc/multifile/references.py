@@ -47,6 +47,9 @@ class ImageReferences:
         Pixel size of each image in angstrom, as the table has it.
     table : str
         Path of the table; empty if there is none.
+    has_stacks : bool
+        Whether a name without a number in the table is a stack of images that share its row, as
+        RELION 5 has the images of a particle of a tilt series.
     """
 
     files: list[str]
@@ -56,6 +59,7 @@ class ImageReferences:
     long_names: Mapping[str, str] = field(default_factory=dict)
     voxel_size: NDArray[np.float64] | None = None
     table: str = ""
+    has_stacks: bool = False
 
 
 def parse_references(names: Iterable[str]) -> ImageReferences:

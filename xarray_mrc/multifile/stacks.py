@@ -50,7 +50,8 @@ def open_stack(
     source : str, os.PathLike or iterable of them
         A STAR file of RELION (particles, micrographs or tilt series), a .cs file of cryoSPARC, or
         files, patterns and references such as ``"12@stack.mrcs"`` (counted from 1). A name without
-        a number stands for all sections of the file.
+        a number stands for all sections of the file; in a STAR file for its only one, or for the
+        images of a particle of a tilt series (RELION 5), which share its row.
     chunks : mapping, int, "auto" or None
         Chunks of dask; by default blocks of about 64 MiB that end where files do. None makes a lazy
         array without dask.
@@ -185,25 +186,29 @@ def expand_sections(
     whole = references.section_of == ALL_SECTIONS
     if not whole.any():
         return references
-    counts = np.ones(len(whole), np.int64)
-    for number, each in enumerate(opened):
-        if each is not None:
-            counts[whole & (references.file_of == number)] = each.array.shape[0]
-    if references.table and (counts > 1).any():
+    lengths = np.array([each.array.shape[0] if each else 1 for each in opened], np.int64)
+    counts = np.where(whole, lengths[references.file_of], 1)
+    has_stacks = references.has_stacks and bool((counts > 1).any())
+    if references.table and (counts > 1).any() and not has_stacks:
         first = int(np.flatnonzero(counts > 1)[0])
         raise MrcError(
             f"{references.table}: row {first + 1} names "
             f"{references.files[references.file_of[first]]}, which has {counts[first]} sections, "
             f"expected one, or SECTION@FILE"
         )
-    sections = [
-        range(count) if is_whole else [section]
-        for is_whole, section, count in zip(whole, references.section_of, counts, strict=True)
-    ]
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    own = np.arange(len(starts)) - starts
+    section_of = np.where(np.repeat(whole, counts), own, np.repeat(references.section_of, counts))
+    found = replace(
+        references, file_of=np.repeat(references.file_of, counts), section_of=section_of
+    )
+    if not has_stacks:
+        return found
+    columns = {name: np.repeat(values, counts) for name, values in references.columns.items()}
+    columns.setdefault("section", section_of)
+    size = references.voxel_size
     return replace(
-        references,
-        file_of=np.repeat(references.file_of, counts),
-        section_of=np.concatenate([np.asarray(part, np.int64) for part in sections]),
+        found, columns=columns, voxel_size=None if size is None else np.repeat(size, counts)
     )
 
 

@@ -35,6 +35,7 @@ __all__ = [
 IMAGE_NAMES = ("rlnImageName", "rlnMicrographName")
 SERIES = "rlnTomoTiltSeriesStarFile"
 OPTICS = "optics"
+GENERAL, STACKS = "general", "rlnTomoSubTomosAre2DStacks"
 # Pixel sizes in angstrom, by the column that names the images.
 PIXEL_SIZES = {
     "rlnImageName": ("rlnImagePixelSize",),
@@ -236,11 +237,18 @@ def read_star(path: str, root: str | os.PathLike[str] | None = None) -> ImageRef
         table, column = tables[place[0]], place[1]
         found = replace(parse_references(table[column].to_numpy(object)), table=path)
         sizes = pixel_sizes(table, optics, column)
-        return replace(found, columns=as_columns(table), voxel_size=sizes)
+        columns, has_stacks = as_columns(table), are_stacks(tables)
+        return replace(found, columns=columns, voxel_size=sizes, has_stacks=has_stacks)
     raise MrcError(
         f"{path}: none of the tables {', '.join(map(repr, tables)) or '(there are none)'} has a "
         f"column {' or '.join(IMAGE_NAMES)}, expected a table of particles or micrographs"
     )
+
+
+def are_stacks(tables: Mapping[str, Any]) -> bool:
+    """Return True if each particle of RELION 5 is a stack of its images in a tilt series."""
+    general = tables.get(GENERAL)
+    return general is not None and STACKS in general and str(general[STACKS].iloc[0]) == "1"
 
 
 def read_series(path: str, table: Any, root: str | os.PathLike[str] | None) -> ImageReferences:
