@@ -23,8 +23,6 @@ from xarray_mrc.storage.source import Openable
 
 __all__ = ["VirtualGroup", "open_virtual_group"]
 
-METADATA = {2: ".zarray", 3: "zarr.json"}
-
 
 @dataclass(frozen=True, slots=True)
 class VirtualGroup:
@@ -106,46 +104,72 @@ def open_virtual_group(
 
 
 def encode(dataset: xr.Dataset, chunks: VirtualChunks, zarr_format: ZarrFormat) -> dict[str, bytes]:
-    """Return what xarray stores of a dataset, except the data."""
-    import dask.array
+    """Return the keys and values of the group, except the chunks of the data."""
     from zarr.storage import MemoryStore
 
     (name,) = map(str, dataset.data_vars)
-    variable = dataset[name].variable
-    # Never computed: it stands for the data, in one block of any size.
-    empty = dask.array.empty(chunks.shape, dtype=variable.dtype, chunks=-1)
-    blank = xr.Variable(variable.dims, empty, variable.attrs)
-    plain: dict[str, Any] = {"compressors": None}
-    encoding = {name: {**plain, "chunks": chunks.chunks, "_FillValue": None}}
-    for coord, values in dataset.coords.items():
-        encoding[str(coord)] = {**plain, **({"chunks": values.shape} if values.ndim else {})}
+    encoding: dict[str, Any] = {
+        str(coord): {"compressors": None, **({"chunks": values.shape} if values.ndim else {})}
+        for coord, values in dataset.coords.items()
+    }
     stored: dict[str, Any] = {}
-    dataset.assign({name: blank}).to_zarr(
+    dataset.drop_vars(name).to_zarr(
         MemoryStore(stored),
-        compute=False,
         consolidated=False,
         zarr_format=zarr_format,
         encoding=encoding,
         write_empty_chunks=True,  # those of zeros, too, which not all readers fill in
     )
     entries = {key: value.to_bytes() for key, value in stored.items()}
-    key = f"{name}/{METADATA[zarr_format]}"
-    entries[key] = json.dumps(with_order(json.loads(entries[key]), chunks)).encode()
+    describe = describe_in_zarr_2 if zarr_format == 2 else describe_in_zarr_3
+    for key, document in describe(chunks, dataset[name].attrs).items():
+        entries[f"{name}/{key}"] = json.dumps(document).encode()
     return entries
 
 
-def with_order(metadata: dict[str, Any], chunks: VirtualChunks) -> dict[str, Any]:
-    """Return the metadata of the data with the byte order and axes of the file."""
-    if metadata["zarr_format"] == 2:
-        return {**metadata, "dtype": chunks.dtype, "order": chunks.zarr_2_order}
+def describe_in_zarr_2(chunks: VirtualChunks, attrs: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata documents of the data in Zarr format 2, by key.
+
+    Source: https://zarr-specs.readthedocs.io/en/latest/v2/v2.0.html.
+    """
+    array = {
+        "zarr_format": 2,
+        "shape": chunks.shape,
+        "chunks": chunks.chunks,
+        "dtype": chunks.dtype,
+        "order": chunks.zarr_2_order,
+        "compressor": None,
+        "filters": None,
+        "fill_value": None,  # xarray reads another as missing
+        "dimension_separator": ".",
+    }
+    return {".zarray": array, ".zattrs": {"_ARRAY_DIMENSIONS": chunks.dims, **attrs}}
+
+
+def describe_in_zarr_3(chunks: VirtualChunks, attrs: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata documents of the data in Zarr format 3, by key.
+
+    Source: https://zarr-specs.readthedocs.io/en/latest/v3/core/index.html.
+    """
     dtype = np.dtype(chunks.dtype)
-    endian = {} if dtype.itemsize == 1 else {"endian": "little" if dtype.str[0] == "<" else "big"}
+    endian = {} if dtype.itemsize == 1 else {"endian": "big" if dtype.str[0] == ">" else "little"}
     codecs: list[dict[str, Any]] = [{"name": "bytes", "configuration": endian}]
     if chunks.order != tuple(range(len(chunks.shape))):
-        codecs.insert(0, {"name": "transpose", "configuration": {"order": list(chunks.order)}})
-    found = {**metadata, "codecs": codecs}
-    # Format 3 requires a fill value. VirtualiZarr turns it into that of format 2, which xarray
-    # reads as missing: nan is that anyhow.
-    if dtype.kind in "fc":
-        found["fill_value"] = "NaN" if dtype.kind == "f" else ["NaN", "NaN"]
-    return found
+        codecs.insert(0, {"name": "transpose", "configuration": {"order": chunks.order}})
+    # VirtualiZarr turns the fill value into that of format 2, which xarray reads as missing. nan is
+    # that anyhow.
+    fill: Any = {"f": "NaN", "c": ["NaN", "NaN"]}.get(dtype.kind, 0)
+    array = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": chunks.shape,
+        "data_type": dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks.chunks}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": fill,
+        "codecs": codecs,
+        "attributes": attrs,
+        "dimension_names": chunks.dims,
+        "storage_transformers": [],
+    }
+    return {"zarr.json": array}
