@@ -24,6 +24,7 @@ from xarray.testing import assert_identical
 
 from xarray_mrc import MrcError, convert
 from xarray_mrc.conversion import group_target, schedule
+from xarray_mrc.conversion.url_group import UrlGroupSink
 from xarray_mrc.storage.remote.options import StorageOptions
 from xarray_mrc.storage.remote.remote_folder import RemoteFolder
 
@@ -162,6 +163,7 @@ def test_a_connection_that_breaks(bucket, path, monkeypatch):
             convert(path, URL, storage_options=options, shards=SLABS, chunks=SLABS)
     assert relay.broken > 1
     assert SECRET not in str(caught.value)
+    assert SECRET not in repr(UrlGroupSink(RemoteFolder(URL, StorageOptions(options)), "mark"))
     assert names(bucket) == []
 
 

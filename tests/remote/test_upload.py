@@ -2,12 +2,14 @@
 
 import os
 import pickle
+import signal
 import struct
 
 import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from relay import run_relay
 from s3_server import BUCKET, SECRET
 
 from xarray_mrc import MrcError, to_mrc
@@ -126,6 +128,46 @@ def test_a_block_that_fails_leaves_nothing(s3):
         to_mrc(array, f"s3://{BUCKET}/a.mrc", overwrite=True, storage_options=direct(s3))
     assert stored(s3, "a.mrc") == b"old"
     assert uploads(s3) == []
+
+
+def test_a_connection_that_breaks_leaves_nothing(s3, monkeypatch):
+    port = int(s3.client.meta.endpoint_url.rpartition(":")[2])
+    monkeypatch.setattr("s3fs.S3FileSystem.retries", 2)
+    with run_relay(port) as relay:
+        relay.breaks_at = b"partNumber=3"
+        options = s3.options | {"endpoint_url": f"http://127.0.0.1:{relay.port}"}
+        options["config_kwargs"] = {"retries": {"max_attempts": 1}}
+        with pytest.raises(OSError, match=r"a\.mrc: the storage refused a request, or could not"):
+            to_mrc(volume(chunks=(6, 512, 512)), f"s3://{BUCKET}/a.mrc", storage_options=options)
+    assert relay.broken > 1
+    assert names(s3) == []
+
+
+def kill_once(block, mark=""):
+    """Kill the worker that is first to come here."""
+    try:
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return block
+    os.kill(os.getpid(), signal.SIGKILL)
+    return None
+
+
+def test_a_killed_worker(s3, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster),
+    ):
+        data = da.zeros(VALUES.shape, "f4", chunks=(4, 512, 512)) + 2
+        data = data.map_blocks(
+            kill_once, mark=str(tmp_path / "killed"), dtype="f4", meta=VALUES[:0]
+        )
+        to_mrc(xr.DataArray(data, dims=DIMS), f"s3://{BUCKET}/a.mrc", storage_options=direct(s3))
+    assert stored(s3, "a.mrc")[1024:] == np.full(VALUES.shape, 2, "f4").tobytes()
+    assert os.listdir(tmp_path) == ["killed"]
 
 
 def test_workers_upload_their_parts(s3):
