@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
+import numpy as np
 import pytest
+import xarray as xr
 from mrcbytes import header, put
 from programs import run_program
+
+from xarray_mrc import convert
 
 SHAPE = {"nx": 2048, "ny": 1024, "nz": 192, "mx": 2048, "my": 1024, "mz": 192}  # 768 MiB
 
@@ -46,3 +51,28 @@ def test_bounded_memory(tmp_path):
         assert run_program(PROGRAM, tmp_path, step).splitlines() == [
             "(192, 1024, 2048) 7", "limited",
         ]  # fmt: skip
+
+
+@pytest.mark.serial
+def test_small_workers_finish(tmp_path):
+    """A worker of 400 MiB, of which 200 MiB are modules, converts four shards on two threads."""
+    distributed = pytest.importorskip("distributed")
+    shape = (64, 1024, 1024)
+    fields = dict(zip(("nx", "ny", "nz", "mx", "my", "mz"), shape[::-1] * 2, strict=True))
+    with (tmp_path / "a.mrc").open("wb") as file:
+        file.write(put(header(), "<", mode=2, **fields))
+        for _ in range(shape[0]):
+            file.write(os.urandom(2**22))
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, memory_limit="400MiB", dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        workers = set(client.scheduler_info(n_workers=-1)["workers"])
+        convert(tmp_path / "a.mrc", tmp_path / "a.zarr")
+        assert set(client.scheduler_info(n_workers=-1)["workers"]) == workers
+    found = xr.open_zarr(tmp_path / "a.zarr", chunks=None)["data"]
+    source = np.memmap(tmp_path / "a.mrc", "<u4", "r", 1024, shape)
+    for section in (0, 40, 63):
+        np.testing.assert_array_equal(found[section].to_numpy().view("u4"), source[section])

@@ -21,7 +21,8 @@ from waiting import wait_for
 from xarray.testing import assert_identical
 
 from xarray_mrc import convert
-from xarray_mrc.conversion import group_draft, group_target, partition
+from xarray_mrc.conversion import group_draft, partition
+from xarray_mrc.storage import folder
 from xarray_mrc.storage.local_sink import PART_SUFFIX
 
 LAID = lay("int16", lengths=(70, 66, 65), labels=(b"made by hand",), nstart=(3, -2, 5))
@@ -211,12 +212,12 @@ def test_who_died_between_the_name_and_the_end(tmp_path, monkeypatch):
 
 SLOW = """
 import sys, time, xarray_mrc
-from xarray_mrc.conversion import group_target
-put = group_target.write_file
-def slow(folder, key, data):
-    put(folder, key, data)
+from xarray_mrc.storage import folder
+rename = folder.rename
+def slow(*names):
+    rename(*names)
     time.sleep(0.3)
-group_target.write_file = slow
+folder.rename = slow
 """ + PART.replace("import sys, json", "import json")
 
 
@@ -247,11 +248,11 @@ def test_a_part_that_fails_leaves_the_others(tmp_path, monkeypatch):
     convert(path, target, partition="prepare", **OPTIONS)
     convert(path, target, partition=(0, 2), **OPTIONS)
 
-    def fail(folder, key, data):
+    def fail(descriptor, offset, data):
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(group_target, "write_file", fail)
+        patch.setattr(folder, "write_at", fail)
         with pytest.raises(OSError, match="full"):
             convert(path, target, partition=(1, 2), **OPTIONS)
     with pytest.raises(ValueError, match=r"of 2 parts \(from 0\), 1 are not done"):

@@ -10,7 +10,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["Grid", "Region", "Shards", "cut", "grid_for"]
+__all__ = [
+    "PART_NBYTES",
+    "Grid",
+    "Region",
+    "Shards",
+    "cut",
+    "cut_region",
+    "gather_chunks",
+    "grid_for",
+]
 
 Shards = Mapping[str, int] | Literal["auto"] | None
 
@@ -20,6 +29,8 @@ CHUNK_VOXELS = 2**20
 CHUNK_DEPTH = 64
 # One task writes a region of this size at most. It is one file if there are shards.
 REGION_NBYTES = 64 * 2**20
+# A task reads this much of its region at a time from a plain local file.
+PART_NBYTES = 16 * 2**20
 # A compressed stream is read once and in order. At most this much of it is in memory at a time.
 SLAB_NBYTES = 128 * 2**20
 
@@ -71,6 +82,17 @@ def cut(shape: tuple[int, ...] | list[int], steps: tuple[int, ...] | list[int]) 
         for length, step in zip(shape, steps, strict=True)
     ]
     return list(product(*axes))
+
+
+def cut_region(region: Region, steps: tuple[int, ...]) -> list[Region]:
+    """Return the boxes that tile a region, in C order."""
+    return [
+        tuple(
+            slice(whole.start + part.start, whole.start + part.stop)
+            for whole, part in zip(region, box, strict=True)
+        )
+        for box in cut([part.stop - part.start for part in region], steps)
+    ]
 
 
 def grid_for(

@@ -204,9 +204,9 @@ class LocalDraft:
         """Rename the directory of the chunks."""
         remove_stale(self.path)
         check_folder(self.path, overwrite=overwrite)
-        with self.sink.writing() as put:
+        with self.sink.writing() as files:
             for key, data in root_last(documents):
-                put(key, data)
+                files.put(key, data)
         self.chunks.remove(set(self.chunks.list_keys()) - {*keys, *documents})
         sync(self.chunks.path)
         publish(self.chunks.path, self.path, overwrite=overwrite)
@@ -281,13 +281,13 @@ class UrlDraft:
     ) -> None:
         """Remove files that do not belong here; write the other ones, those of the root last."""
         kept = {*keys, *documents}
-        with self.sink.writing() as put:
+        with self.sink.writing() as files:
             found = self.folder.list_keys()
             self.folder.remove(
                 key for key in found if key not in kept and not key.startswith(f"{DRAFT}/")
             )
             for key, data in root_last(documents):
-                put(key, data)
+                files.put(key, data)
         self.remove()
 
     def remove(self) -> None:

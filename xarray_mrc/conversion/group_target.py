@@ -12,14 +12,16 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
-from xarray_mrc.storage.folder import check_visible, new_folder, write_file
+from xarray_mrc.storage.folder import check_visible, create_file, new_folder, write_file
 from xarray_mrc.storage.remote.options import StorageOptions
 from xarray_mrc.storage.remote.urls import is_remote
 from xarray_mrc.storage.target import NO_OPTIONS
 
 __all__ = [
+    "GroupFiles",
     "GroupSink",
     "GroupTarget",
     "Put",
@@ -31,9 +33,29 @@ __all__ = [
 
 # Takes the key of a file in the group, such as data/c/0/0/0, and its contiguous bytes.
 Put = Callable[[str, Any], None]
+# Takes a key. The context takes the pieces of the file, one after the other.
+Create = Callable[[str], AbstractContextManager[Callable[[Any], object]]]
 
 # The files that make a directory a group; the last of them that is written completes it.
 ROOT_KEYS = (".zattrs", ".zmetadata", ".zgroup", "zarr.json")
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFiles:
+    """Writes files of a group, in the context of a task.
+
+    A file appears completely or not at all. One that is there is replaced, so a task may run twice.
+
+    Attributes
+    ----------
+    put : callable
+        ``put(key, data)`` writes one file.
+    create : callable
+        ``create(key)`` returns a context in which one file is written piece by piece.
+    """
+
+    put: Put
+    create: Create
 
 
 class GroupSink(Protocol):
@@ -46,14 +68,12 @@ class GroupSink(Protocol):
     def path(self) -> str:
         """Path or URL, without secrets, that the group will have."""
 
-    def writing(self) -> AbstractContextManager[Put]:
+    def writing(self) -> AbstractContextManager[GroupFiles]:
         """Return a context in which a task writes files of the group.
 
         Yields
         ------
-        callable
-            ``put(key, data)`` writes one file, completely or not at all. A file that is there is
-            replaced, so a task may run twice.
+        GroupFiles
 
         Raises
         ------
@@ -99,14 +119,13 @@ class LocalGroupSink:
     part: str
 
     @contextmanager
-    def writing(self) -> Iterator[Put]:
-        """Check that this computer sees the directory, and yield a function that writes files."""
-        check_visible(self.part)
-        yield self._put
+    def writing(self) -> Iterator[GroupFiles]:
+        """Check that this computer sees the directory, and yield the functions that write files.
 
-    def _put(self, key: str, data: Any) -> None:
-        """Write one file. A task that comes too late finds no directory, and does not make it."""
-        write_file(self.part, key, data)
+        A task that comes too late finds no directory, and does not make it.
+        """
+        check_visible(self.part)
+        yield GroupFiles(partial(write_file, self.part), partial(create_file, self.part))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +136,9 @@ class LocalGroupTarget:
 
     def finish(self, documents: Mapping[str, bytes]) -> None:
         """Write all other files."""
-        with self.sink.writing() as put:
+        with self.sink.writing() as files:
             for key, data in root_last(documents):
-                put(key, data)
+                files.put(key, data)
 
 
 @contextmanager

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xarray_mrc.conversion.chunk_format import find_format
 from xarray_mrc.conversion.grid import Region
 from xarray_mrc.conversion.group_target import GroupSink
+from xarray_mrc.conversion.region_writer import RegionWriter
 
 __all__ = ["GroupWriter"]
 
@@ -52,6 +55,44 @@ class GroupWriter:
         OSError
             A chunk cannot be written. Nothing is being written any more when this is raised.
         """
+        chunk_format = find_format(self.arrays[name])
+        if chunk_format is None:
+            self._write_by_zarr(name, region, values)
+            return
+        with self.open(name) as target:
+            target.add(region, values)
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[RegionWriter]:
+        """Write a region part by part, so that only a part of it is in memory.
+
+        Parameters
+        ----------
+        name : str
+            Path of an array in the group whose format `find_format` finds.
+
+        Yields
+        ------
+        RegionWriter
+            Takes the parts.
+
+        Raises
+        ------
+        MrcError
+            This computer does not see the group.
+        """
+        metadata = self.arrays[name]
+        chunk_format = find_format(metadata)
+        if chunk_format is None:
+            raise ValueError(f"{name}: its codecs take whole regions only; call write instead")
+        with (
+            self.sink.writing() as files,
+            RegionWriter(files, name, metadata.encode_chunk_key, chunk_format) as target,
+        ):
+            yield target
+
+    def _write_by_zarr(self, name: str, region: Region, values: NDArray[Any]) -> None:
+        """Write a region whose codecs only Zarr knows."""
         from zarr import AsyncArray
         from zarr.storage import StorePath
 
@@ -60,8 +101,8 @@ class GroupWriter:
         # Zarr leaves out chunks of zeros, and takes -0.0 for 0.0: in floats up to 3.0, in complex
         # numbers still in 3.4. Chunks of integers can be left out.
         config: Any = {"order": "C", "write_empty_chunks": values.dtype.kind in "fc"}
-        with self.sink.writing() as put:
-            store = ChunkStore(put)
+        with self.sink.writing() as files:
+            store = ChunkStore(files.put)
             try:
                 array: Any = AsyncArray(self.arrays[name], StorePath(store, name), config)
                 run(array.setitem(region, np.asarray(values)))

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
 
 from xarray_mrc.conversion.group_draft import PLAN, GroupDraft, draft_of
-from xarray_mrc.conversion.group_target import ROOT_KEYS, GroupSink, Put
+from xarray_mrc.conversion.group_target import ROOT_KEYS, GroupFiles, GroupSink
 from xarray_mrc.conversion.group_writer import GroupWriter
 from xarray_mrc.conversion.job import GroupJob
 from xarray_mrc.conversion.schedule import run_tasks
@@ -89,15 +89,21 @@ class RecordingSink:
         return self.sink.path
 
     @contextmanager
-    def writing(self) -> Iterator[Put]:
+    def writing(self) -> Iterator[GroupFiles]:
         """Write files as the sink does."""
-        with self.sink.writing() as put:
+        with self.sink.writing() as files:
 
-            def noted(key: str, data: Any) -> None:
-                put(key, data)
+            def put(key: str, data: Any) -> None:
+                files.put(key, data)
                 self.keys.add(key)
 
-            yield noted
+            @contextmanager
+            def create(key: str) -> Iterator[Callable[[Any], object]]:
+                with files.create(key) as write:
+                    yield write
+                self.keys.add(key)
+
+            yield GroupFiles(put, create)
 
 
 def check_partition(partition: Any) -> Partition:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from itertools import product
 from typing import Any
@@ -68,11 +69,11 @@ def run_tasks(
 
 def write_region(task: Task, reader: Reader, writer: GroupWriter) -> Any:
     """Run one task in any process that sees source and group, and return its result."""
-    steps = task.steps(writer)
-    wanted, result = advance(steps, None)
-    while wanted is not None:
-        wanted, result = advance(steps, reader.read(wanted))
-    return result
+    with closing(task.steps(writer)) as steps:  # after an error it closes its files at once
+        wanted, result = advance(steps, None)
+        while wanted is not None:
+            wanted, result = advance(steps, reader.read(wanted))
+        return result
 
 
 def advance(steps: Generator[Region, Any, Any], values: Any) -> tuple[Region | None, Any]:

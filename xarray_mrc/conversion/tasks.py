@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xarray_mrc.codec.modes import Sample
-from xarray_mrc.conversion.grid import Region
+from xarray_mrc.conversion.grid import Region, cut_region
 from xarray_mrc.conversion.group_writer import GroupWriter
 
 __all__ = ["CopyTask", "Reader", "Steps", "Task", "fit"]
@@ -65,15 +65,23 @@ class CopyTask:
         Path of the array in the group.
     region : tuple of slice
         The region: a shard, or several chunks.
+    part : tuple of int, optional
+        Lengths of the part of the region that is in memory at a time, of whole chunks; by default
+        all of it.
     """
 
     name: str
     region: Region
+    part: tuple[int, ...] | None = None
 
     def steps(self, writer: GroupWriter) -> Steps:
-        """Read the region, and write it."""
-        values = yield self.region
-        writer.write(self.name, self.region, values)
+        """Read the region part by part, and write it."""
+        if self.part is None:
+            writer.write(self.name, self.region, (yield self.region))
+            return
+        with writer.open(self.name) as target:
+            for part in cut_region(self.region, self.part):
+                target.add(part, (yield part))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,22 @@ written: a task that no longer finds it has come too late, and removes what it h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import sleep
+from typing import Any
 from uuid import uuid4
 
-from xarray_mrc.conversion.group_target import ROOT_KEYS, Put, is_group_document, root_last
+from xarray_mrc.conversion.group_target import (
+    ROOT_KEYS,
+    GroupFiles,
+    Put,
+    is_group_document,
+    root_last,
+)
 from xarray_mrc.errors import MrcError
 from xarray_mrc.storage.local_sink import already_exists
 from xarray_mrc.storage.remote.remote_folder import RemoteFolder
@@ -47,7 +56,7 @@ class UrlGroupSink:
         return self.folder.path
 
     @contextmanager
-    def writing(self) -> Iterator[Put]:
+    def writing(self) -> Iterator[GroupFiles]:
         """Check before and after that the group is still being written."""
         self._check_mark([])
         written: list[str] = []
@@ -57,7 +66,7 @@ class UrlGroupSink:
             self.folder.put(key, data)
 
         try:
-            yield put
+            yield GroupFiles(put, partial(collected, put))
         finally:
             self._check_mark(written)
 
@@ -76,6 +85,17 @@ class UrlGroupSink:
         )
 
 
+@contextmanager
+def collected(put: Put, key: str) -> Iterator[Callable[[Any], object]]:
+    """Collect the pieces of a file in memory, and write it when the context ends without an error.
+
+    Parts of an upload would be left over in the storage when a process dies.
+    """
+    whole = io.BytesIO()
+    yield whole.write
+    put(key, whole.getbuffer())
+
+
 @dataclass(frozen=True, slots=True)
 class UrlGroupTarget:
     """A group that anybody can open once its root is written."""
@@ -84,9 +104,9 @@ class UrlGroupTarget:
 
     def finish(self, documents: Mapping[str, bytes]) -> None:
         """Write all other files, those of the root last, and remove the mark."""
-        with self.sink.writing() as put:
+        with self.sink.writing() as files:
             for key, data in root_last(documents):
-                put(key, data)
+                files.put(key, data)
         remove_draft(self.sink.folder)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import DTypeLike
 
-from xarray_mrc.conversion.grid import Shards, gather_chunks, grid_for
+from xarray_mrc.conversion.chunk_format import find_format
+from xarray_mrc.conversion.grid import PART_NBYTES, Shards, gather_chunks, grid_for
 from xarray_mrc.conversion.group_layout import (
     ZarrFormat,
     choose_compressors,
@@ -19,7 +20,9 @@ from xarray_mrc.conversion.group_layout import (
 from xarray_mrc.conversion.job import GroupJob
 from xarray_mrc.conversion.tasks import CopyTask, Reader
 from xarray_mrc.dataset.conventions import data_variable
+from xarray_mrc.dataset.lazy_variable import find_array
 from xarray_mrc.errors import warn
+from xarray_mrc.storage.local import LocalSource
 from xarray_mrc.storage.remote.options import StorageOptions
 from xarray_mrc.storage.remote.urls import HTTP, is_remote, public_url
 from xarray_mrc.storage.target import NO_OPTIONS
@@ -148,9 +151,24 @@ def plan_group(
         "compressors": choose_compressors(compression, zarr_format, dtype.itemsize),
         "_FillValue": None,  # no number marks missing values, so readers need not search for it
     }
+    name = str(array.name)
+    layout = lay_out(dataset, name, dtype, grid, encoding, zarr_format)
+    part = None
+    if is_plain(variable) and find_format(layout.arrays[name]) is not None:
+        lengths = tuple(map(min, grid.steps, grid.shape))
+        part = gather_chunks(grid.chunks, lengths, dtype.itemsize, PART_NBYTES)
     return GroupJob(
-        lay_out(dataset, str(array.name), dtype, grid, encoding, zarr_format),
-        [CopyTask(str(array.name), region) for region in grid.regions()],
+        layout,
+        [CopyTask(name, region, part) for region in grid.regions()],
         Reader(variable, dtype),
         grid.slabs() if in_order else None,
     )
+
+
+def is_plain(variable: xr.Variable) -> bool:
+    """Return True if data are read from an uncompressed local file, of which any part is cheap.
+
+    A part costs requests of a remote file, and blocks of a compressed one are decompressed for
+    each part that they have bytes of.
+    """
+    return isinstance(getattr(find_array(variable), "source", None), LocalSource)

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from xarray_mrc.storage.local_sink import (
     lock,
     not_shared,
     prefix_of,
+    start_writeback,
     sync_name,
     write_at,
 )
@@ -29,6 +30,7 @@ from xarray_mrc.storage.local_sink import (
 __all__ = [
     "LocalFolder",
     "check_visible",
+    "create_file",
     "new_folder",
     "publish",
     "remove_stale",
@@ -117,7 +119,22 @@ def check_visible(part: str) -> None:
 
 
 def write_file(folder: str, key: str, data: Any) -> None:
-    """Write a file in a directory, atomically; the directories between them are made.
+    """Write a file in a directory at once, as `create_file` does.
+
+    Parameters
+    ----------
+    folder, key : str
+        As in `create_file`.
+    data : bytes or contiguous array
+        The content.
+    """
+    with create_file(folder, key) as write:
+        write(data)
+
+
+@contextmanager
+def create_file(folder: str, key: str) -> Iterator[Callable[[Any], None]]:
+    """Write a file in a directory piece by piece; the directories between them are made.
 
     Parameters
     ----------
@@ -125,8 +142,12 @@ def write_file(folder: str, key: str, data: Any) -> None:
         The directory. It is not made: that it is gone tells a late task that its writer gave up.
     key : str
         Path of the file in the directory, with slashes.
-    data : bytes or contiguous array
-        The content.
+
+    Yields
+    ------
+    callable
+        Appends bytes or a contiguous array. The file appears when the context ends without an
+        error.
 
     Raises
     ------
@@ -137,18 +158,23 @@ def write_file(folder: str, key: str, data: Any) -> None:
     """
     path = os.path.join(folder, *key.split("/"))
     part = f"{path}.{os.urandom(8).hex()}{PART_SUFFIX}"
+    nbytes = 0
+
+    def write(data: Any) -> None:
+        nonlocal nbytes
+        nbytes += write_at(descriptor, nbytes, data)
+
+    descriptor = create(folder, key, part)
     try:
-        descriptor = create(folder, key, part)
         try:
-            write_at(descriptor, 0, data)
+            yield write
+            start_writeback(descriptor, 0, nbytes)
         finally:
             os.close(descriptor)
-        os.replace(part, path)
-    except BaseException as error:
+        rename(folder, part, path)
+    except BaseException:
         with suppress(OSError):
             os.unlink(part)
-        if isinstance(error, FileNotFoundError):
-            raise not_shared(folder, "is not there") from None
         raise
 
 
@@ -218,11 +244,22 @@ def create(folder: str, key: str, path: str) -> int:
     with suppress(FileNotFoundError):
         return os.open(path, flags, 0o666)
     parent = folder
-    for name in key.split("/")[:-1]:
-        parent = os.path.join(parent, name)
-        with suppress(FileExistsError):
-            os.mkdir(parent)
-    return os.open(path, flags, 0o666)
+    try:
+        for name in key.split("/")[:-1]:
+            parent = os.path.join(parent, name)
+            with suppress(FileExistsError):
+                os.mkdir(parent)
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        raise not_shared(folder, "is not there") from None
+
+
+def rename(folder: str, part: str, path: str) -> None:
+    """Rename a complete file in a directory to its name."""
+    try:
+        os.replace(part, path)
+    except FileNotFoundError:
+        raise not_shared(folder, "is not there") from None
 
 
 def temporary(path: str, suffix: str) -> str:
