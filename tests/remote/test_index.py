@@ -53,6 +53,22 @@ def test_a_stack_of_remote_files(server):
     np.testing.assert_array_equal(found, np.concatenate([NUMBERS + 1, NUMBERS[1:]]))
 
 
+def test_a_stack_of_a_storage_with_options(s3, tmp_path):
+    pytest.importorskip("starfile")
+    for number in range(3):
+        s3.put(f"stack/job/{number}.mrcs", sound(NUMBERS + number))
+    found = open_stack(f"s3://{BUCKET}/stack/job/*.mrcs", storage_options=s3.options)
+    np.testing.assert_array_equal(found, np.concatenate([NUMBERS + n for n in range(3)]))
+    table = tmp_path / "p.star"
+    table.write_text("data_\n\nloop_\n_rlnImageName #1\n2@job/2.mrcs\n1@job/0.mrcs\n")
+    options = {"root": f"s3://{BUCKET}/stack", "storage_options": s3.options}
+    for check in (True, False):
+        images = open_stack(table, check=check, **options)
+        np.testing.assert_array_equal(images, np.stack([NUMBERS[1] + 2, NUMBERS[0]]))
+        boxes = images.mrc.extract({"x": [3.0], "y": [1.5], "image": [1]}, 2)
+        np.testing.assert_array_equal(boxes, NUMBERS[:1, :2, 1:3])
+
+
 def test_a_tree_of_remote_files(server, s3, tmp_path):
     for name in ("TS_1/tilts.st", "TS_1/tilts.rec", "TS_2/tilts.st"):
         server.put(f"/data/{name}", sound())

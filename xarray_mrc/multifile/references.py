@@ -115,8 +115,8 @@ def resolve_paths(
     table : str
         Path of the table; empty if there is none.
     root : str or os.PathLike, optional
-        Directory that they are relative to; by default the current one, or that of the table, or
-        one of its parents, whichever has the first file.
+        Directory or URL that they are relative to; by default the current directory, or that of the
+        table, or one of its parents, whichever has the first file.
 
     Returns
     -------
@@ -137,6 +137,8 @@ def resolve_paths(
                 f"{table or relative[0]}: no folder of {', '.join(possible_roots(table))} has the "
                 f"file {relative[0]}: pass root=FOLDER, the folder that the paths are relative to"
             )
+    if is_remote(root):
+        return [path if is_complete(path) else f"{str(root).rstrip('/')}/{path}" for path in files]
     top = os.path.abspath(os.path.expanduser(os.fsdecode(root)))
     return [path if is_complete(path) else os.path.join(top, path) for path in files]
 

@@ -43,14 +43,17 @@ class ImageFile:
         The file.
     array : MrcArray or None
         Its images; None if it is opened only when one of them is read.
+    options : ReadingOptions
+        How it is opened.
     """
 
     path: str
     array: MrcArray | None = None
+    options: ReadingOptions = AS_IMAGES
 
     def opened(self) -> MrcArray:
         """Return the images, and open the file for it if need be."""
-        return self.array or open_file(self.path, AS_IMAGES, notes=[]).array
+        return self.array or open_file(self.path, self.options, notes=[]).array
 
 
 @dataclass(frozen=True, eq=False, slots=True)

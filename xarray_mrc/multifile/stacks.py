@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +22,17 @@ from xarray_mrc.multifile.references import (
     parse_references,
     resolve_paths,
 )
-from xarray_mrc.multifile.stack_array import AS_IMAGES, ImageFile, StackArray, fits_size
+from xarray_mrc.multifile.stack_array import (
+    AS_IMAGES,
+    MAX_THREADS,
+    ImageFile,
+    StackArray,
+    fits_size,
+)
 from xarray_mrc.multifile.star import read_star
 from xarray_mrc.reading.open_file import OpenedFile, open_file
+from xarray_mrc.reading.options import ReadingOptions
+from xarray_mrc.storage.remote.urls import is_remote
 
 __all__ = ["open_stack"]
 
@@ -42,6 +51,7 @@ def open_stack(
     crop: int | Sequence[int] | None = None,
     pad: int | Sequence[int] | None = None,
     fill: float = 0.0,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> xr.DataArray:
     """Open images of many files as one stack; no data are read.
 
@@ -56,8 +66,8 @@ def open_stack(
         Chunks of dask; by default blocks of about 64 MiB that end where files do. None makes a lazy
         array without dask.
     root : str or os.PathLike, optional
-        Directory that paths in a table are relative to; by default the current one, that of the
-        table, or one of its parents, whichever has the first file.
+        Directory or URL that paths in a table are relative to; by default the current directory,
+        that of the table, or one of its parents, whichever has the first file.
     check : bool
         Whether the headers of all files are read, and their sizes compared. False reads the first
         one, and the others when images of theirs are read.
@@ -66,6 +76,8 @@ def open_stack(
         around their centre (pixel n // 2).
     fill : float
         Value of padding.
+    storage_options : mapping, optional
+        How the storage of URLs is reached, as in `xarray_mrc.open_mrc`.
 
     Returns
     -------
@@ -99,15 +111,17 @@ def open_stack(
     Frozen({'image': 4, 'y': 4, 'x': 4})
     """
     size = wanted_size(crop, pad)
-    references, files = read_references(source, root)
-    opened = open_first(files, references) if not check else [open_one(path) for path in files]
+    references, files = read_references(source, root, storage_options)
+    remote = replace(AS_IMAGES, storage_options=storage_options)
+    options = [remote if is_remote(path) else AS_IMAGES for path in files]
+    opened = open_all(files, options, None if check else references)
     references = expand_sections(references, opened)
     resize = "" if size is None else "crop" if pad is None else "pad"
     size = common_size(files, opened, size, resize)
     array = StackArray(
         tuple(
-            ImageFile(path, each.array if each else None)
-            for path, each in zip(files, opened, strict=True)
+            ImageFile(path, each.array if each else None, own)
+            for path, each, own in zip(files, opened, options, strict=True)
         ),
         references.file_of,
         references.section_of,
@@ -147,6 +161,7 @@ def wanted_size(
 def read_references(
     source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     root: str | os.PathLike[str] | None,
+    storage_options: Mapping[str, Any] | None,
 ) -> tuple[ImageReferences, list[str]]:
     """Return the references of a source, and the absolute paths of their files."""
     if isinstance(source, str | os.PathLike):
@@ -161,22 +176,37 @@ def read_references(
     names: list[str] = []
     for item in as_items(source):
         name = os.fsdecode(item)
-        names += [name] if "@" in name else find_files(name)
+        names += [name] if "@" in name else find_files(name, storage_options)
     if not names:
         raise ValueError("source is an empty list, expected a file or a reference")
     found = parse_references(names)
     return found, resolve_paths(found.files, "", root)
 
 
-def open_one(path: str) -> OpenedFile:
-    """Open a file, whatever its header says, as a stack of images."""
-    return open_file(path, AS_IMAGES, notes=[])
+def open_all(
+    files: Sequence[str], options: Sequence[ReadingOptions], references: ImageReferences | None
+) -> list[OpenedFile | None]:
+    """Open files, remote ones some at a time.
 
+    With `references` open the first one only, and those of which every section is meant.
+    """
+    numbers = range(len(files))
+    if references is not None:
+        whole = references.file_of[references.section_of == ALL_SECTIONS]
+        numbers = np.unique([0, *whole]).tolist()
+    opened: list[OpenedFile | None] = [None] * len(files)
 
-def open_first(files: Sequence[str], references: ImageReferences) -> list[OpenedFile | None]:
-    """Open the first file; all of which every section is meant are needed, too."""
-    needed = {0, *references.file_of[references.section_of == ALL_SECTIONS].tolist()}
-    return [open_one(path) if number in needed else None for number, path in enumerate(files)]
+    def open_one(number: int) -> None:
+        opened[number] = open_file(files[number], options[number], notes=[])
+
+    remote = [number for number in numbers if options[number] is not AS_IMAGES]
+    for number in numbers:
+        if options[number] is AS_IMAGES:
+            open_one(number)
+    if remote:
+        with ThreadPoolExecutor(MAX_THREADS) as pool:
+            list(pool.map(open_one, remote))
+    return opened
 
 
 def expand_sections(
