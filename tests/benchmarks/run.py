@@ -12,13 +12,14 @@ from pathlib import Path
 
 import cluster
 import cold
+import particles
 import warm
 import write
 from harness import machine, measure, print_rows
 from peers import make_file
 
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
-PARTS = ("warm", "cold", "cluster", "write")
+PARTS = ("warm", "cold", "cluster", "write", "particles")
 
 
 def main() -> None:
@@ -48,6 +49,12 @@ def main() -> None:
         if "write" in parts:
             rows = map(measure, write.cases(folder, options.mib))
             lines += ["", *print_rows("Writing, to the disk, best of all runs", rows)]
+        if "particles" in parts:
+            rows = map(measure, particles.cases(folder))
+            title = (
+                f"{particles.FILLED} stacks of {particles.PER_STACK} particles, best of all runs"
+            )
+            lines += ["", *print_rows(title, rows)]
     if options.write:
         before, rest = options.write.read_text().split(BEGIN)
         after = rest.split(END)[1]

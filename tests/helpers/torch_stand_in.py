@@ -44,13 +44,20 @@ class DataLoader:
 running = None
 
 
+def from_numpy(array):
+    """Return a view of an array, as PyTorch does of those that it can take."""
+    assert array.dtype.kind in "iuf"
+    assert min(array.strides) > 0
+    return memoryview(array)
+
+
 def install(monkeypatch):
     """Make `import torch` find the stand-in, unless PyTorch is installed."""
     if find_spec("torch"):
         return
     torch, utils, data = ModuleType("torch"), ModuleType("torch.utils"), ModuleType("data")
     torch.utils, utils.data = utils, data
-    torch.from_numpy = memoryview  # refuses what is not an array of numbers
+    torch.from_numpy = from_numpy
     data.IterableDataset, data.DataLoader = IterableDataset, DataLoader
     data.get_worker_info = lambda: running
     monkeypatch.setitem(sys.modules, "torch", torch)

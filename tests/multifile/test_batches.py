@@ -86,6 +86,7 @@ def test_batches_are_what_isel_gives(
     assert len(batches) == len(found) == (count // size if drop_last else -(-count // size))
     assert all(batch.sizes["image"] == size for batch in found[: count // size])
     assert all(isinstance(batch.variable._data, np.ndarray) for batch in found)
+    assert all(batch.values.flags.c_contiguous for batch in found)  # PyTorch refuses other strides
     if not shuffle:
         whole = p.compute()
         for start, batch in zip(range(0, count, size), found, strict=False):

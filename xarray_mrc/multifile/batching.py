@@ -106,6 +106,8 @@ class Batches:
         batch = self._images.isel({self.dim: part})
         # Coordinates are in memory; DataArray.load looks at each, for a twentieth of the time.
         batch.variable.load()
+        # PyTorch refuses negative strides, which images in falling order have.
+        batch.variable.data = np.ascontiguousarray(batch.variable.data)
         return batch
 
 
