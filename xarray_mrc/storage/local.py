@@ -139,6 +139,14 @@ class LocalSource:
     @contextmanager
     def opened(self) -> Iterator[int]:
         """Open the file for one read, and check that it is still the file that was opened."""
+        descriptor = self.open_again()
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def open_again(self) -> int:
+        """Return a new descriptor, after a check that it is still the file that was opened."""
         try:
             descriptor = os.open(self.path, FLAGS)
         except FileNotFoundError as error:
@@ -153,9 +161,10 @@ class LocalSource:
             now = fingerprint(descriptor, os.fstat(descriptor))
             if now != self.fingerprint:
                 self.check_change(now, os.read(descriptor, HEADER_SIZE))
-            yield descriptor
-        finally:
+        except BaseException:
             os.close(descriptor)
+            raise
+        return descriptor
 
     def check_change(self, now: Fingerprint, head: bytes) -> None:
         """Raise MrcChangedError unless this is the same file with the same layout.
@@ -206,13 +215,17 @@ class LocalSource:
 
     def read_ranges(self, parts: Parts) -> None:
         """Fill each array with the bytes from its offset on; the system fetches in parallel."""
-        with self.opened() as descriptor:
+        # Without a context manager: for a few small images that is a tenth of the time.
+        descriptor = self.open_again()
+        try:
             if len(parts) > 1:
                 parts = read_cached(descriptor, parts)
             if len(parts) > 1:
                 prefetch_all(descriptor, [(offset, out.size) for offset, out in parts])
             for offset, out in parts:
                 self.read_at(descriptor, offset, out)
+        finally:
+            os.close(descriptor)
 
     def read_at(self, descriptor: int, offset: int, out: Bytes) -> None:
         """Fill `out` from an open file; MrcTruncatedError if the file ends too early."""
