@@ -1,5 +1,6 @@
 """Files that grow: every byte of the result, failures on the way, and what readers see."""
 
+import errno
 import math
 import os
 import signal
@@ -19,6 +20,7 @@ from extended_records import seri_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mrcbytes import FORMS, encode, get, lay, pixels_of
+from programs import run_program
 from waiting import wait_for
 from writers import start
 
@@ -403,6 +405,32 @@ def test_a_failure_leaves_the_file_as_it_was(tmp_path):
     with dask.config.set(scheduler="synchronous"), pytest.raises(RuntimeError):
         append(xr.DataArray(lazy, dims=DIMS), path)
     assert path.read_bytes() == before
+
+
+FULL = """
+import resource, signal, sys
+import numpy as np, xarray as xr
+from xarray_mrc import append
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+limit = 40000
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+image = xr.DataArray(np.ones((64, 64), "f4"), dims=("y", "x"))
+count = 0
+try:
+    while True:
+        count = append(image, sys.argv[1], voxel_size=1.5)
+except OSError as error:
+    print(count, error.errno)
+"""
+
+
+@ON_POSIX
+def test_a_full_disk(tmp_path):
+    """A limit on the size of files fails as a full disk does, in the middle of an image."""
+    path = tmp_path / "a.mrcs"
+    assert run_program(FULL, path).split() == ["2", str(errno.EFBIG)]
+    assert path.stat().st_size == 1024 + 2 * 64 * 64 * 4
+    assert mrcfile.validate(path)
 
 
 @CAN_KILL
