@@ -322,6 +322,16 @@ def test_a_table_of_names_alone(tmp_path, monkeypatch):
     assert read_header("new.mrcs").voxel_size == (1.5, 1.5, 1.5)
 
 
+def test_particles_that_are_stacks(project):
+    """Of tilt series in RELION 5: a row is not an image."""
+    text = GENERAL + "data_particles\n\nloop_\n_rlnImageName\n_rlnTomoParticleName\n"
+    Path("tomo.star").write_text(f"{text}Extract/job007/a.mrcs p1\nExtract/job007/b.mrcs p2\n")
+    particles = open_stack("tomo.star")
+    assert len(particles) == 10
+    with pytest.raises(ValueError, match="particles of tilt series, each a stack of images"):
+        write_stack(particles, "sel.mrcs", star="sel.star")
+
+
 def test_without_a_table_of_its_own(project):
     particles = open_stack(PARTICLES)
     with pytest.warns(MrcWarning, match="rlnDefocusU, rlnImageName.* will not be written"):

@@ -22,6 +22,7 @@ __all__ = [
     "IMAGE_NAMES",
     "OPTICS",
     "PIXEL_SIZES",
+    "are_stacks",
     "as_tables",
     "find_image_table",
     "format_blocks",

@@ -21,6 +21,7 @@ from xarray_mrc.multifile.star import (
     IMAGE_NAMES,
     OPTICS,
     PIXEL_SIZES,
+    are_stacks,
     as_tables,
     find_image_table,
     pixel_sizes,
@@ -133,6 +134,13 @@ def read_source(array: xr.DataArray, table: str | os.PathLike[str] | None) -> So
         raise ValueError(
             f"{path} has no table of images, as of several tilt series with a file each: open and "
             f"write each of them by itself"
+        )
+    names = tables[place[0]][place[1]]
+    if are_stacks(tables) and not names.str.contains("@").all():
+        raise ValueError(
+            f"{path} lists particles of tilt series, each a stack of images, which a table of "
+            f"single images cannot describe: select rows of that table, or write the images "
+            f"without star="
         )
     is_cut = place[1] != IMAGE_NAMES[0] and set(BOX_CENTRES) <= set(array.coords)
     found = SourceTable(path, blocks | {place[0]: tables[place[0]]}, *place, is_cut)
