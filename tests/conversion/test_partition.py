@@ -77,6 +77,23 @@ def test_parts_of_a_stream(tmp_path):
     assert files(target) == files(tmp_path / "one.zarr")
 
 
+@pytest.mark.parametrize("ome_version", ["0.4", "0.5"])
+def test_parts_of_a_pyramid(tmp_path, ome_version, monkeypatch):
+    monkeypatch.setattr("xarray_mrc.conversion.pyramid.TASK_NBYTES", 20_000)  # 12 tasks
+    path, target = save(tmp_path), tmp_path / "a.ome.zarr"
+    options = {"chunks": {"z": 8, "y": 16, "x": 16}, "ome_version": ome_version}
+    (tmp_path / "one").mkdir()
+    convert(path, tmp_path / "one" / "a.ome.zarr", **options)
+    for call in ("prepare", (1, 3), (0, 3)):
+        convert(path, target, partition=call, **options)
+    with pytest.raises(ValueError, match=r"of 3 parts \(from 0\), 2 are not done"):
+        convert(path, target, partition="finish", **options)
+    for call in ((2, 3), (1, 3), "finish", "finish", (1, 3)):
+        convert(path, target, partition=call, **options)
+    assert files(target) == files(tmp_path / "one" / "a.ome.zarr")
+    assert sorted(os.listdir(tmp_path)) == ["a.mrc", "a.ome.zarr", "one"]
+
+
 @given(
     data=st.data(),
     parts=st.lists(st.integers(1, 40), min_size=1, max_size=3),

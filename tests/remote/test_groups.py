@@ -22,7 +22,7 @@ from s3_server import BUCKET, SECRET
 from waiting import wait_for
 from xarray.testing import assert_identical
 
-from xarray_mrc import MrcError, convert
+from xarray_mrc import MrcError, convert, open_mrc, to_ome_zarr
 from xarray_mrc.conversion import group_target, schedule
 from xarray_mrc.conversion.url_group import UrlGroupSink
 from xarray_mrc.storage.remote.options import StorageOptions
@@ -87,6 +87,15 @@ def test_the_same_files_as_in_a_folder(bucket, path, tmp_path, name, zarr_format
         xr.open_zarr(URL, storage_options=direct(bucket)).load(),
         xr.open_dataset(path, engine="mrc").load(),
     )
+
+
+def test_a_pyramid(bucket, path, tmp_path):
+    options, target = direct(bucket), f"s3://{BUCKET}/maps/a.ome.zarr"
+    convert(path, tmp_path / "a.ome.zarr")
+    convert(path, target, storage_options=options)
+    assert stored(bucket, "maps/a.ome.zarr/") == files(tmp_path / "a.ome.zarr")
+    to_ome_zarr(open_mrc(path), target, overwrite=True, storage_options=options)
+    assert stored(bucket, "maps/a.ome.zarr/") == files(tmp_path / "a.ome.zarr")
 
 
 def test_from_a_url_to_a_url_and_back(bucket, path, tmp_path):
@@ -351,6 +360,16 @@ def test_workers_write_and_read(bucket, path, tmp_path, cluster):
     convert(URL, f"s3://{BUCKET}/c.mrc", **both)
     found = bucket.client.get_object(Bucket=BUCKET, Key="c.mrc")["Body"].read()
     assert found[1024:] == LAID.raw[1024:]
+    pyramid = f"s3://{BUCKET}/maps/a.ome.zarr"
+    to_ome_zarr(
+        open_mrc(source, chunks=SLABS, storage_options=options), pyramid, storage_options=options
+    )
+    to_ome_zarr(open_mrc(path), tmp_path / "a.ome.zarr")
+    found, expected = stored(bucket, "maps/a.ome.zarr/"), files(tmp_path / "a.ome.zarr")
+    # Metadata of the root name the header of a source on this computer only.
+    assert found.pop("zarr.json")
+    assert expected.pop("zarr.json")
+    assert found == expected
     with pytest.raises(MrcError, match="pass a URL that all workers reach"):
         convert(source, "memory://maps/a.zarr", source_storage_options=options)
     assert fsspec.filesystem("memory").find("/maps") == []
