@@ -113,6 +113,23 @@ def test_the_other_keys_and_their_units() -> None:
     )
 
 
+def test_mdocfile_reads_in_the_written_text_what_it_read_in_the_first() -> None:
+    text = series().replace(" tilt=a", "")
+    found = columns(text)
+    written = encode_mdoc(
+        {name: column.values for name, column in found.items()},
+        {name: (column.long_name, column.units) for name, column in found.items()},
+        3,
+        parse_mdoc(text).head,
+    )
+    assert written.held == dict.fromkeys(found, "")
+    first, second = map(mdocfile.data_models.Mdoc.from_string, (text, written.text))
+    assert second.titles == first.titles
+    assert second.global_data.Voltage == 300
+    for before, after in zip(first.section_data, second.section_data, strict=True):
+        assert after.model_dump() == before.model_dump()
+
+
 def test_sections_of_other_types_do_not_leak() -> None:
     text = """[MontSection = 0]
 TiltAngle = 99
@@ -177,9 +194,10 @@ def test_values_of_keys_that_nobody_foresaw(texts: Any, expected: list[Any]) -> 
 
 @pytest.mark.parametrize("key", ["X", "Image", "Data", "Section", "Dose", "Timestamp", "123", "-"])
 def test_names_that_mean_something_else_are_not_taken(key: str) -> None:
-    (name,) = columns(f"[ZValue = 0]\n{key} = 5\n")
-    assert name.startswith("mdoc_")
-    assert name not in RESERVED
+    for value in ("5", "5 6", "five"):
+        found = columns(f"[ZValue = 0]\n{key} = {value}\n")
+        assert len(found) == len(value.split())
+        assert all(name.startswith("mdoc_") and name not in RESERVED for name in found)
 
 
 def test_no_field_of_any_record_has_the_name_of_a_dimension() -> None:

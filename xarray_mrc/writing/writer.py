@@ -110,8 +110,9 @@ def to_mrc(
         names this package is added if there is room.
     sidecar : {"mdoc", "rawtlt"}, optional
         Also write the metadata of the images of a stack exactly: tilt angles, stage positions,
-        doses, times and others into ``PATH.mdoc``, or the tilt angles into ``PATH.rawtlt``. The
-        extended header holds some of them, rounded.
+        doses, times, paths of movies and, if they were read with ``extended_header="all"``, all
+        other keys into ``PATH.mdoc``, or the tilt angles into ``PATH.rawtlt``. The extended header
+        holds some of them, rounded.
     stats : bool
         Whether the data are measured, and the header states their statistics.
     compute : bool

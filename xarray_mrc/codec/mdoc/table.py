@@ -112,7 +112,6 @@ def column_names(key: str, count: int) -> tuple[str, ...]:
         return row.names
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", key)
     name = re.sub(r"[^0-9a-z]+", "_", words.lower()).strip("_")
-    if count > 1:
-        return tuple(f"{PREFIX * (name in RESERVED)}{name}_{i}" for i in range(1, count + 1))
-    is_free = name.isidentifier() and name not in RESERVED
-    return (name if is_free else PREFIX + name,)
+    if not name.isidentifier() or name in RESERVED:
+        name = PREFIX + name
+    return (name,) if count == 1 else tuple(f"{name}_{i}" for i in range(1, count + 1))
