@@ -311,6 +311,9 @@ def test_the_title_with_the_tilt_axis_is_kept_if_it_is_still_right() -> None:
         text = encode_mdoc({"tilt_axis_angle": np.full(2, axis)}, {}, 2, HEAD).text
         assert (title in text) == is_kept
         assert columns(text)["tilt_axis_angle"].values.tolist() == [axis] * 2
+    odd = HEAD.replace("[T =     Tilt", "[{ =     Tilt")  # no title, so it is not kept
+    text = encode_mdoc({"tilt_axis_angle": np.full(2, 85.3)}, {}, 2, odd).text
+    assert columns(text)["tilt_axis_angle"].values.tolist() == [85.3] * 2
     text = encode_mdoc({"tilt_axis_angle": np.array([85.3, 10.0])}, {}, 2, HEAD).text
     assert columns(text)["tilt_axis_angle"].values.tolist() == [85.3, 10.0]
     assert "tilt_axis_angle" not in columns(encode_mdoc({"stage_z": np.ones(2)}, {}, 2, HEAD).text)

@@ -18,7 +18,7 @@ __all__ = ["MdocText", "encode_mdoc"]
 
 AXIS_TITLE = "[T = Tilt axis angle = {!r}]"
 # Global keys of the image file that a .mdoc was written for, which differ for any other.
-KEYS_OF_THE_FILE = {"ImageFile", "ImageSize", "DataMode", "PixelSpacing", "TiltAxisAngle"}
+KEYS_OF_THE_FILE = {"ImageFile", "ImageSize", "DataMode", "PixelSpacing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,18 +149,17 @@ def loss_of(row: MdocKey, values: NDArray[Any]) -> str:
 
 
 def head_lines(head: str, axis: float | None) -> list[str]:
-    """Return the lines before the first section."""
-    has_axis = axis is not None and tilt_axis_angle(head) == axis
+    """Return the lines before the first section; they state the angle of the tilt axis, if any."""
     lines = []
     for line in head.splitlines():
-        key = line.partition("=")[0].strip()
-        is_other_axis = AXIS_ANGLES[1].search(line) is not None and not has_axis
-        if is_other_axis or (line.strip().startswith("[") and not line.strip().startswith("[T ")):
-            continue
-        if key not in KEYS_OF_THE_FILE or (key == "TiltAxisAngle" and has_axis):
+        is_title = line.strip().startswith("[T ")
+        is_other_section = line.strip().startswith("[") and not is_title
+        if not is_other_section and line.partition("=")[0].strip() not in KEYS_OF_THE_FILE:
             lines.append(line)
-    if axis is not None and not has_axis:
-        lines += ["", AXIS_TITLE.format(axis)] if lines else [AXIS_TITLE.format(axis)]
+    if axis is None or tilt_axis_angle("\n".join(lines)) != axis:
+        lines = [line for line in lines if not any(each.search(line) for each in AXIS_ANGLES)]
+        if axis is not None:
+            lines += ["", AXIS_TITLE.format(axis)] if lines else [AXIS_TITLE.format(axis)]
     return [*lines, ""] if lines else []
 
 
