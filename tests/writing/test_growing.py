@@ -304,6 +304,50 @@ def test_positions_and_sidecars_are_named(tmp_path):
         append(image(1), path)
 
 
+def test_a_sidecar_grows_with_its_stack(tmp_path):
+    path, mdoc = tmp_path / "tilts.mrc", tmp_path / "tilts.mrc.mdoc"
+    tilts = [0.123, 3.004, -3.3333]
+    for tilt in tilts:
+        append(image(tilt, tilt_angle=tilt, exposure_time=0.25), path, sidecar="mdoc")
+    heads = [line for line in mdoc.read_text().splitlines() if line.startswith("[")]
+    assert heads == ["[ZValue = 0]", "[ZValue = 1]", "[ZValue = 2]"]
+    angles = [line for line in mdoc.read_text().splitlines() if line.startswith("TiltAngle")]
+    assert angles == ["TiltAngle = 0.123", "TiltAngle = 3.004", "TiltAngle = -3.3333"]
+    found = open_mrc(path)
+    assert found.tilt_angle.values.tolist() == tilts
+    assert found.exposure_time.values.tolist() == [0.25] * 3
+    before, text = path.read_bytes(), mdoc.read_text()
+    with pytest.raises(ValueError, match=r"but .* holds"):
+        append(image(1, tilt_angle=1.0)[:, :4], path, sidecar="mdoc")
+    lazy = da.zeros((4, 5), dtype="f4").map_blocks(broken, dtype="f4", meta=np.empty((0, 0), "f4"))
+    with dask.config.set(scheduler="synchronous"), pytest.raises(RuntimeError):
+        append(xr.DataArray(lazy, {"tilt_angle": 1.0}, ("y", "x")), path, sidecar="mdoc")
+    assert (path.read_bytes(), mdoc.read_text()) == (before, text)
+    # A call that is killed after it wrote the sidecar leaves a section that the stack has not.
+    mdoc.write_text(f"{text}[ZValue = 3]\nTiltAngle = 77\n")
+    append(image(9, tilt_angle=9.5, exposure_time=0.5), path, sidecar="mdoc")
+    assert open_mrc(path).tilt_angle.values.tolist() == [*tilts, 9.5]
+    mdoc.write_text(text)
+    with pytest.raises(ValueError, match="describes 3 of the 4 images that are there"):
+        append(image(1, tilt_angle=1.0), path, sidecar="mdoc")
+    mdoc.unlink()
+    with pytest.raises(FileNotFoundError):
+        append(image(1, tilt_angle=1.0), path, sidecar="mdoc")
+    assert read_header(path).nz == 4
+
+
+def broken(block):
+    raise RuntimeError("no image")
+
+
+def test_a_file_of_angles_grows_with_its_stack(tmp_path):
+    path = tmp_path / "tilts.st"
+    for tilt in (1.5, 2.0001, -3.0):
+        append(image(tilt, tilt_angle=tilt), path, sidecar="rawtlt")
+    assert (tmp_path / "tilts.st.rawtlt").read_text().split() == ["1.5", "2.0001", "-3.0"]
+    assert open_mrc(path).tilt_angle.values.tolist() == [1.5, 2.0001, -3.0]
+
+
 # Refusals
 
 

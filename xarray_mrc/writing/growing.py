@@ -17,6 +17,7 @@ from xarray_mrc.codec.layout import Layout
 from xarray_mrc.codec.statistics import Statistics, grown_statistics
 from xarray_mrc.dataset.axis_positions import VoxelSize
 from xarray_mrc.dataset.conventions import data_variable
+from xarray_mrc.dataset.section_metadata import WrittenSidecar
 from xarray_mrc.errors import MrcChangedError
 from xarray_mrc.reading.open_file import OpenedFile, open_file
 from xarray_mrc.reading.options import ReadingOptions
@@ -26,6 +27,7 @@ from xarray_mrc.storage.source import local_path
 from xarray_mrc.storage.target import NO_OPTIONS
 from xarray_mrc.writing.block_writing import nonfinite_notes, write_blocks
 from xarray_mrc.writing.blocks import Destination
+from xarray_mrc.writing.growing_sidecar import grown_sidecar
 from xarray_mrc.writing.growth_plan import Growth, plan_growth, plan_stack
 from xarray_mrc.writing.header_edit import write_in_place
 from xarray_mrc.writing.region import check_in_place
@@ -42,6 +44,7 @@ def append(
     dtype: DTypeLike | None = None,
     mode: int | None = None,
     labels: str | Sequence[str] | None = None,
+    sidecar: WrittenSidecar | None = None,
     reserve: int = 1024,
     stats: bool = True,
 ) -> int:
@@ -63,6 +66,10 @@ def append(
         The data mode. It must be that of the file.
     labels : str or sequence of str, optional
         Labels of a new file.
+    sidecar : {"mdoc", "rawtlt"}, optional
+        Also write the metadata of the images exactly into ``PATH.mdoc``, or their tilt angles into
+        ``PATH.rawtlt``: a new one with a new file, and else the one that describes the images that
+        are there.
     reserve : int
         Number of images that a new file leaves room for in its section records, if the first images
         have a tilt angle or other metadata that these hold. The room cannot grow later.
@@ -82,6 +89,8 @@ def append(
         or the file cannot grow: it holds one volume, is compressed, or has no room for records.
     MrcError
         The file cannot be read, or ends before its data do.
+    FileNotFoundError
+        The file exists, but not the sidecar that was asked for.
     BlockingIOError
         Another program appends to the file at this moment.
     OSError
@@ -122,18 +131,19 @@ def append(
         )
     array = data_variable(obj)
     if not os.path.exists(target):
-        planned = plan_stack(
-            array, target, reserve, voxel_size=voxel_size, dtype=dtype, mode=mode, labels=labels
-        )
-        write_new(planned, target, None, "", NO_OPTIONS, stats=stats, overwrite=False)
+        options = {"voxel_size": voxel_size, "dtype": dtype, "mode": mode, "labels": labels}
+        planned = plan_stack(array, target, reserve, sidecar=sidecar, **options)
+        beside = f"{target}.{sidecar}"
+        write_new(planned, target, None, beside, NO_OPTIONS, stats=stats, overwrite=False)
         return planned.header.nz // planned.header.mz
     with locked(target) as descriptor:
         notes: list[str] = []
-        options = ReadingOptions(extended_header="common", sidecar=False)
-        opened = open_file(target, options, notes=notes)
+        reading = ReadingOptions(extended_header="common", sidecar=False)
+        opened = open_file(target, reading, notes=notes)
         check_in_place(opened, target, mode)
-        growth = plan_growth(array, opened, target, voxel_size=voxel_size, dtype=dtype)
-        write_growth(growth, opened, target, descriptor, stats=stats)
+        growth = plan_growth(array, opened, target, voxel_size, dtype, sidecar)
+        with grown_sidecar(target, sidecar, growth.sidecar, opened.header.nz):
+            write_growth(growth, opened, target, descriptor, stats=stats)
     return growth.region[0].stop
 
 
@@ -158,18 +168,18 @@ def write_growth(
 ) -> None:
     """Write data and records, wait for the disk, and then write the header.
 
-    Without an error in the middle nothing is left after the old data.
+    After an error the file ends with its old data, unless a thread is still writing its block.
     """
     header, layout = opened.header, opened.array.layout
     sink = existing_file(target)
     destination = Destination(sink, growth.layout, stats=stats, region=growth.region)
     try:
         os.truncate(descriptor, layout.end)
+        found = write_blocks(growth.data, destination).statistics
+        warn_of_losses(target, [*growth.notes, *nonfinite_notes(found)])
         if growth.records:
             place = HEADER_SIZE + header.nz * header.nint
             sink.write_ranges([(place, growth.records)])
-        found = write_blocks(growth.data, destination).statistics
-        warn_of_losses(target, [*growth.notes, *nonfinite_notes(found)])
         os.fsync(descriptor)
     except BaseException:
         with suppress(OSError):

@@ -29,7 +29,13 @@ from xarray_mrc.dataset.axis_positions import (
     voxel_size_of,
 )
 from xarray_mrc.dataset.conventions import match_dims
-from xarray_mrc.dataset.section_metadata import distance, loss_notes, section_values
+from xarray_mrc.dataset.section_metadata import (
+    WrittenSidecar,
+    distance,
+    loss_notes,
+    section_values,
+    sidecar_text,
+)
 from xarray_mrc.dataset.to_file import FilePlan, file_lengths, plan_file
 from xarray_mrc.errors import MrcError
 from xarray_mrc.reading.file_layout import find_layout, name_of
@@ -64,6 +70,8 @@ class Growth:
         Their positions in the file along each axis.
     records : bytes
         Their records in the extended header; empty if it has none of sections.
+    sidecar : str
+        The sidecar of the new images alone; empty if none is written.
     notes : list of str
         Sentences for the one warning.
     """
@@ -73,6 +81,7 @@ class Growth:
     data: xr.Variable
     region: tuple[range, ...]
     records: bytes
+    sidecar: str
     notes: list[str]
 
 
@@ -105,20 +114,16 @@ def plan_stack(array: xr.DataArray, target: str, reserve: int, **options: Any) -
         extended = extended.ljust(nbytes, b"\0")
         fields = {"nsymbt": len(extended)}
         layout = replace(layout, offset=HEADER_SIZE + len(extended))
-    # There is no sidecar that could hold exact values, which the advice in these sentences names.
-    notes = tuple(note.partition(": pass sidecar=")[0] for note in planned.notes)
-    return replace(
-        planned, header=header.replace(**fields), extended=extended, layout=layout, notes=notes
-    )
+    return replace(planned, header=header.replace(**fields), extended=extended, layout=layout)
 
 
 def plan_growth(
     array: xr.DataArray,
     opened: OpenedFile,
     target: str,
-    *,
     voxel_size: VoxelSize | None,
     dtype: DTypeLike | None,
+    sidecar: WrittenSidecar | None,
 ) -> Growth:
     """Plan how images lie after those of a file; ValueError if they do not belong there."""
     header, layout = opened.header, opened.array.layout
@@ -158,7 +163,7 @@ def plan_growth(
     data = array.variable.transpose(*(dims[dim] for _, dim in order))
     check_states(opened, grown_header, grown, target)
     check_voxel_size(array, kind, voxel_size, header, target)
-    records, notes = plan_records(array, kind, dims, opened, count)
+    records, text, notes = plan_records(array, kind, dims, opened, count, sidecar)
     notes += position_notes(array, dims, header)
     size = opened.array.source.size_if_known or 0
     if size > layout.end:
@@ -166,12 +171,12 @@ def plan_growth(
             f"{size - layout.end} bytes after the data, which the header does not count, are "
             f"overwritten: an interrupted call leaves them"
         )
-    if has_sidecar(target, header.nz):
+    if sidecar is None and has_sidecar(target, header.nz):
         notes.append(
             f"the sidecar beside the file describes {header.nz} sections, so that readers will "
-            f"leave it out: add the others to it"
+            f"leave it out: add the others to it, or pass sidecar="
         )
-    return Growth(grown_header, grown, data, region, records, notes)
+    return Growth(grown_header, grown, data, region, records, text, notes)
 
 
 def match_stack(
@@ -271,7 +276,8 @@ def plan_records(
     dims: Mapping[str, Hashable],
     opened: OpenedFile,
     count: int,
-) -> tuple[bytes, list[str]]:
+    sidecar: WrittenSidecar | None,
+) -> tuple[bytes, str, list[str]]:
     """Return the records of new images in the form of those of the file, and what they lose.
 
     Parameters
@@ -282,11 +288,15 @@ def plan_records(
         The file.
     count : int
         Number of new images.
+    sidecar : {"mdoc", "rawtlt"}, optional
+        The file that takes their metadata exactly.
 
     Returns
     -------
     records : bytes
         One record an image; empty if the extended header has none.
+    text : str
+        The sidecar of the new images alone.
     notes : list of str
         Sentences for the warning.
 
@@ -297,7 +307,10 @@ def plan_records(
     """
     header, target = opened.header, opened.array.source.uri
     values, lost, others = section_values(array, kind, dims, count)
-    records, rounded = b"", []
+    if sidecar is not None and kind != "image_stack":
+        raise ValueError(f"sidecar={sidecar!r} describes images, but {target} is a {kind}")
+    text, held = sidecar_text(array, values, sidecar) if sidecar else ("", {})
+    records, rounded = b"", [f"{name} ({loss})" for name, loss in held.items() if loss]
     is_seri = opened.extended.kind == "SERI" and seri.is_declared(header)
     if is_seri:
         nbytes = header.nint
@@ -308,15 +321,15 @@ def plan_records(
                 f"{header.nz + count} are needed: write the file anew with xarray_mrc.to_mrc, or "
                 f"append to a new one with reserve={2 * room}"
             )
-        held = [column.common or column.identifier for column in seri.fields_of(header.nreal)]
-        known = {name: values[name] for name in held if name in values}
+        stored = [column.common or column.identifier for column in seri.fields_of(header.nreal)]
+        known = {name: values[name] for name in stored if name in values}
         bits, records = seri.encode(known, count)
         if bits != header.nreal:
-            absent = [name for name in held if name not in known]
+            absent = [name for name in stored if name not in known]
             problem = f"have no {', '.join(absent)}" if absent else "have values out of range"
             raise ValueError(
-                f"{target} holds {', '.join(held) or 'unknown fields'} of each image, but the data "
-                f"{problem}: set them with obj.assign_coords"
+                f"{target} holds {', '.join(stored) or 'unknown fields'} of each image, but the "
+                f"data {problem}: set them with obj.assign_coords"
             )
         if header.byteorder == ">":
             records = np.frombuffer(records, "<i2").astype(">i2").tobytes()
@@ -324,10 +337,10 @@ def plan_records(
         read = {f.name: f for f in decode_extended(piece, records, count).common}
         for name, wanted in known.items():
             away = distance(read[name].values, wanted) if name in read else 0.0
-            if away:
+            if away and name not in held:
                 amount = f"{away:.2g} {read[name].units}".strip()
                 rounded.append(f"{name} (by up to {amount})")
-        lost += [name for name in values if name not in known]
+        lost += [name for name in values if name not in known and name not in held]
     elif (per_section(header.exttyp) and header.exttyp != b"SERI") or opened.extended.common:
         raise ValueError(
             f"{target}: its extended header has {opened.extended.kind} records of its sections, "
@@ -335,8 +348,8 @@ def plan_records(
             f"xarray_mrc.to_mrc, and append to that"
         )
     else:
-        lost += list(values)
+        lost += [name for name in values if name not in held]
     notes = loss_notes(lost, rounded)
     if others:
         notes.append(f"the coordinates {', '.join(others)} will not be written")
-    return records, notes
+    return records, text, notes
