@@ -90,14 +90,16 @@ def parse_references(names: Iterable[str]) -> ImageReferences:
     file_of, section_of = [], []
     for name in names:
         number, at, path = name.partition("@")
-        if not (at and number.isdecimal()):
+        if at and number.isdecimal():
+            section = int(number) - 1
+            if section < 0:
+                raise MrcError(f"{name}: sections are counted from 1, but 0 stands before the @")
+        else:
             if at and "/" not in number and "." not in number:
                 raise MrcError(f"{name}: {number!r} stands before the @, expected a number from 1")
-            number, path = "0", name  # an @ in the name of a folder
-        section_of.append(int(number) - 1)
+            section, path = ALL_SECTIONS, name  # an @ may be in the name of a folder
+        section_of.append(section)
         file_of.append(number_of.setdefault(path, len(number_of)))
-        if not section_of[-1] > ALL_SECTIONS and path != name:
-            raise MrcError(f"{name}: sections are counted from 1, but 0 stands before the @")
     return ImageReferences(
         list(number_of), np.array(file_of, np.int64), np.array(section_of, np.int64)
     )

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xarray_mrc.codec.layout import Layout
 from xarray_mrc.errors import MrcError
 from xarray_mrc.reading import buffers
 from xarray_mrc.reading.array import MrcArray
@@ -181,9 +182,16 @@ class StackArray:
         return replace(self, axes=tuple(self.axes[axis] for axis in order))
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
+        layouts: dict[Layout, str] = {}  # files of one size have one
+
+        def token_of(array: MrcArray) -> tuple[object, ...]:
+            source, layout = array.source, array.layout
+            if layout not in layouts:
+                layouts[layout] = repr(layout)
+            return source.uri, source.fingerprint, layouts[layout]
+
         tokens = tuple(
-            (file.path, file.array.__dask_tokenize__() if file.array else None)
-            for file in self.files
+            (file.path, token_of(file.array) if file.array else None) for file in self.files
         )
         digest = blake2b(self.file_of.tobytes())
         digest.update(self.section_of.tobytes())

@@ -236,9 +236,9 @@ def read_star(path: str, root: str | os.PathLike[str] | None = None) -> ImageRef
     place = find_image_table(tables)
     if place is not None:
         table, column = tables[place[0]], place[1]
-        found = replace(parse_references(table[column].to_numpy(object)), table=path)
-        sizes = pixel_sizes(table, optics, column)
         columns, has_stacks = as_columns(table), are_stacks(tables)
+        found = replace(parse_references(columns[column].tolist()), table=path)
+        sizes = pixel_sizes(table, optics, column)
         return replace(found, columns=columns, voxel_size=sizes, has_stacks=has_stacks)
     raise MrcError(
         f"{path}: none of the tables {', '.join(map(repr, tables)) or '(there are none)'} has a "
