@@ -76,6 +76,6 @@ print(hashlib.sha256(repr((sys.version, sys.base_prefix, sys.argv, parts)).encod
 
 # make_test_environment VENV: make the environment of ci/test, which ci/bench uses, too.
 make_test_environment() {
-    make_environment "$1" --group "$root/pyproject.toml:test" --group "$root/pyproject.toml:lint" \
-        --group "$root/pyproject.toml:docs"
+    make_environment "$1" --group "$root/pyproject.toml:test" --group "$root/pyproject.toml:ome" \
+        --group "$root/pyproject.toml:lint" --group "$root/pyproject.toml:docs"
 }
