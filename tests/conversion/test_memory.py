@@ -76,3 +76,33 @@ def test_small_workers_finish(tmp_path):
     source = np.memmap(tmp_path / "a.mrc", "<u4", "r", 1024, shape)
     for section in (0, 40, 63):
         np.testing.assert_array_equal(found[section].to_numpy().view("u4"), source[section])
+
+
+PYRAMID = """
+import os, resource, sys
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+limit = 1536 * 2**20
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+import zarr, xarray_mrc
+xarray_mrc.convert(sys.argv[1], sys.argv[2])
+levels = [zarr.open_array(sys.argv[2], path=name) for name in "012"]
+print(*(level.shape for level in levels))
+for factor, level in zip((1, 2, 4), levels):
+    print(int(level[tuple(i // factor for i in (1000, 1000, 2000))]))
+"""
+
+
+@pytest.mark.serial
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the limit is not kept to")
+def test_pyramid_of_4_gib(tmp_path):
+    nx, ny, nz = 2048, 1024, 1024
+    path = tmp_path / "a.mrc"
+    with path.open("wb") as file:
+        size = {"nx": nx, "ny": ny, "nz": nz, "mx": nx, "my": ny, "mz": nz}
+        file.write(put(header(), "<", mode=1, **size))
+        file.truncate(1024 + 2 * nx * ny * nz)
+        file.seek(1024 + 2 * (nx * (ny * 1000 + 1000) + 2000))
+        file.write((6400).to_bytes(2, "little"))
+    assert run_program(PYRAMID, path, tmp_path / "a.ome.zarr").splitlines() == [
+        "(1024, 1024, 2048) (512, 512, 1024) (256, 256, 512)", "6400", "800", "100",
+    ]  # fmt: skip
