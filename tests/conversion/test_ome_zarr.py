@@ -28,6 +28,7 @@ def small_tasks(monkeypatch):
     monkeypatch.setattr(grid, "REGION_NBYTES", 20_000)
     monkeypatch.setattr(pyramid, "REGION_NBYTES", 20_000)
     monkeypatch.setattr(pyramid, "TASK_NBYTES", 150_000)
+    monkeypatch.setattr(pyramid, "PART_NBYTES", 9_000)
 
 
 def save(folder, laid=LAID, name="a.mrc"):

@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 
 from xarray_mrc.codec.header import Header
 from xarray_mrc.conversion.block_means import Method, check_method
+from xarray_mrc.conversion.chunk_format import find_format
 from xarray_mrc.conversion.grid import Shards
 from xarray_mrc.conversion.group_layout import choose_compressors, target_dtype
 from xarray_mrc.conversion.group_target import new_group
@@ -32,6 +33,7 @@ from xarray_mrc.conversion.pyramid import check_factors, plan_pyramid
 from xarray_mrc.conversion.pyramid_graph import run_pyramid_graph
 from xarray_mrc.conversion.pyramid_tasks import pyramid_tasks
 from xarray_mrc.conversion.tasks import Reader
+from xarray_mrc.conversion.zarr import is_plain
 from xarray_mrc.dataset.conventions import AXES, data_variable, match_dims
 from xarray_mrc.dataset.from_file import file_of
 from xarray_mrc.dataset.lazy_variable import find_array
@@ -266,8 +268,11 @@ def plan_ome_zarr(
     )
     if notes:
         warn("; ".join(notes))
+    group = layout.lay_out()
+    if is_plain(variable) and find_format(group.arrays["0"]) is not None:
+        pyramid = pyramid.in_parts(dtype.itemsize)
     return GroupJob(
-        layout.lay_out(),
+        group,
         pyramid_tasks(pyramid, method),
         Reader(variable, dtype),
         pyramid.slabs() if in_order and variable.chunks is None else None,

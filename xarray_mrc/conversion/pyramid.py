@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from xarray_mrc.conversion.block_means import Factors, coarse_shape
 from xarray_mrc.conversion.grid import (
+    PART_NBYTES,
     PLANE_DIMS,
     REGION_NBYTES,
     Region,
@@ -69,10 +70,22 @@ class Pyramid:
         Names of the axes.
     levels : tuple of Level
         The levels; the first one has the data themselves.
+    part : tuple of int, optional
+        Lengths of the part of a region of the first level that is in memory at a time: whole chunks
+        and whole blocks. By default that is all of the region.
     """
 
     dims: tuple[str, ...]
     levels: tuple[Level, ...]
+    part: tuple[int, ...] | None = None
+
+    def in_parts(self, itemsize: int) -> Pyramid:
+        """Return the pyramid with regions of the first level in parts of bounded size."""
+        first = self.levels[0]
+        factors = [level.factors for level in self.levels]
+        unit = tuple(map(math.lcm, first.chunks, *factors))
+        lengths = tuple(map(min, first.span, first.shape))
+        return replace(self, part=gather_chunks(unit, lengths, itemsize, PART_NBYTES))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xarray_mrc.conversion.grid import Region
 from xarray_mrc.conversion.group_writer import GroupWriter
 from xarray_mrc.conversion.pyramid_tasks import LevelSample, Pieces, PyramidTask, merge_samples
-from xarray_mrc.conversion.schedule import MAX_TASKS, advance
+from xarray_mrc.conversion.schedule import MAX_TASKS
 from xarray_mrc.conversion.tasks import fit
 from xarray_mrc.storage.compressed.encoders import cores
 
@@ -86,8 +86,12 @@ def write_coarse(
     """Write the coarse levels of a task from the values of all its regions."""
     coarse = dict(zip(map(str, parts), (pieces for pieces, _ in blocks), strict=True))
     samples = [sample for _, inner in blocks for sample in inner]
-    work = task.coarse_levels(writer, samples)
-    part, _ = advance(work, None)
-    while part is not None:
-        part, _ = advance(work, coarse.pop(str(part)))
+
+    def given(region: Region) -> Generator[Region, NDArray[Any], Pieces]:
+        """Return what was computed elsewhere, and ask for nothing."""
+        yield from ()
+        return coarse.pop(str(region))
+
+    for _ in task.coarse_levels(writer, samples, given):
+        pass
     return merge_samples(samples)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xarray_mrc.conversion.block_means import Method, reduce_levels
-from xarray_mrc.conversion.grid import Region
+from xarray_mrc.conversion.grid import Region, cut_region
 from xarray_mrc.conversion.group_writer import GroupWriter
 from xarray_mrc.conversion.pyramid import Pyramid
-from xarray_mrc.conversion.schedule import advance, within
+from xarray_mrc.conversion.schedule import within
 from xarray_mrc.conversion.tasks import Steps
 
 __all__ = ["LevelSample", "Pieces", "PyramidTask", "merge_samples", "pyramid_tasks"]
@@ -24,6 +25,7 @@ SAMPLE_VALUES = 2**18
 
 # The values of a region of the data in each coarse level.
 Pieces = list[NDArray[Any]]
+FirstLevel = Callable[[Region], Generator[Region, NDArray[Any], Pieces]]
 
 
 class LevelSample(NamedTuple):
@@ -66,7 +68,8 @@ class PyramidTask:
     def steps(self, writer: GroupWriter) -> Steps:
         """Ask for one region of the first level after the other, and write all levels.
 
-        In memory are one region of the first level, and one region of each coarser level.
+        In memory are one region of the first level, or a part of it, and one region of each
+        coarser level.
 
         Returns
         -------
@@ -74,13 +77,7 @@ class PyramidTask:
             Statistics of the coarsest level, for each channel.
         """
         samples: list[list[LevelSample]] = []
-        work = self.coarse_levels(writer, samples)
-        part, _ = advance(work, None)
-        while part is not None:
-            values = yield part
-            pieces = self.write_first(writer, part, values, samples)
-            del values  # the next region is read while this generator waits
-            part, _ = advance(work, pieces)
+        yield from self.coarse_levels(writer, samples, partial(self.first_level, writer, samples))
         return merge_samples(samples)
 
     def parts(self) -> list[Region]:
@@ -95,55 +92,81 @@ class PyramidTask:
         for inner in self.pyramid.parts(region, level - 1):
             yield from self.parts_in(inner, level - 1)
 
+    def first_level(
+        self, writer: GroupWriter, samples: list[list[LevelSample]], region: Region
+    ) -> Generator[Region, NDArray[Any], Pieces]:
+        """Ask for the parts of a region of the first level; write them, return coarser values."""
+        if self.pyramid.part is None:
+            values = yield region
+            return self.write_first(writer, region, values, samples)
+        whole: Pieces = []
+        with writer.open("0") as target:
+            for part in cut_region(region, self.pyramid.part):
+                values = yield part
+                target.add(part, values)
+                self.note(0, values, samples)
+                whole = self.collect(1, whole, region, part, self.reduced(values))
+                del values  # the next part is read while this generator waits
+        return whole
+
     def write_first(
         self,
         writer: GroupWriter,
-        part: Region,
+        region: Region,
         values: NDArray[Any],
         samples: list[list[LevelSample]],
     ) -> Pieces:
         """Write a region of the first level, and return its values in the coarser levels."""
-        self.write(writer, 0, part, values, samples)
+        writer.write("0", region, values)
+        self.note(0, values, samples)
+        return self.reduced(values)
+
+    def reduced(self, values: NDArray[Any]) -> Pieces:
+        """Return values of the first level in the coarser levels."""
         factors = [level.factors for level in self.pyramid.levels[1:]]
         return reduce_levels(values, factors, self.method)
 
     def coarse_levels(
-        self, writer: GroupWriter, samples: list[list[LevelSample]]
-    ) -> Generator[Region, Pieces, None]:
-        """Yield the regions of the first level, be sent their coarse values, and write these."""
-        yield from self.level_of(writer, self.region, len(self.pyramid.levels) - 1, samples)
+        self, writer: GroupWriter, samples: list[list[LevelSample]], first: FirstLevel
+    ) -> Generator[Region, NDArray[Any], Pieces]:
+        """Write the coarse levels, from what a function returns for regions of the first level."""
+        top = len(self.pyramid.levels) - 1
+        return self.level_of(top, self.region, writer, samples, first)
 
     def level_of(
-        self, writer: GroupWriter, part: Region, number: int, samples: list[list[LevelSample]]
-    ) -> Generator[Region, Pieces, Pieces]:
+        self,
+        number: int,
+        region: Region,
+        writer: GroupWriter,
+        samples: list[list[LevelSample]],
+        first: FirstLevel,
+    ) -> Generator[Region, NDArray[Any], Pieces]:
         """Write one region of a level from those of finer levels; return its coarser values."""
         if not number:
-            pieces = yield part
-            return pieces
-        levels = self.pyramid.levels[number:]
+            return (yield from first(region))
         whole: Pieces = []
-        for inner in self.pyramid.parts(part, number - 1):
-            pieces = yield from self.level_of(writer, inner, number - 1, samples)
-            if not whole:
-                shapes = [[s.stop - s.start for s in level.region(part)] for level in levels]
-                whole = [np.empty(n, v.dtype) for n, v in zip(shapes, pieces, strict=True)]
-            for level, target, values in zip(levels, whole, pieces, strict=True):
-                target[within(level.region(inner), level.region(part))] = values
-        self.write(writer, number, part, whole[0], samples)
+        for inner in self.pyramid.parts(region, number - 1):
+            pieces = yield from self.level_of(number - 1, inner, writer, samples, first)
+            whole = self.collect(number, whole, region, inner, pieces)
+        writer.write(str(number), self.pyramid.levels[number].region(region), whole[0])
+        self.note(number, whole[0], samples)
         return whole[1:]
 
-    def write(
-        self,
-        writer: GroupWriter,
-        number: int,
-        part: Region,
-        values: NDArray[Any],
-        samples: list[list[LevelSample]],
-    ) -> None:
-        """Write the values of a level in a region of the data; of the last one keep statistics."""
-        levels = self.pyramid.levels
-        writer.write(str(number), levels[number].region(part), values)
-        if number == len(levels) - 1:
+    def collect(
+        self, number: int, whole: Pieces, region: Region, part: Region, pieces: Pieces
+    ) -> Pieces:
+        """Put the values of a part, in all levels from one on, into those of a region."""
+        levels = self.pyramid.levels[number:]
+        if not whole:
+            shapes = [[s.stop - s.start for s in level.region(region)] for level in levels]
+            whole = [np.empty(n, v.dtype) for n, v in zip(shapes, pieces, strict=True)]
+        for level, target, values in zip(levels, whole, pieces, strict=True):
+            target[within(level.region(part), level.region(region))] = values
+        return whole
+
+    def note(self, number: int, values: NDArray[Any], samples: list[list[LevelSample]]) -> None:
+        """Keep statistics of values of the coarsest level."""
+        if number == len(self.pyramid.levels) - 1:
             samples.append([self.sample_of(v) for v in self.channels_of(values)])
 
     def channels_of(self, values: NDArray[Any]) -> Iterable[NDArray[Any]]:

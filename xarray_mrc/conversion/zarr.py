@@ -27,7 +27,7 @@ from xarray_mrc.storage.remote.options import StorageOptions
 from xarray_mrc.storage.remote.urls import HTTP, is_remote, public_url
 from xarray_mrc.storage.target import NO_OPTIONS
 
-__all__ = ["open_group", "plan_group"]
+__all__ = ["is_plain", "open_group", "plan_group"]
 
 
 def open_group(path: str, options: StorageOptions = NO_OPTIONS) -> xr.Dataset:
