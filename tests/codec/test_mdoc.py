@@ -293,6 +293,7 @@ def test_what_a_mdoc_cannot_hold() -> None:
             "mine": np.array([1.0, 2.0]),
             "count": np.array([2**60 + 1, 0]),
             "voltage": np.array([300.0, 300.0]),
+            "tilt_axis_angle": np.array(["85", "85"]),
         },
         {"target_defocus": ("TargetDefocus", "nm"), "mine": ("mine, in words", ""),
          "count": ("Count", ""), "voltage": ("", "V")},

@@ -36,9 +36,8 @@ def section_coords(opened: OpenedFile, which: ExtendedHeader) -> dict[str, xr.Va
     """
     layout = opened.array.layout
     is_image = layout.kind == "image"
-    sections_are_images = (is_image or layout.kind == "image_stack") and axis_order(opened.header)[
-        2
-    ] == 2
+    is_of_images = is_image or layout.kind == "image_stack"
+    sections_are_images = is_of_images and axis_order(opened.header)[2] == 2
     if which == "raw":
         return raw_coords(opened, sections_are_images=sections_are_images)
     if which == "none" or not sections_are_images:

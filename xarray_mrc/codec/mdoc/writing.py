@@ -66,11 +66,12 @@ def encode_mdoc(
     >>> encode_mdoc({"tilt_angle": np.array([-3.0])}, {}, 1).text
     '[ZValue = 0]\nTiltAngle = -3\n\n'
     """
-    axis = values.get("tilt_axis_angle")
-    constant = None
-    if axis is not None and len(set(axis.tolist())) == 1 and math.isfinite(axis[0]):
-        constant = float(axis[0])
     rows = list(writable_keys(values, described))
+    constant = None
+    if any(row.key == "TiltAxisAngle" for row in rows):
+        angles = {*values["tilt_axis_angle"].tolist()}
+        constant = float(angles.pop()) if len(angles) == 1 else None
+        constant = constant if constant is not None and math.isfinite(constant) else None
     if constant is not None:
         rows = [row for row in rows if row.key != "TiltAxisAngle"]
     held = {name: loss_of(row, values[name]) for row in rows for name in row.names}
