@@ -217,21 +217,44 @@ def test_where_names_start(project, tmp_path, monkeypatch):
 
 
 def test_images_without_a_table(project):
-    images = open_stack("Extract/job007/*.mrcs").assign_coords(quality=("image", np.arange(15) / 7))
+    images = open_stack("Extract/job007/*.mrcs").assign_coords(
+        quality=("image", np.arange(15) / 7), rlnVoltage=300.0, rlnSphericalAberration=2.7
+    )
     write_stack(images[::2], "sel.mrcs", star="sel.star")
     blocks = read_star("sel.star")
     assert list(blocks) == ["optics", "particles"]
     assert blocks["optics"].to_dict("list") == {
         "rlnOpticsGroupName": ["opticsGroup1"], "rlnOpticsGroup": [1], "rlnImageSize": [8],
-        "rlnImageDimensionality": [2], "rlnImagePixelSize": [1.35],
+        "rlnImageDimensionality": [2], "rlnVoltage": [300], "rlnSphericalAberration": [2.7],
+        "rlnImagePixelSize": [1.35],
     }  # fmt: skip
     assert list(blocks["particles"]) == ["rlnImageName", "quality", "rlnOpticsGroup"]
-    assert_same(open_stack("sel.star").drop_vars(["rlnImageName", "rlnOpticsGroup"]), images[::2])
+    found = open_stack("sel.star").drop_vars(["rlnImageName", "rlnOpticsGroup"])
+    assert_same(found, images[::2].drop_vars(["rlnVoltage", "rlnSphericalAberration"]))
     unknown = xr.DataArray(np.zeros((3, 4, 4), "f4"))
-    with pytest.warns(MrcWarning, match="the table has no pixel size"):
+    words = (
+        r"RELION will ask for rlnVoltage and rlnSphericalAberration.*the table has no pixel size"
+    )
+    with pytest.warns(MrcWarning, match=words):
         write_stack(unknown, "new.mrcs", star="new.star")
     with pytest.warns(MrcWarning, match="square images, but these have 4 rows and 3 columns"):
         write_stack(unknown[..., :3], "odd.mrcs", star="odd.star", voxel_size=2)
+
+
+def test_optics_groups_of_a_new_table(tmp_path):
+    """Values that are the same for all images of a group are its own."""
+    images = xr.DataArray(np.zeros((4, 4, 4), "f4"), dims=("image", "y", "x")).assign_coords(
+        rlnOpticsGroup=("image", [2, 1, 2, 1]), rlnVoltage=("image", [200.0, 300.0, 200.0, 300.0]),
+        rlnSphericalAberration=2.7, rlnAmplitudeContrast=("image", [0.1, 0.1, 0.07, 0.1]),
+    )  # fmt: skip
+    write_stack(images, tmp_path / "a.mrcs", star=tmp_path / "a.star", voxel_size=1.5)
+    blocks = read_star(tmp_path / "a.star")
+    assert blocks["optics"].to_dict("list") == {
+        "rlnOpticsGroupName": ["opticsGroup2", "opticsGroup1"], "rlnOpticsGroup": [2, 1],
+        "rlnImageSize": [4, 4], "rlnImageDimensionality": [2, 2], "rlnVoltage": [200, 300],
+        "rlnSphericalAberration": [2.7, 2.7], "rlnImagePixelSize": [1.5, 1.5],
+    }  # fmt: skip
+    assert blocks["particles"].rlnAmplitudeContrast.tolist() == [0.1, 0.1, 0.07, 0.1]
 
 
 def test_a_table_of_cryosparc(project):
@@ -241,14 +264,20 @@ def test_a_table_of_cryosparc(project):
     with Path("a.cs").open("wb") as file:
         np.save(file, table)
     particles = open_stack("a.cs")[[4, 1]]
-    with pytest.warns(MrcWarning, match="1 columns of cryoSPARC keep their names"):
+    with pytest.warns(
+        MrcWarning, match=r"1 columns of cryoSPARC keep their names.*RELION will ask for rlnVoltage"
+    ):
         write_stack(particles, "sel.mrcs", star="sel.star")
     found = read_star("sel.star")["particles"]
     assert list(found) == ["rlnImageName", "ctf_df1_A", "rlnOpticsGroup"]
     assert found.ctf_df1_A.astype("f4").tolist() == table["ctf/df1_A"][[4, 1]].tolist()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        named = particles.assign_coords(rlnDefocusU=("image", particles.ctf_df1_A.values))
+        named = particles.assign_coords(
+            rlnDefocusU=("image", particles.ctf_df1_A.values),
+            rlnVoltage=300.0,
+            rlnSphericalAberration=2.7,
+        )
         write_stack(named, "sel.mrcs", star="sel.star", overwrite=True)
 
 
@@ -386,7 +415,8 @@ def test_a_failure_changes_nothing(project, tmp_path):
 
 @CAN_KILL
 def test_killed_half_way(tmp_path):
-    old = xr.DataArray(np.full((2, 4, 4), 7, "f4"))
+    old = xr.DataArray(np.full((2, 4, 4), 7, "f4"), dims=("image", "y", "x"))
+    old = old.assign_coords(rlnVoltage=300.0, rlnSphericalAberration=2.7)
     write_stack(old, tmp_path / "sel.mrcs", star=tmp_path / "a.star", per_file=4, voxel_size=1.5)
     before = contents(tmp_path)
     process = start("select_slowly", tmp_path / "sel.mrcs")

@@ -112,6 +112,10 @@ def write_stack(
     of version 3.0 the detector's pixel size is multiplied, and the origins, which are in pixels,
     are divided.
 
+    Images without a table of optics groups get one, with the voltage and spherical aberration that
+    are coordinates without a dimension, ``rlnVoltage`` and ``rlnSphericalAberration``, or columns
+    that are constant in each group.
+
     Everything is written under temporary names first. If the call fails, existing files are
     unchanged. The table gets its name last, and an old one is removed before the first of its
     stacks is replaced, so that no table names images that are not there.
@@ -120,6 +124,7 @@ def write_stack(
     --------
     >>> import tempfile, xarray_mrc
     >>> images = xr.DataArray(np.zeros((3, 4, 4), "f4"), dims=("image", "y", "x"))
+    >>> images = images.assign_coords(rlnVoltage=300.0, rlnSphericalAberration=2.7)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     found = write_stack(images, f"{folder}/a.mrcs", star=f"{folder}/a.star", voxel_size=1.5)
     ...     particles = xarray_mrc.open_stack(f"{folder}/a.star")
@@ -141,9 +146,10 @@ def write_stack(
         columns, notes = columns_of(array, slow, source)
         stated = stated_pixel_sizes(columns, source, count)
         names = image_names(stacks, parts, source, root, star_path)
-        blocks = plan_blocks(names, columns, source, (rows, width), own_size)
+        constants = {str(k): each.item() for k, each in array.coords.items() if not each.ndim}
+        blocks, missed = plan_blocks(names, columns, source, (rows, width), own_size, constants)
         text = format_blocks(blocks, star_path)
-        notes += relion_notes(stacks[0], rows, width)
+        notes += [*missed, *relion_notes(stacks[0], rows, width)]
         if stated is None and own_size is None:
             notes.append("the table has no pixel size, because it is not known: pass voxel_size=")
         array = array.drop_vars([key for key, coord in array.coords.items() if slow in coord.dims])

@@ -41,6 +41,9 @@ PIXEL_LENGTHS = (
     "rlnOriginZPrior",
 )  # fmt: skip
 PARTICLES = "particles"
+# Columns of optics groups that RELION needs, and others that are constant for a microscope.
+NEEDED_OPTICS = ("rlnVoltage", "rlnSphericalAberration")
+OPTICS_COLUMNS = (*NEEDED_OPTICS, "rlnAmplitudeContrast")
 # Coordinates of boxes that were cut from micrographs, and where RELION notes them, in pixels.
 BOX_CENTRES = {"center_x": "rlnCoordinateX", "center_y": "rlnCoordinateY"}
 STAR_NAME = re.compile(r"[^\s#\"']+")
@@ -257,7 +260,8 @@ def plan_blocks(
     source: SourceTable,
     size: tuple[int, int],
     pixel: float | None,
-) -> dict[str, Any]:
+    constants: Mapping[str, Any],
+) -> tuple[dict[str, Any], list[str]]:
     """Return the data blocks of the STAR file of images.
 
     Parameters
@@ -272,10 +276,14 @@ def plan_blocks(
         Rows and columns of an image.
     pixel : float, optional
         The pixel size that they have now, in angstrom; None keeps that of the table.
+    constants : mapping
+        Values that all images share, for a new table of optics groups.
 
     Returns
     -------
-    dict of pandas.DataFrame or dict
+    blocks : dict of pandas.DataFrame or dict
+    notes : list of str
+        Sentences that name what RELION would miss.
 
     Raises
     ------
@@ -291,7 +299,7 @@ def plan_blocks(
         table = table[[*order, *(name for name in table if name not in order)]]
     optics = None if source.optics is None else source.optics.copy()
     if optics is None and source.images is None and not {DETECTOR, MAGNIFICATION} <= set(table):
-        table, optics = with_optics(table)
+        table, optics = with_optics(table, constants)
     elif optics is not None and source.is_cut:
         optics = optics.assign(**{IMAGE_SIZE: 0, DIMENSIONS: 2})
     before = pixel_sizes(table, optics, column)
@@ -307,25 +315,39 @@ def plan_blocks(
     if source.is_cut:
         del blocks[source.name]
     blocks[source.written_name] = table
+    notes = []
     if optics is not None:
         blocks[OPTICS] = optics
-    return blocks
+        absent = [name for name in NEEDED_OPTICS if name not in optics]
+        if absent and source.optics is None:
+            notes.append(
+                f"RELION will ask for {' and '.join(absent)} of the optics groups: set them with "
+                f"obj.assign_coords, as in rlnVoltage=300.0"
+            )
+    return blocks, notes
 
 
-def with_optics(table: Any) -> tuple[Any, Any]:
+def with_optics(table: Any, constants: Mapping[str, Any]) -> tuple[Any, Any]:
     """Return a table of images with optics groups, as of version 3.1 and newer, and theirs."""
     import pandas as pd
 
     if GROUP not in table:
         table = table.assign(**{GROUP: 1})
     groups = pd.unique(table[GROUP])
-    optics = {
-        "rlnOpticsGroupName": [f"opticsGroup{group}" for group in groups],
-        GROUP: groups,
-        IMAGE_SIZE: 0,  # set with the others
-        DIMENSIONS: 2,
-    }
-    return table, pd.DataFrame(optics)
+    optics = pd.DataFrame(
+        {
+            "rlnOpticsGroupName": [f"opticsGroup{group}" for group in groups],
+            GROUP: groups,
+            IMAGE_SIZE: 0,  # set with the others
+            DIMENSIONS: 2,
+        }
+    )
+    for name in OPTICS_COLUMNS:
+        if name in constants:
+            optics[name] = constants[name]
+        elif name in table and (table.groupby(GROUP)[name].nunique() == 1).all():
+            optics[name] = optics[GROUP].map(table.groupby(GROUP)[name].first())
+    return table, optics
 
 
 def used_groups(table: Any, optics: Any) -> Any:
