@@ -337,7 +337,7 @@ def test_in_parts(bucket, path, tmp_path):
 # Workers that share no file system
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
     """Two workers in processes of their own."""
     distributed = pytest.importorskip("distributed")
@@ -387,7 +387,7 @@ def test_a_killed_worker_and_a_failed_task(bucket, path, cluster):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    convert(source, URL, chunks={"z": 3, "y": 66, "x": 65}, shards={"z": 3}, **both)
+    convert(source, URL, chunks={"z": 7, "y": 66, "x": 65}, shards={"z": 7}, **both)
     killer.join()
     assert_identical(
         xr.open_zarr(URL, storage_options=options).load(),
