@@ -57,6 +57,24 @@ def test_a_brick(place, large):
     assert place.counts.nbytes_sent <= 2 * 64 * band
 
 
+def test_boxes_share_what_they_read(place, large):
+    """Boxes that overlap in two bands of rows: each byte is sent once, in few requests."""
+    raw, pixels = large
+    array = place.open(place.put("a.mrc", raw))
+    place.counts.forget()
+    random = np.random.default_rng(2)
+    at = np.stack([random.integers(low, high, 40) for low, high in ((40, 60), (40, 56), (8, 240))])
+    at[1, ::2] += 160  # the second band
+    points = dict(zip("zyx", at * 1.5, strict=True))
+    boxes = array.mrc.extract(points, 16)
+    assert not place.counts.requests
+    expected = [pixels[z - 8 : z + 8, y - 8 : y + 8, x - 8 : x + 8] for z, y, x in at.T]
+    np.testing.assert_array_equal(boxes, np.stack(expected))
+    sections, rows = 60 - 40 + 15, 2 * (56 - 40 + 15)
+    assert place.counts.nbytes_sent <= sections * rows * 256 * 2 * 1.1
+    assert len(place.counts.requests) <= 2 * sections
+
+
 def test_planes_across_sections(place):
     raw, pixels = volume((40, 100, 90))
     array = place.open(place.put("a.mrc", raw))
