@@ -92,7 +92,7 @@ def grow(path, count):
     for number in range(count):
         image = xr.DataArray(np.full((64, 64), number, "f4"), dims=("y", "x"))
         xarray_mrc.append(image, path, voxel_size=1.5)
-        print(number + 1, flush=True)
+        time.sleep(0.02)  # so that readers get to see most of them
 
 
 def grow_slowly(path):

@@ -84,6 +84,24 @@ def test_a_camera_loop(tmp_path):
         assert mrc.header.rms == pytest.approx(frames.std(), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "options", "mode"),
+    [
+        ("u1", {}, 6), ("u1", {"dtype": "uint8"}, 0), ("u1", {"mode": 0}, 0),
+        ("i2", {"mode": 2}, 2), ("u1", {"mode": 101}, 101),
+        ("f8", {}, 2), ("f8", {"dtype": "float16"}, 12), ("?", {}, 0),
+        ("i4", {"dtype": "int16"}, 1), ("c16", {}, 4),
+    ],
+)  # fmt: skip
+def test_the_same_call_again(tmp_path, dtype, options, mode):
+    """Whatever the first call made of the data type, the next ones do too."""
+    values = np.arange(30).reshape(2, 3, 5) % 2
+    for each in values:
+        append(xr.DataArray(each.astype(dtype), dims=("y", "x")), tmp_path / "a.mrcs", **options)
+    assert read_header(tmp_path / "a.mrcs").mode == mode
+    np.testing.assert_array_equal(open_mrc(tmp_path / "a.mrcs"), values)
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     pieces=st.lists(st.integers(1, 4), min_size=1, max_size=6),

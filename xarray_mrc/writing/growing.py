@@ -141,7 +141,7 @@ def append(
         reading = ReadingOptions(extended_header="common", sidecar=False)
         opened = open_file(target, reading, notes=notes)
         check_in_place(opened, target, mode)
-        growth = plan_growth(array, opened, target, voxel_size, dtype, sidecar)
+        growth = plan_growth(array, opened, target, voxel_size, dtype, mode, sidecar)
         with grown_sidecar(target, sidecar, growth.sidecar, opened.header.nz):
             write_growth(growth, opened, target, descriptor, stats=stats)
     return growth.region[0].stop

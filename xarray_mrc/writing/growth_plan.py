@@ -29,6 +29,7 @@ from xarray_mrc.dataset.axis_positions import (
     voxel_size_of,
 )
 from xarray_mrc.dataset.conventions import match_dims
+from xarray_mrc.dataset.mode_choice import choose_sample
 from xarray_mrc.dataset.section_metadata import (
     WrittenSidecar,
     distance,
@@ -123,6 +124,7 @@ def plan_growth(
     target: str,
     voxel_size: VoxelSize | None,
     dtype: DTypeLike | None,
+    mode: int | None,
     sidecar: WrittenSidecar | None,
 ) -> Growth:
     """Plan how images lie after those of a file; ValueError if they do not belong there."""
@@ -138,7 +140,7 @@ def plan_growth(
             f"{target}: nsymbt is {header.nsymbt}, but the extended header is missing; first call "
             f"xarray_mrc.edit_header(path, nsymbt=0)"
         )
-    check_dtype(array, dtype, header, layout, target)
+    check_type(array, dtype, mode, header, layout, target)
     array, dims = match_stack(array, kind, target)
     slow = dims[SLOW_DIMS[kind]]
     data = array.variable.transpose(*dims.values())
@@ -177,6 +179,23 @@ def plan_growth(
             f"leave it out: add the others to it, or pass sidecar="
         )
     return Growth(grown_header, grown, data, region, records, text, notes)
+
+
+def check_type(
+    array: xr.DataArray,
+    dtype: DTypeLike | None,
+    mode: int | None,
+    header: Header,
+    layout: Layout,
+    target: str,
+) -> None:
+    """Raise ValueError unless a new file of these data would have the data type of this one.
+
+    So the call that began a file, which may have widened its bytes, can be repeated.
+    """
+    number, sample = choose_sample(array, dtype, mode)
+    if (number, sample.dtype) != (header.mode, layout.sample.dtype):
+        check_dtype(array, dtype, header, layout, target)
 
 
 def match_stack(
