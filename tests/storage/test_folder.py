@@ -1,8 +1,10 @@
 """A folder that appears whole or not at all."""
 
+import errno
 import multiprocessing
 import os
 import signal
+import stat
 import sys
 import time
 
@@ -128,6 +130,24 @@ def test_its_name_outlasts_a_power_cut(tmp_path, overwrite, monkeypatch):
     with new_folder(str(path), overwrite=overwrite) as part:
         fill(part)
     assert synced[-1:] == ["new"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no folder can be synced there")
+def test_all_files_outlast_a_power_cut(tmp_path, monkeypatch):
+    path, synced = tmp_path / "a.zarr", set()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.add(os.fstat(descriptor).st_ino))
+    with new_folder(str(path)) as part:
+        fill(part)
+    assert synced >= {found.stat().st_ino for found in (path, *path.rglob("*"))}
+
+    def fail(descriptor):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "broken disk")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="broken"), new_folder(str(tmp_path / "b.zarr")) as part:
+        fill(part)
+    assert os.listdir(tmp_path) == ["a.zarr"]
 
 
 def hang(path):
