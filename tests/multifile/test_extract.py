@@ -177,6 +177,11 @@ def test_points_of_several_micrographs(stack, options):
     by_label = labelled.mrc.extract({**points, "tilt": [-30.0, 30.0, 0.0, -30.0]}, 6)
     np.testing.assert_array_equal(by_label, np.stack(wanted))
     assert by_label.tilt.values.tolist() == [-30.0, 30.0, 0.0, -30.0]
+    one = labelled.rename(tilt="image")[0].mrc.extract({"x": [40.0], "y": [18.0]}, 6)
+    np.testing.assert_array_equal(one, wanted[1:2])
+    assert one.source_image.item() == 30
+    none = images.mrc.extract({"x": [0.0], "y": [0.0], "image": [0]}, 6, drop=True)
+    assert none.compute().shape == (0, 6, 6)
     frames = images.rename(image="frame").mrc.extract({"x": [16.0], "y": [10.0]}, 6)
     assert frames.dims == ("image", "frame", "y", "x")
     np.testing.assert_array_equal(frames[0], pixels[:, 2:8, 5:11])
@@ -228,6 +233,7 @@ PLANE = xr.DataArray(np.zeros((8, 9), "i2"), GRID, ("y", "x"))
             "from 0 to 16 angstrom along x, but not to point 1",
         ),
         (PLANE, {"x": [8], "y": [8]}, {"fill": 0.5}, ValueError, "fill=0.5 is no value"),
+        (PLANE, {"x": [8], "y": [8]}, {"fill": "mean"}, ValueError, "fill='mean', expected"),
         (PLANE, {"x": [8], "y": [8]}, {"fill": np.nan}, ValueError, "fill=nan"),
         (PLANE, {"x": [8], "y": [8]}, {"fill": 1, "drop": True}, ValueError, "one of them"),
         (PLANE, {"x": [8]}, {}, ValueError, "expected also y, in angstrom"),

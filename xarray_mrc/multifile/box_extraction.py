@@ -224,6 +224,10 @@ def check_fill(array: xr.DataArray, fill: Any, *, drop: bool) -> None:
         return
     if drop:
         raise ValueError(f"fill={fill!r} and drop=True were passed, expected one of them")
+    if np.asarray(fill).dtype.kind not in "biufc":
+        raise ValueError(
+            f"fill={fill!r}, expected a number: for the mean pass fill=float(obj.mean())"
+        )
     if array.dtype.kind in "iub":
         low, high = 0, 1
         if array.dtype.kind != "b":
@@ -284,7 +288,7 @@ def point_coords(
     found: dict[Hashable, xr.Variable] = {}
     for name, coord in array.coords.items():
         if not coord.ndim:
-            found[name] = coord.variable
+            found[renamed(name)] = coord.variable
         elif picked is not None and coord.dims == (picked,):
             taken = coord.variable[boxes.corners[:, array.dims.index(picked)]]
             found[renamed(name)] = xr.Variable(IMAGE, taken.values, taken.attrs)
@@ -301,7 +305,7 @@ def point_coords(
 
 
 def renamed(name: Hashable) -> Hashable:
-    """Return the name of a coordinate of the boxes, which number has no labels of its own."""
+    """Return the name of a coordinate in the boxes, whose dimension ``image`` has no labels."""
     return f"source_{IMAGE}" if name == IMAGE else name
 
 
