@@ -290,6 +290,26 @@ def test_one_image(project):
     assert read_header("one.mrcs").n == (8, 8, 1)
 
 
+def test_class_averages(project):
+    """The class is the dimension then; a mean drops all other columns."""
+    means = open_stack(PARTICLES).groupby("rlnClassNumber").mean().assign_attrs(
+        mrc_table=PARTICLES  # which older versions of xarray drop
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"no rlnOpticsGroup.*2 optics groups.*rlnOpticsGroup=1"):
+        write_stack(means, "means.mrcs", star="means.star")
+    write_stack(means.assign_coords(rlnOpticsGroup=2), "means.mrcs", star="means.star")
+    table = read_star("means.star")["particles"]
+    assert table.to_dict("list") == {
+        "rlnImageName": ["000001@means.mrcs", "000002@means.mrcs"],
+        "rlnClassNumber": [1, 2],
+        "rlnOpticsGroup": [2, 2],
+    }
+    np.testing.assert_allclose(open_stack("means.star"), means, rtol=1e-6)
+    labelled = open_stack(PARTICLES)[:2].assign_coords(image=["a", "b"])
+    with pytest.warns(MrcWarning, match="coordinates image are not written"):
+        write_stack(labelled, "two.mrcs", star="two.star")
+
+
 def test_micrographs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in "ab":

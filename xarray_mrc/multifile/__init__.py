@@ -6,6 +6,7 @@
 - `batching`: `da.mrc.batches`.
 - `box_extraction`: `da.mrc.extract`, from `points` (tables of positions), `box_array` (boxes of
   files) and `dask_boxes` (boxes of computed arrays).
-- `stack_writing`: `write_stack`, with `written_table` (the STAR file that it writes).
+- `stack_writing`: `write_stack`, with `written_table` and `optics_groups` (the STAR file that it
+  writes).
 - `collection`: `open_collection`.
 """

@@ -1,8 +1,4 @@
-"""The STAR file of images that are written: their columns, new names, and the pixel size they have.
-
-Sources: RELION's conventions (relion.readthedocs.io, Conventions) and its extraction of particles,
-which multiplies the detector's pixel size of a table of version 3.0 when it makes images smaller.
-"""
+"""The STAR file of images that are written: their columns and names, and its other tables."""
 
 from __future__ import annotations
 
@@ -16,11 +12,24 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xarray_mrc.errors import MrcError
+from xarray_mrc.dataset.section_metadata import is_count
+from xarray_mrc.multifile.optics_groups import (
+    DETECTOR,
+    DIMENSIONS,
+    GROUP,
+    IMAGE_SIZE,
+    MAGNIFICATION,
+    NEEDED_OPTICS,
+    check_size,
+    put,
+    used_groups,
+    with_group,
+    with_optics,
+    with_pixel_size,
+)
 from xarray_mrc.multifile.star import (
     IMAGE_NAMES,
     OPTICS,
-    PIXEL_SIZES,
     are_stacks,
     as_tables,
     find_image_table,
@@ -30,20 +39,7 @@ from xarray_mrc.multifile.star import (
 
 __all__ = ["SourceTable", "columns_of", "plan_blocks", "read_source", "stated_pixel_sizes"]
 
-# Positions along y and x, and pixel sizes in a table, have six decimals.
-PIXEL_RTOL = 1e-6
-GROUP, IMAGE_SIZE, MAIN_PIXEL_SIZE = "rlnOpticsGroup", "rlnImageSize", "rlnImagePixelSize"
-DIMENSIONS = "rlnImageDimensionality"
-DETECTOR, MAGNIFICATION = "rlnDetectorPixelSize", "rlnMagnification"
-# Lengths in pixels of the images; in newer versions they are in angstrom, under other names.
-PIXEL_LENGTHS = (
-    "rlnOriginX", "rlnOriginY", "rlnOriginZ", "rlnOriginXPrior", "rlnOriginYPrior",
-    "rlnOriginZPrior",
-)  # fmt: skip
 PARTICLES = "particles"
-# Columns of optics groups that RELION needs, and others that are constant for a microscope.
-NEEDED_OPTICS = ("rlnVoltage", "rlnSphericalAberration")
-OPTICS_COLUMNS = (*NEEDED_OPTICS, "rlnAmplitudeContrast")
 # Coordinates of boxes that were cut from micrographs, and where RELION notes them, in pixels.
 BOX_CENTRES = {"center_x": "rlnCoordinateX", "center_y": "rlnCoordinateY"}
 STAR_NAME = re.compile(r"[^\s#\"']+")
@@ -202,7 +198,10 @@ def columns_of(
     foreign: list[str] = []
     for key, coord in array.coords.items():
         name = str(key)
-        if key == slow or slow not in coord.dims:
+        if slow not in coord.dims:
+            continue
+        if key == slow and name == "image":  # the name of a dimension is no column
+            lost += [] if is_count(coord) else [name]
             continue
         values = np.ravel(coord.values)
         if values.dtype.kind == "M":
@@ -289,6 +288,8 @@ def plan_blocks(
     ------
     MrcError
         The images have another size than the table says, and no pixel size is known.
+    ValueError
+        It is not known which optics group they belong to.
     """
     import pandas as pd
 
@@ -300,8 +301,10 @@ def plan_blocks(
     optics = None if source.optics is None else source.optics.copy()
     if optics is None and source.images is None and not {DETECTOR, MAGNIFICATION} <= set(table):
         table, optics = with_optics(table, constants)
-    elif optics is not None and source.is_cut:
-        optics = optics.assign(**{IMAGE_SIZE: 0, DIMENSIONS: 2})
+    elif optics is not None:
+        if GROUP in source.images:
+            table = with_group(table, optics, source.path, constants)
+        optics = optics.assign(**{IMAGE_SIZE: 0, DIMENSIONS: 2}) if source.is_cut else optics
     before = pixel_sizes(table, optics, column)
     used = used_groups(table, optics)
     if pixel is None and before is not None:
@@ -325,101 +328,3 @@ def plan_blocks(
                 f"obj.assign_coords, as in rlnVoltage=300.0"
             )
     return blocks, notes
-
-
-def with_optics(table: Any, constants: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return a table of images with optics groups, as of version 3.1 and newer, and theirs."""
-    import pandas as pd
-
-    if GROUP not in table:
-        table = table.assign(**{GROUP: 1})
-    groups = pd.unique(table[GROUP])
-    optics = pd.DataFrame(
-        {
-            "rlnOpticsGroupName": [f"opticsGroup{group}" for group in groups],
-            GROUP: groups,
-            IMAGE_SIZE: 0,  # set with the others
-            DIMENSIONS: 2,
-        }
-    )
-    for name in OPTICS_COLUMNS:
-        if name in constants:
-            optics[name] = constants[name]
-        elif name in table and (table.groupby(GROUP)[name].nunique() == 1).all():
-            optics[name] = optics[GROUP].map(table.groupby(GROUP)[name].first())
-    return table, optics
-
-
-def used_groups(table: Any, optics: Any) -> Any:
-    """Return which rows of the optics groups images belong to, or all that are alike anyway.
-
-    Programs ask whether all groups have one pixel size and image size, also those without images.
-    """
-    if optics is None or GROUP not in table or GROUP not in optics:
-        return slice(None)
-    sizes = [name for name in (MAIN_PIXEL_SIZE, IMAGE_SIZE) if name in optics]
-    if len(optics[sizes].drop_duplicates()) <= 1:
-        return slice(None)
-    return np.asarray(optics[GROUP].isin(table[GROUP].unique()))
-
-
-def check_size(table: Any, optics: Any, used: Any, width: int) -> None:
-    """Raise MrcError if images have another size than their table says.
-
-    Without positions it is not known whether they were binned.
-    """
-    stated = [
-        each[IMAGE_SIZE][rows]
-        for each, rows in ((table, slice(None)), (optics, used))
-        if each is not None and IMAGE_SIZE in each
-    ]
-    odd = sorted({int(n) for values in stated for n in values if n != width})
-    if odd:
-        raise MrcError(
-            f"the images have {width} columns, but {odd[0]} in their table, and no positions "
-            f"along y and x tell whether they were binned or cut: pass voxel_size= with the pixel "
-            f"size that they have now, in angstrom"
-        )
-
-
-def with_pixel_size(
-    table: Any,
-    optics: Any,
-    used: Any,
-    column: str,
-    pixel: float,
-    before: NDArray[np.float64] | None,
-) -> Any:
-    """Put a pixel size where a table has it, and return the optics groups.
-
-    The first place counts that `pixel_sizes` reads.
-    """
-    ratio = 1.0 if before is None else pixel / before
-    if before is not None and np.abs(ratio - 1).max() <= PIXEL_RTOL:
-        return optics
-    for name in PIXEL_LENGTHS:
-        if name in table and before is not None:
-            table[name] = np.asarray(table[name], np.float64) / ratio
-    for name in PIXEL_SIZES[column]:
-        if name in table:
-            table[name] = pixel
-            return optics
-    if optics is not None:
-        known = [name for name in PIXEL_SIZES[column] if name in optics]
-        if known:
-            put(optics, known[0], used, pixel)
-        else:
-            put(optics, PIXEL_SIZES[column][0], slice(None), pixel)
-    elif {DETECTOR, MAGNIFICATION} <= set(table):
-        table[DETECTOR] = np.asarray(table[DETECTOR], np.float64) * ratio
-    else:
-        table[PIXEL_SIZES[column][0]] = pixel
-    return optics
-
-
-def put(table: Any, name: str, rows: Any, value: float) -> None:
-    """Set values of a column, whose type may change with them."""
-    values = np.array(table[name]) if name in table else np.zeros(len(table))
-    values = values.astype(np.result_type(values.dtype, type(value)))
-    values[rows] = value
-    table[name] = values
