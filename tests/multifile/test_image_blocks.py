@@ -191,3 +191,23 @@ def test_indexes_out_of_bounds_are_refused_at_once(stack):
             p.isel(image=index)
     with pytest.raises(NotImplementedError):  # numpy would take pairs of a row and a column
         p.data[:, [0, 1], [0, 1]]
+
+
+def test_names_of_tasks_follow_from_what_is_read(tmp_path):
+    names, _ = lay_files(tmp_path)
+    p = xarray_mrc.open_stack(names)
+    again = xarray_mrc.open_stack(names)
+    assert p.data.name == again.data.name
+    assert p[2:9].data.name == again[2:9].data.name
+    assert p[[4, 1]].data.name == again[[4, 1]].data.name
+    boxes = {"x": [2.7], "y": [5.0], "image": [0]}
+    others = [
+        p, p[2:9], p[3:9], p[[4, 1]], p[[1, 4]], p.chunk(image=2), p.T, p.mrc.extract(boxes, 2),
+        p.mrc.extract(boxes, 4), p.mrc.extract({**boxes, "image": [1]}, 2),
+        xarray_mrc.open_stack(names, pad=9), xarray_mrc.open_stack(names, pad=9, fill=1),
+        xarray_mrc.open_stack(names[::-1]),
+    ]  # fmt: skip
+    path = tmp_path / "0.mrcs"
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    others.append(xarray_mrc.open_stack(names))
+    assert len({other.data.name for other in others}) == len(others)
