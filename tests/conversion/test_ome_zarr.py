@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import os
 import threading
@@ -19,7 +20,7 @@ from xarray_mrc import MrcWarning, convert, to_ome_zarr
 from xarray_mrc.conversion import grid, pyramid, pyramid_tasks
 
 LAID = lay("int16", lengths=(70, 66, 65), nstart=(3, -2, 5), labels=(b"made by hand",))
-CHUNKS = {"z": 16, "y": 16, "x": 16}
+CHUNKS = {"z": 16, "y": 32, "x": 32}
 
 
 @pytest.fixture
@@ -69,8 +70,15 @@ def left_over(folder):
     return [name for name in os.listdir(folder) if name.startswith(".")]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("form", FORMS.values(), ids=str)
+# All forms of a volume, and all kinds of some.
+FORMS_AND_KINDS = [
+    (form, kind)
+    for form, kind in itertools.product(FORMS.values(), KINDS)
+    if kind == "volume" or form.name in ("int16", "rgb")
+]
+
+
+@pytest.mark.parametrize(("form", "kind"), FORMS_AND_KINDS, ids=str)
 @pytest.mark.filterwarnings("ignore:invalid value encountered in reduce:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 def test_every_form(tmp_path, form, kind):
@@ -90,7 +98,7 @@ def test_every_form(tmp_path, form, kind):
         assert_pyramid(tmp_path / "a.ome.zarr", array)
 
 
-@pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_all_ways_to_hold_the_data_are_the_same(tmp_path, small_tasks, version):
     path, packed = save(tmp_path), save(tmp_path, name="a.mrc.gz")
     lazy = opened(path)
@@ -98,6 +106,7 @@ def test_all_ways_to_hold_the_data_are_the_same(tmp_path, small_tasks, version):
         "lazy": lazy,
         "stream": opened(packed),
         "memory": lazy.load().copy(),
+        "blocks": opened(path, chunks={}),
         "dask": opened(path).chunk(z=13, y=25),
         "computed": opened(path, chunks={}) * 1,
         "transposed": opened(path).transpose("x", "z", "y"),
@@ -107,11 +116,11 @@ def test_all_ways_to_hold_the_data_are_the_same(tmp_path, small_tasks, version):
         group = tmp_path / f"{name}.ome.zarr"
         to_ome_zarr(data, group, version=version, chunks=CHUNKS)
         assert_pyramid(group, lazy)
-    assert zarr.open_array(tmp_path / "lazy.ome.zarr" / "0").chunks == (16, 16, 16)
+    assert zarr.open_array(tmp_path / "lazy.ome.zarr" / "0").chunks == (16, 32, 32)
     assert not left_over(tmp_path)
 
 
-@pytest.mark.parametrize("shards", [None, {"z": 32, "y": 64, "x": 16}])
+@pytest.mark.parametrize("shards", [None, {"z": 32, "y": 64, "x": 32}])
 def test_shards(tmp_path, small_tasks, shards):
     path = save(tmp_path)
     convert(path, tmp_path / "a.ome.zarr", chunks=CHUNKS, shards=shards)

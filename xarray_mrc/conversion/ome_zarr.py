@@ -36,7 +36,7 @@ from xarray_mrc.conversion.tasks import Reader
 from xarray_mrc.conversion.zarr import is_plain
 from xarray_mrc.dataset.conventions import AXES, data_variable, match_dims
 from xarray_mrc.dataset.from_file import file_of
-from xarray_mrc.dataset.lazy_variable import find_array
+from xarray_mrc.dataset.lazy_variable import find_array, find_undivided, with_data
 from xarray_mrc.errors import warn
 from xarray_mrc.reading.array import MrcArray
 from xarray_mrc.reading.header_reading import read_header
@@ -152,7 +152,7 @@ def to_ome_zarr(
     ...     level.shape, level.dtype.name
     ((2, 2), 'int16')
     """
-    import dask
+    import dask.threaded
 
     storage = StorageOptions(storage_options)
     path = os.fspath(store) if is_remote(store) else local_path(store)
@@ -175,7 +175,7 @@ def to_ome_zarr(
             target.finish(job.documents(results))
         return
     # Workers of a cluster would have to be sent data that are in the memory of this process.
-    threads = nullcontext() if find_array(data) else dask.config.set(scheduler="threads")
+    threads = nullcontext() if find_array(data) else dask.config.set(scheduler=dask.threaded.get)
     with threads:
         run_job(job, path, overwrite=overwrite, options=storage)
 
@@ -216,6 +216,9 @@ def plan_ome_zarr(
         OME-Zarr cannot hold the object, or an argument is not valid.
     """
     array = data_variable(obj)
+    # Blocks that are only read need no dask, which would read them whole for each region.
+    lazy = None if array.chunks is None else find_undivided(array.data, array.dims)
+    array = array if lazy is None else with_data(array, lazy)
     form, factors = chosen_version(version, profile), check_factors(scale_factors)
     kind, dims = match_dims(array, None)
     axes, notes = axes_of(array, kind, dims)

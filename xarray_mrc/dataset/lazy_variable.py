@@ -20,6 +20,7 @@ __all__ = [
     "find_array",
     "find_lazy",
     "find_selection",
+    "find_undivided",
     "lazy_variable",
     "normalized_slice",
     "take_images",
@@ -207,6 +208,26 @@ def find_lazy(data: Any, dims: Sequence[Hashable]) -> xr.Variable | None:
     while isinstance(data, WRAPPERS):
         data = data.array
     return xr.Variable(dims, data) if isinstance(data, LazyArray) else None
+
+
+def find_undivided(array: Any, dims: Sequence[Hashable]) -> xr.Variable | None:
+    """Return the lazy variable that a dask array only cuts into blocks; None if it does more.
+
+    Parameters
+    ----------
+    array : dask.array.Array
+        An array.
+    dims : sequence of hashable
+        Names of its dimensions.
+    """
+    graph = getattr(array, "dask", None)
+    layers = getattr(graph, "layers", {})
+    # What dask.array.from_array makes: the object that is read, and the blocks cut out of it.
+    original = f"original-{getattr(array, 'name', '')}"
+    if set(layers) != {array.name, original}:
+        return None
+    node = layers[original][original]
+    return find_lazy(getattr(node, "value", node), dims)
 
 
 def with_data(array: xr.DataArray, lazy: xr.Variable) -> xr.DataArray:

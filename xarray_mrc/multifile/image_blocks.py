@@ -18,7 +18,7 @@ from dask.array.core import Array
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from xarray_mrc.dataset.lazy_variable import find_lazy, find_selection, normalized_slice
+from xarray_mrc.dataset.lazy_variable import find_selection, find_undivided, normalized_slice
 from xarray_mrc.multifile.stack_array import StackArray
 
 __all__ = ["ImageBlocks", "lazy_images", "plan_blocks"]
@@ -128,12 +128,7 @@ def lazy_images(array: Any) -> xr.Variable | None:
     """Return the images that an array only reads, without dask; None if it does more than that."""
     if isinstance(array, ImageBlocks):
         return array.images
-    # What dask.array.from_array makes: the object that is read, and the blocks cut out of it.
-    layers, original = array.dask.layers, f"original-{array.name}"
-    if set(layers) != {array.name, original}:
-        return None
-    node = layers[original][original]
-    return find_lazy(getattr(node, "value", node), range(array.ndim))
+    return find_undivided(array, range(array.ndim))
 
 
 def as_outer_key(index: Any, shape: Sequence[int]) -> tuple[int | slice | NDArray[Any], ...] | None:
