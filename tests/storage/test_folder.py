@@ -8,12 +8,13 @@ import stat
 import sys
 import time
 
+import numpy as np
 import pytest
 from waiting import wait_for
 
 from xarray_mrc.errors import MrcError
 from xarray_mrc.storage import folder as folders
-from xarray_mrc.storage.folder import check_visible, new_folder
+from xarray_mrc.storage.folder import check_visible, create_file, new_folder
 
 
 def fill(part, text="new"):
@@ -148,6 +149,20 @@ def test_all_files_outlast_a_power_cut(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="broken"), new_folder(str(tmp_path / "b.zarr")) as part:
         fill(part)
     assert os.listdir(tmp_path) == ["a.zarr"]
+
+
+def test_a_file_of_pieces(tmp_path):
+    with create_file(str(tmp_path), "deep/er/file") as write:
+        for piece in (b"ab", np.array([[1, 2]], "<i2"), memoryview(b"c")):
+            write(piece)
+            assert not (tmp_path / "deep" / "er" / "file").exists()
+    assert (tmp_path / "deep" / "er" / "file").read_bytes() == b"ab\1\0\2\0c"
+    with pytest.raises(TypeError), create_file(str(tmp_path), "deep/er/file") as write:
+        write([write(b"half")])
+    assert [p.name for p in tmp_path.rglob("*")] == ["deep", "er", "file"]
+    folders.remove(str(tmp_path / "deep"), str(tmp_path / "gone"))
+    with pytest.raises(MrcError, match="is not there"), create_file(str(tmp_path / "deep"), "a"):
+        pass
 
 
 def hang(path):
