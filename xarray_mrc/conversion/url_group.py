@@ -93,7 +93,7 @@ def collected(put: Put, key: str) -> Iterator[Callable[[Any], object]]:
     """
     whole = io.BytesIO()
     yield whole.write
-    put(key, whole.getbuffer())
+    put(key, whole.getvalue())  # this is no copy, and no view that outlives an error
 
 
 @dataclass(frozen=True, slots=True)

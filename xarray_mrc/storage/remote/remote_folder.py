@@ -69,7 +69,8 @@ class RemoteFolder:
             if not OBJECT_STORES & protocols:
                 fs.makedirs(path.rpartition("/")[0], exist_ok=True)
             whole = {"chunksize": MAX_PUT_NBYTES} if S3 & protocols else {}
-            fs.pipe_file(path, bytes(view_bytes(data)), **whole)
+            content = data if isinstance(data, bytes) else bytes(view_bytes(data))
+            fs.pipe_file(path, content, **whole)
 
     def get(self, key: str) -> bytes | None:
         """Return the content of a file; None if there is none."""
