@@ -28,7 +28,7 @@ MIN_BLOCK_NBYTES = 16 * 2**20
 
 
 class SameAsArray(type):
-    """Makes a class equal to dask's: xarray refuses to compute chunked arrays of several types."""
+    """Type that equals the type of dask's arrays: xarray refuses to compute those of several."""
 
     def __eq__(cls, other: object) -> bool:
         return other is cls or other is Array
@@ -58,6 +58,8 @@ class ImageBlocks(Array, metaclass=SameAsArray):
         token = tokenize(*find_selection(images), lengths)
         named = dict(zip(images.dims, lengths, strict=True))
         plain = images.chunk(named, name=f"images-{token}").data
+        if type(plain) is not Array:  # of another package, or dask's array expressions
+            return plain
         self = cls(plain.dask, plain.name, plain.chunks, meta=plain._meta)
         if isinstance(self, cls):  # a plugin of dask may have replaced it
             self._lazy = (plain.name, images)
