@@ -137,7 +137,7 @@ def convert(
     source_storage: Any,
     as_json: bool,
 ) -> int:
-    """Convert MRC files to Zarr and OME-Zarr, back, or to other MRC files."""
+    """Convert MRC files to Zarr, OME-Zarr or MRC, and Zarr to MRC."""
     if not sources:  # click takes a single argument for the last one
         raise click.UsageError(f"{target!r} was passed, expected SOURCE and TARGET")
     for name, _ in others:
