@@ -63,6 +63,7 @@ def test_small_workers_finish(tmp_path):
         file.write(put(header(), "<", mode=2, **fields))
         for _ in range(shape[0]):
             file.write(os.urandom(2**22))
+    convert(tmp_path / "a.mrc", tmp_path / "a.mrc.gz")
     with (
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=2, memory_limit="400MiB", dashboard_address=":0"
@@ -71,11 +72,14 @@ def test_small_workers_finish(tmp_path):
     ):
         workers = set(client.scheduler_info(n_workers=-1)["workers"])
         convert(tmp_path / "a.mrc", tmp_path / "a.zarr")
+        # Whole shards are read of a compressed file: one at a time there.
+        convert(tmp_path / "a.mrc.gz", tmp_path / "b.zarr")
         assert set(client.scheduler_info(n_workers=-1)["workers"]) == workers
-    found = xr.open_zarr(tmp_path / "a.zarr", chunks=None)["data"]
     source = np.memmap(tmp_path / "a.mrc", "<u4", "r", 1024, shape)
-    for section in (0, 40, 63):
-        np.testing.assert_array_equal(found[section].to_numpy().view("u4"), source[section])
+    for name in ("a.zarr", "b.zarr"):
+        found = xr.open_zarr(tmp_path / name, chunks=None)["data"]
+        for section in (0, 40, 63):
+            np.testing.assert_array_equal(found[section].to_numpy().view("u4"), source[section])
 
 
 PYRAMID = """
