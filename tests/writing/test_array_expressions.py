@@ -91,3 +91,11 @@ def test_layers_of_napari_remain_lazy(path):
     ((data, _, _),) = read_layers([str(path), str(path)])
     assert isinstance(data, dask_array.Array)
     np.testing.assert_array_equal(data.compute(), [LAID.pixels] * 2)
+
+
+def test_what_they_read_is_found(path):
+    whole = open_mrc(path, chunks={"z": 6})
+    found = lazy_variable.find_undivided(whole.data, whole.dims)
+    np.testing.assert_array_equal(found, LAID.pixels)
+    for part in (whole[2:], whole + 1, whole[:, ::-1]):
+        assert lazy_variable.find_undivided(part.data, part.dims) is None

@@ -220,6 +220,12 @@ def find_undivided(array: Any, dims: Sequence[Hashable]) -> xr.Variable | None:
     dims : sequence of hashable
         Names of its dimensions.
     """
+    if hasattr(array, "expr"):  # of the package dask-array
+        node = array.expr
+        is_read = {"array", "_region"} <= set(getattr(node, "_parameters", ()))
+        if not is_read or node.operand("_region") is not None:
+            return None
+        return find_lazy(node.operand("array"), dims)
     graph = getattr(array, "dask", None)
     layers = getattr(graph, "layers", {})
     # What dask.array.from_array makes: the object that is read, and the blocks cut out of it.
