@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from xarray_mrc.conversion.grid import Region, cut
 
-__all__ = ["Factors", "Method", "check_method", "coarse_shape", "reduce_levels"]
+__all__ = [
+    "Factors",
+    "Method",
+    "check_method",
+    "coarse_region",
+    "coarse_shape",
+    "reduce_levels",
+]
 
 Method = Literal["mean", "nearest", "mode"]
 Factors = tuple[int, ...]

@@ -26,7 +26,6 @@ from xarray_mrc.dataset.positions_to_header import (
 )
 
 __all__ = [
-    "OME_VERSIONS",
     "Axis",
     "Channel",
     "OmeVersion",

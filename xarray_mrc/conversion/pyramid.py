@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xarray_mrc.conversion.block_means import Factors, coarse_shape
+from xarray_mrc.conversion.block_means import Factors, coarse_region, coarse_shape
 from xarray_mrc.conversion.grid import (
     PART_NBYTES,
     PLANE_DIMS,
@@ -17,6 +17,7 @@ from xarray_mrc.conversion.grid import (
     Region,
     Shards,
     cut,
+    cut_region,
     gather_chunks,
     grid_for,
 )
@@ -54,10 +55,7 @@ class Level:
 
     def region(self, whole: Region) -> Region:
         """Return the region of this level that stands for a region of the first one."""
-        return tuple(
-            slice(part.start // factor, -(-part.stop // factor))
-            for part, factor in zip(whole, self.factors, strict=True)
-        )
+        return coarse_region(whole, self.factors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +96,7 @@ class Pyramid:
 
     def parts(self, region: Region, level: int) -> list[Region]:
         """Return the regions that are written at once in a level, in a region of the data."""
-        lengths = [part.stop - part.start for part in region]
-        return [
-            tuple(
-                slice(whole.start + inner.start, whole.start + inner.stop)
-                for whole, inner in zip(region, part, strict=True)
-            )
-            for part in cut(lengths, self.levels[level].span)
-        ]
+        return cut_region(region, self.levels[level].span)
 
     def slabs(self) -> list[Region]:
         """Return slabs of whole sections in file order, each of whole parts of the first level."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
@@ -18,7 +18,7 @@ from xarray_mrc.conversion.group_writer import GroupWriter
 from xarray_mrc.conversion.tasks import CopyTask, Reader, Steps, Task
 from xarray_mrc.storage.compressed.encoders import cores
 
-__all__ = ["MAX_TASKS", "advance", "run_tasks", "within"]
+__all__ = ["MAX_TASKS", "run_tasks", "within"]
 
 # Each task holds a region and its compressed chunks, and Zarr compresses the chunks of a region on
 # several threads anyhow.
@@ -103,7 +103,7 @@ def room() -> AbstractContextManager[Any]:
         return _rooms.setdefault(limit, Semaphore(max(1, (limit - MODULES_NBYTES) // TASK_NBYTES)))
 
 
-def advance(steps: Generator[Region, Any, Any], values: Any) -> tuple[Region | None, Any]:
+def advance(steps: Steps, values: NDArray[Any] | None) -> tuple[Region | None, Any]:
     """Run a task until it asks for its next region, from the values that it asked for before.
 
     Returns this region and None. At its start there are no values; after its end the region is
