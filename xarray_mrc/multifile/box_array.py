@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, TypeGuard
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarray_mrc.dataset.lazy_variable import ReadableArray
+from xarray_mrc.multifile.image_array import ImageArray, Pixels
 from xarray_mrc.multifile.stack_array import StackArray
 from xarray_mrc.reading import buffers
 from xarray_mrc.reading.array import MrcArray
@@ -19,8 +19,6 @@ from xarray_mrc.reading.boxes import Corners, read_boxes, sweep_boxes
 from xarray_mrc.reading.selection import Pick
 
 __all__ = ["BoxArray", "SelectedArray"]
-
-Pixels = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -60,10 +58,8 @@ class SelectedArray:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class BoxArray:
+class BoxArray(ImageArray):
     """Boxes of one size in an array, read when they are indexed.
-
-    A picklable value that holds nothing open. Indexing is outer: a list selects along its own axis.
 
     Attributes
     ----------
@@ -79,8 +75,6 @@ class BoxArray:
         Its axes that the boxes have, in rising order; along the others their length is 1.
     fill : float
         Value beyond the limits.
-    axes : tuple of int
-        Axes in the order of this array: 0 boxes, 1 the first one that is kept, and so on.
     """
 
     array: ReadableArray | SelectedArray
@@ -89,7 +83,6 @@ class BoxArray:
     limits: tuple[range, ...]
     kept: tuple[int, ...]
     fill: float
-    axes: tuple[int, ...]
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -102,75 +95,19 @@ class BoxArray:
         return (len(self.corners), *(self.size[axis] for axis in self.kept))
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes."""
-        return tuple(self.lengths[axis] for axis in self.axes)
-
-    @property
     def paths(self) -> tuple[str, ...]:
         """Paths of the files that are read."""
         return self.array.paths
-
-    def __getitem__(self, key: Any) -> Pixels:
-        return self.read(key)
-
-    def read(self, key: Any, *, transient: bool = False) -> Pixels:
-        """Read a selection.
-
-        Parameters
-        ----------
-        key : tuple
-            An integer, slice or list of integers for each axis.
-        transient : bool
-            Not used: the result is always memory of its own.
-
-        Returns
-        -------
-        ndarray
-            In native byte order.
-        """
-        entries = dict(zip(self.axes, key, strict=True))
-        picks = [
-            Pick.parse(entries[axis], length, self.axes.index(axis))
-            for axis, length in enumerate(self.lengths)
-        ]
-        if any(pick.count == 0 for pick in picks):
-            pixels = np.empty([pick.count for pick in picks], self.dtype)
-        else:
-            pixels = self._read_spans(picks)
-        index = tuple(
-            0 if pick.dropped else slice(None, None, -1 if pick.reversed else None)
-            for pick in picks
-        )
-        left = [axis for axis, pick in enumerate(picks) if not pick.dropped]
-        return pixels[index].transpose([left.index(axis) for axis in self.axes if axis in left])
-
-    async def read_async(self, key: Any) -> Pixels:
-        """Read a selection on another thread, so that the event loop runs on."""
-        return await asyncio.to_thread(self.read, key)
-
-    def points(self, indices: Sequence[Any]) -> Pixels:
-        """Read single pixels; the boxes that hold them are read as a whole."""
-        places = np.broadcast_arrays(*(np.asarray(index, np.int64) for index in indices))
-        by_axis = dict(zip(self.axes, places, strict=True))
-        boxes, which = np.unique(by_axis[0], return_inverse=True)
-        order = tuple(range(len(self.lengths)))
-        whole = replace(self, axes=order).read((boxes, *[slice(None)] * len(self.kept)))
-        others = (by_axis[axis] for axis in order[1:])
-        found: Pixels = whole[(which.reshape(by_axis[0].shape), *others)]
-        return found
-
-    def transpose(self, order: Sequence[int]) -> BoxArray:
-        """Return the array with its axes in another order; nothing is read."""
-        return replace(self, axes=tuple(self.axes[axis] for axis in order))
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         digest = blake2b(np.ascontiguousarray(self.corners).tobytes()).hexdigest()
         own = (digest, self.size, self.limits, self.kept, self.fill, self.axes)
         return ("xarray_mrc.BoxArray", self.array.__dask_tokenize__(), repr(own))
 
-    def _read_spans(self, picks: Sequence[Pick]) -> Pixels:
+    def read_picks(self, picks: Sequence[Pick], *, transient: bool) -> Pixels:
         """Read the boxes from the first to the last wanted position, and select from these."""
+        if any(pick.count == 0 for pick in picks):
+            return np.empty([pick.count for pick in picks], self.dtype)
         corners, size = self.corners[picks[0].positions].copy(), list(self.size)
         for axis, pick in zip(self.kept, picks[1:], strict=True):
             first, end = pick.bounds

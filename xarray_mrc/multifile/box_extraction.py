@@ -355,7 +355,9 @@ def box_array(array: ReadableArray, key: tuple[Any, ...], boxes: Boxes) -> BoxAr
     runs = (each for number, each in enumerate(shown) if number != picked)
     if not all(each.size and (np.diff(each) == 1).all() for each in runs):
         source, whole = SelectedArray(array, tuple(positions)), tuple(range(len(n)) for n in shown)
-        return BoxArray(source, boxes.corners, boxes.size, whole, boxes.kept, boxes.fill, order)
+        return BoxArray(
+            source, boxes.corners, boxes.size, whole, boxes.kept, boxes.fill, axes=order
+        )
     corners = np.zeros((len(boxes.corners), len(positions)), np.int64)
     size: list[int] = []
     limits: list[range] = []
@@ -376,4 +378,4 @@ def box_array(array: ReadableArray, key: tuple[Any, ...], boxes: Boxes) -> BoxAr
             corners[:, axis] = boxes.corners[:, number] + each[0]
             limits.append(range(each[0], each[-1] + 1))
             kept.append(axis)
-    return BoxArray(array, corners, tuple(size), tuple(limits), tuple(kept), boxes.fill, order)
+    return BoxArray(array, corners, tuple(size), tuple(limits), tuple(kept), boxes.fill, axes=order)
