@@ -94,8 +94,12 @@ def test_files_are_those_of_zarr(tmp_path, zarr_format):
         writer_of(ours, values.shape, options).write("data", whole, values)
         writer_of(theirs, values.shape, options)
         zarr.open_array(theirs / "data", mode="r+")[...] = values
-        assert files_of(ours) == files_of(theirs)
-        assert len(files_of(ours)) > 4
+        found, expected = files_of(ours), files_of(theirs)
+        if isinstance(codec, zarr.codecs.GzipCodec):  # Zarr writes the time into each chunk
+            expected = {name: data if data[:2] != b"\x1f\x8b" else data[:4] + bytes(4) + data[8:]
+                        for name, data in expected.items()}  # fmt: skip
+        assert found == expected
+        assert len(found) > 4
 
 
 def test_shards_follow_the_specification(tmp_path):

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 __all__ = ["ChunkFormat", "find_format"]
 
 SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+# Where a gzip member has its time of modification (RFC 1952, section 2.3).
+GZIP_TIME = slice(4, 8)
 INDEX_CODECS = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
 
 
@@ -86,8 +88,12 @@ class ChunkFormat:
             # Here Blosc would use threads of its own, and write its blocks in the order in which
             # these end: the same values would give other bytes each time.
             with ThreadPoolExecutor(1) as thread:
-                return thread.submit(self.codec.encode, values).result()
-        return self.codec.encode(values)
+                data = thread.submit(self.codec.encode, values).result()
+        else:
+            data = self.codec.encode(values)
+        if self.codec.codec_id == "gzip":  # without the time, for the same reason
+            return data[: GZIP_TIME.start] + bytes(4) + data[GZIP_TIME.stop :]
+        return data
 
 
 def find_format(metadata: Any) -> ChunkFormat | None:
