@@ -104,10 +104,14 @@ class RemoteFolder:
                     raise PermissionError
 
     def remove_directory(self) -> None:
-        """Remove the folder itself, which is empty, where a storage has such."""
-        with self._opened() as (fs, root), suppress(FileNotFoundError):
-            if not OBJECT_STORES & protocols_of(fs) and fs.isdir(root):
-                fs.rm(root, recursive=True)
+        """Remove the folder and those in it, which hold no files, where a storage has such."""
+        with self._opened() as (fs, root):
+            if OBJECT_STORES & protocols_of(fs):
+                return
+            # `rm` would take brackets in the name for a pattern, and remove other folders.
+            for folder, _, _ in fs.walk(root, topdown=False):
+                with suppress(FileNotFoundError):
+                    fs.rmdir(folder)
 
     @contextmanager
     def _opened(self, key: str = "", *, writes: bool = True) -> Iterator[tuple[Any, str]]:
