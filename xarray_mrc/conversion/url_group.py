@@ -8,7 +8,7 @@ written: a task that no longer finds it has come too late, and removes what it h
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +31,8 @@ __all__ = ["UrlGroupSink", "UrlGroupTarget", "new_url_group"]
 
 # Folder of the marks, in the group.
 DRAFT = ".xarray_mrc-draft"
+# Content of the mark of a group that may lack files.
+LOST = b"lost"
 # Seconds until the folder is listed again for files that late tasks have written.
 WAITS_SECONDS = (0.0, 0.2, 1.0)
 
@@ -70,15 +72,21 @@ class UrlGroupSink:
         finally:
             self._check_mark(written)
 
-    def _check_mark(self, written: Iterable[str]) -> None:
+    def _check_mark(self, written: Sequence[str]) -> None:
         """Raise MrcError if the group was given up, after files were removed that were written.
 
-        A group that is complete has the same files: its last task ran twice.
+        A group that is complete has the same files: its last task ran twice. Parts need no care:
+        'finish' looks for their files.
         """
-        if self.folder.get(self.mark) is not None:
+        if self.folder.get(self.mark) not in (None, LOST):
             return
-        if not holds_group(self.folder):
-            self.folder.remove(written)
+        if written:
+            # Another conversion may have written the same files since: better that it fails, too.
+            for mark in self.folder.below(DRAFT).list_keys():
+                if "/" not in mark and f"{DRAFT}/{mark}" != self.mark:
+                    self.folder.put(f"{DRAFT}/{mark}", LOST)
+            if not holds_group(self.folder):
+                self.folder.remove(written)
         raise MrcError(
             f"{self.path}: the group was given up or is complete already, so that this part comes "
             f"too late; or this computer sees another storage: pass a URL that all workers reach"
