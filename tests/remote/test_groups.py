@@ -292,6 +292,79 @@ def test_in_memory(path):
         found.rm("/maps", recursive=True)
 
 
+@pytest.fixture
+def memory():
+    """The file system of fsspec in memory, which is empty."""
+    found = fsspec.filesystem("memory")
+    yield found
+    for name in found.find("/"):
+        found.rm_file(name)
+
+
+def test_a_late_task_makes_no_hole_in_another_group(memory, path, monkeypatch):
+    """The first conversion fails; one of its tasks ends while the second one writes."""
+    url, put, write = "memory://maps/a.zarr", RemoteFolder.put, schedule.write_region
+    begun, ended, late = threading.Event(), threading.Event(), []
+
+    def slow(self, key, data):
+        if threading.current_thread() in late:
+            assert begun.wait(20)
+            put(self, key, data)
+            return
+        put(self, key, data)
+        if key == "data/c/0/0/0":
+            begun.set()
+            late[0].join(20)
+            ended.set()
+
+    def leave(task, reader, writer):
+        def work():
+            with pytest.raises(MrcError, match="too late"):
+                write(task, reader, writer)
+
+        if not late:
+            late.append(threading.Thread(target=work))
+            late[0].start()
+            time.sleep(0.5)
+        raise KeyError("the client fails")
+
+    monkeypatch.setattr(RemoteFolder, "put", slow)
+    with monkeypatch.context() as patch:
+        patch.setattr(schedule, "write_region", leave)
+        with pytest.raises(KeyError):
+            convert(path, url)
+    with pytest.raises(MrcError, match="given up"):
+        convert(path, url)
+    assert ended.is_set()
+    assert memory.find("/maps") == []
+    convert(path, url)
+    np.testing.assert_array_equal(xr.open_zarr(url)["data"], LAID.pixels)
+
+
+def test_brackets_in_a_name_are_no_pattern(memory, path):
+    memory.pipe("/maps/run1.zarr/thesis.tex", b"all I have")
+    with pytest.raises(ValueError, match="whole numbers"):
+        convert(path, "memory://maps/run[1].zarr", dtype="uint8")
+    assert memory.find("/maps") == ["/maps/run1.zarr/thesis.tex"]
+    assert not memory.isdir("/maps/run[1].zarr")
+
+
+def test_a_pyramid_does_not_replace_what_it_reads(memory, path, tmp_path):
+    convert(path, "memory://maps/a.zarr")
+    convert(path, tmp_path / "b.zarr")
+    inside = tmp_path / "b.zarr" / "b.mrc"
+    inside.write_bytes(LAID.raw)
+    for source, target in (
+        (xr.open_zarr("memory://maps/a.zarr"), "memory://maps/a.zarr/"),
+        (open_mrc(inside), inside.parent),
+        (open_mrc(inside, chunks={"z": 9}) * 2.0, inside.parent),
+    ):
+        with pytest.raises(ValueError, match="would be lost with it"):
+            to_ome_zarr(source, target, overwrite=True)
+    assert inside.read_bytes() == LAID.raw
+    np.testing.assert_array_equal(xr.open_zarr("memory://maps/a.zarr")["data"], LAID.pixels)
+
+
 PART = """
 import sys, json, xarray_mrc
 src, dst, which, options = sys.argv[1], sys.argv[2], *map(json.loads, sys.argv[3:])
@@ -366,9 +439,6 @@ def test_workers_write_and_read(bucket, path, tmp_path, cluster):
     )
     to_ome_zarr(open_mrc(path), tmp_path / "a.ome.zarr")
     found, expected = stored(bucket, "maps/a.ome.zarr/"), files(tmp_path / "a.ome.zarr")
-    # Metadata of the root name the header of a source on this computer only.
-    assert found.pop("zarr.json")
-    assert expected.pop("zarr.json")
     assert found == expected
     with pytest.raises(MrcError, match="pass a URL that all workers reach"):
         convert(source, "memory://maps/a.zarr", source_storage_options=options)

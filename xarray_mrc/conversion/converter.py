@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from xarray_mrc.conversion.block_means import Method
 from xarray_mrc.conversion.grid import Shards
 from xarray_mrc.conversion.group_layout import ZarrFormat
-from xarray_mrc.conversion.group_target import is_group
+from xarray_mrc.conversion.group_target import check_outside, is_group
 from xarray_mrc.conversion.job import run_job
 from xarray_mrc.conversion.ome_metadata import OmeVersionName, Profile
 from xarray_mrc.conversion.ome_zarr import image_name, plan_ome_zarr
@@ -319,22 +319,6 @@ def holds_group(path: str) -> bool:
             path,
         )
     return False
-
-
-def check_outside(src: Openable, path: str) -> None:
-    """Raise ValueError if a file lies in the group that it is converted to, at any depth."""
-    if not isinstance(src, str | os.PathLike) or is_remote(src) is not is_remote(path):
-        return
-    if isinstance(src, str) and is_remote(src):
-        whole, parent = public_url(src), public_url(path).rstrip("/") + "/"
-    else:
-        whole = os.path.realpath(local_path(src))
-        parent = os.path.join(os.path.realpath(path), "")
-    if whole.startswith(parent):
-        raise ValueError(
-            f"{src!s} lies in {public_url(path)}, and would be lost with it; pass another path for "
-            f"the group"
-        )
 
 
 def open_dataset(src: Openable, options: dict[str, Any]) -> xr.Dataset:

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 from xarray_mrc.storage.folder import check_visible, create_file, new_folder, write_file
 from xarray_mrc.storage.remote.options import StorageOptions
-from xarray_mrc.storage.remote.urls import is_remote
+from xarray_mrc.storage.remote.urls import is_remote, public_url
+from xarray_mrc.storage.source import Openable, local_path
 from xarray_mrc.storage.target import NO_OPTIONS
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "GroupSink",
     "GroupTarget",
     "Put",
+    "check_outside",
     "is_group",
     "is_group_document",
     "new_group",
@@ -185,6 +187,27 @@ def check_folder(path: str, *, overwrite: bool) -> None:
     if overwrite and os.path.isdir(path) and not is_group(path):
         raise FileExistsError(
             f"{path} is a directory, but not a Zarr group, and is not replaced; pass another path"
+        )
+
+
+def check_outside(src: Openable, path: str) -> None:
+    """Raise ValueError if a source would be lost when the group at a path or URL is replaced.
+
+    A directory keeps its name until the new one is complete, so a group may be read while it is
+    replaced. At a URL it may not.
+    """
+    if not isinstance(src, str | os.PathLike) or is_remote(src) is not is_remote(path):
+        return
+    if isinstance(src, str) and is_remote(src):
+        shown = public_url(src)
+        whole, parent = shown.rstrip("/") + "/", public_url(path).rstrip("/") + "/"
+    else:
+        shown = local_path(src)
+        whole, parent = os.path.realpath(shown), os.path.join(os.path.realpath(path), "")
+    if whole.startswith(parent):
+        raise ValueError(
+            f"{shown} lies in {public_url(path)}, and would be lost with it; pass "
+            f"another path for the group"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, get_args
 
@@ -16,7 +16,7 @@ from xarray_mrc.conversion.block_means import Method, check_method
 from xarray_mrc.conversion.chunk_format import find_format
 from xarray_mrc.conversion.grid import Shards
 from xarray_mrc.conversion.group_layout import choose_compressors, target_dtype
-from xarray_mrc.conversion.group_target import new_group
+from xarray_mrc.conversion.group_target import check_outside, new_group
 from xarray_mrc.conversion.group_writer import GroupWriter
 from xarray_mrc.conversion.job import GroupJob, run_job
 from xarray_mrc.conversion.ome_layout import OmeLayout
@@ -44,6 +44,7 @@ from xarray_mrc.storage.protocol import Source, is_sequential
 from xarray_mrc.storage.remote.options import StorageOptions
 from xarray_mrc.storage.remote.urls import is_remote, path_of_url
 from xarray_mrc.storage.source import local_path
+from xarray_mrc.writing.region import arrays_in_graph
 
 __all__ = ["image_name", "plan_ome_zarr", "to_ome_zarr"]
 
@@ -96,7 +97,8 @@ def to_ome_zarr(
         "infer" is zstd after a bitshuffle; a codec is any compressor of Zarr (of numcodecs for
         OME-Zarr 0.4).
     overwrite : bool
-        Whether an existing Zarr group may be replaced.
+        Whether an existing Zarr group may be replaced. At a URL it is removed first, so `obj` must
+        not be read from it.
     storage_options : mapping, optional
         How the storage of a URL is reached, as in fsspec.
     profile : {"cryoet-portal"}, optional
@@ -168,6 +170,8 @@ def to_ome_zarr(
         profile=profile,
     )
     data = job.reader.variable
+    for found in sources_of(obj, data):
+        check_outside(found, path)
     if data.chunks is not None:
         with new_group(path, overwrite=overwrite, options=storage) as target:
             writer = GroupWriter(target.sink, job.layout.arrays)
@@ -319,6 +323,17 @@ def array_source(variable: xr.Variable) -> Source | None:
     """Return the source that lazy data of one file are read from."""
     found = find_array(variable)
     return found.source if isinstance(found, MrcArray) else None
+
+
+def sources_of(obj: xr.Dataset | xr.DataArray, data: xr.Variable) -> Iterator[str]:
+    """Yield paths and URLs that an object, and the data of it, are known to be read from."""
+    named = [found.encoding.get("source") for found in (obj, data_variable(obj))]
+    yield from (str(name) for name in named if name)
+    arrays = [data] if data.chunks is None else arrays_in_graph(data.data)
+    for array in filter(None, map(find_array, arrays)):
+        yield from array.paths
+        if isinstance(array, MrcArray):
+            yield array.source.uri
 
 
 def header_of(array: xr.DataArray) -> Header | None:
