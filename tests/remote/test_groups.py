@@ -468,7 +468,7 @@ def test_a_killed_worker_and_a_failed_task(bucket, path, cluster):
     assert names(bucket, "maps/") == []
 
 
-def test_a_file_object(bucket, path):
+def test_a_file_object_with_a_cluster(bucket, path, cluster):
     convert(io.BytesIO(LAID.raw), URL, storage_options=direct(bucket))
     convert(path, path.with_suffix(".zarr"))
     assert stored(bucket) == files(path.with_suffix(".zarr"))

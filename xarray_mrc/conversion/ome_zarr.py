@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any, get_args
 
 import numpy as np
@@ -154,8 +153,6 @@ def to_ome_zarr(
     ...     level.shape, level.dtype.name
     ((2, 2), 'int16')
     """
-    import dask.threaded
-
     storage = StorageOptions(storage_options)
     path = os.fspath(store) if is_remote(store) else local_path(store)
     job = plan_ome_zarr(
@@ -178,10 +175,7 @@ def to_ome_zarr(
             results = run_pyramid_graph(job.tasks, data.data, job.reader.dtype, writer)
             target.finish(job.documents(results))
         return
-    # Workers of a cluster would have to be sent data that are in the memory of this process.
-    threads = nullcontext() if find_array(data) else dask.config.set(scheduler=dask.threaded.get)
-    with threads:
-        run_job(job, path, overwrite=overwrite, options=storage)
+    run_job(job, path, overwrite=overwrite, options=storage)
 
 
 def plan_ome_zarr(

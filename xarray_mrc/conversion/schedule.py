@@ -55,7 +55,7 @@ def run_tasks(
         process. They tile the source, and all but the last along each axis have the same lengths.
         Otherwise the scheduler that dask is configured to use runs the tasks, by default threads.
     in_process : bool
-        Whether to use threads of this process anyhow.
+        Whether to use threads of this process anyhow, as for data that only this process has.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def run_tasks(
         import dask
 
         write = dask.delayed(partial(write_region, reader=reader, writer=writer), traverse=False)
-        options = {"scheduler": "threads"} if in_process else {}
+        options = {"scheduler": "threads"} if in_process or not reader.travels else {}
         return list(dask.compute(*map(write, tasks), pool=pool, **options))
 
 

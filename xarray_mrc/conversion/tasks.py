@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from xarray_mrc.codec.modes import Sample
 from xarray_mrc.conversion.grid import Region, cut_region
 from xarray_mrc.conversion.group_writer import GroupWriter
+from xarray_mrc.dataset.lazy_variable import find_array
+from xarray_mrc.storage.fileobject import FileObjectSource
+from xarray_mrc.storage.memory import MemorySource
 
 __all__ = ["CopyTask", "Reader", "Steps", "Task", "fit"]
 
@@ -98,6 +101,14 @@ class Reader:
 
     variable: xr.Variable
     dtype: np.dtype[Any]
+
+    @property
+    def travels(self) -> bool:
+        """True if workers of a cluster can read the data, which are not in this process alone."""
+        array = find_array(self.variable)
+        source = getattr(array, "source", None)
+        stored = getattr(source, "inner", source)  # of a compressed file
+        return array is not None and not isinstance(stored, FileObjectSource | MemorySource)
 
     def read(self, region: Region) -> NDArray[Any]:
         """Read a region into memory; ValueError if a value does not fit the data type."""
