@@ -411,16 +411,23 @@ def test_in_parts(bucket, path, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """Two workers in processes of their own."""
+def idle_cluster():
+    """Two workers in processes of their own, which no test uses by itself."""
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
-        distributed.Client(cluster) as client,
+        distributed.Client(cluster, set_as_default=False) as client,
     ):
         yield client
+
+
+@pytest.fixture
+def cluster(idle_cluster):
+    """The client of two workers, which run what dask computes."""
+    with idle_cluster.as_current():
+        yield idle_cluster
 
 
 def test_workers_write_and_read(bucket, path, tmp_path, cluster):
