@@ -354,6 +354,18 @@ def test_a_sidecar_grows_with_its_stack(tmp_path):
     assert read_header(path).nz == 4
 
 
+def test_a_tilt_axis_that_the_sidecar_states_differently(tmp_path):
+    path = tmp_path / "tilts.st"
+    axes = [85.3, 85.3, -90.0]
+    for axis in axes:
+        append(image(1, tilt_angle=3.0, tilt_axis_angle=axis), path, sidecar="mdoc")
+    assert open_mrc(path).tilt_axis_angle.values.tolist() == axes
+    other = tmp_path / "other.st"
+    append(image(1, tilt_angle=3.0), other, sidecar="mdoc")
+    append(image(1, tilt_angle=3.0, tilt_axis_angle=85.3), other, sidecar="mdoc")
+    np.testing.assert_array_equal(open_mrc(other).tilt_axis_angle, [np.nan, 85.3])
+
+
 def broken(block):
     raise RuntimeError("no image")
 

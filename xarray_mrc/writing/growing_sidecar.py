@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from xarray_mrc.codec.mdoc import tilt_axis_angle
 from xarray_mrc.dataset.section_metadata import WrittenSidecar
 from xarray_mrc.storage.local_sink import BINARY, write_at
 
@@ -58,7 +59,7 @@ def grown_sidecar(
         end = starts[sections] if len(starts) > sections else len(old)
         gap = b"" if old[:end].endswith(b"\n") else b"\n"
         os.truncate(descriptor, end)
-        write_at(descriptor, end, gap + lines_of(text, sidecar, sections))
+        write_at(descriptor, end, gap + lines_of(text, sidecar, sections, old[: starts[0]]))
         os.fsync(descriptor)
         try:
             yield
@@ -69,15 +70,23 @@ def grown_sidecar(
         os.close(descriptor)
 
 
-def lines_of(text: str, sidecar: WrittenSidecar, sections: int) -> bytes:
-    """Return the lines of new images, counted on from those that are there."""
+def lines_of(text: str, sidecar: WrittenSidecar, sections: int, head: bytes) -> bytes:
+    """Return the lines of new images, counted on from those that are there.
+
+    The head of the sidecar stays. If it states another angle of the tilt axis, or none, each new
+    section states its own.
+    """
     raw = text.encode()
     first = STARTS[sidecar].search(raw)
-    body = raw[first.start() if first else 0 :]
+    start = first.start() if first else 0
+    body = raw[start:]
     if sidecar == "rawtlt":
         return body
+    axis = tilt_axis_angle(raw[:start].decode())
+    is_stated = axis in (None, tilt_axis_angle(head.decode(errors="replace")))
+    line = b"" if is_stated else f"\nTiltAxisAngle = {axis!r}".encode()
 
     def counted_on(found: re.Match[bytes]) -> bytes:
-        return b"[ZValue = %d]" % (int(found[1]) + sections)
+        return b"[ZValue = %d]" % (int(found[1]) + sections) + line
 
     return SECTION_HEAD.sub(counted_on, body)
