@@ -139,6 +139,23 @@ def test_what_is_written_is_read(order, per_file, numbers, words, chunks):
         assert sum(counts) == len(order)
 
 
+def test_names_of_digits_stay_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.mrcs").write_bytes(lay("int16", "image_stack", lengths=(4, 4, 2)).raw)
+    optics = "data_optics\n\nloop_\n_rlnOpticsGroupName #1\n_rlnOpticsGroup #2\n007 1\n\n"
+    names = ("rlnImageName", "rlnTomoName", "rlnGroupName", "rlnOpticsGroup")
+    rows = "1@a.mrcs 01 0012 1\n2@a.mrcs 1 1e5 1\n"
+    head = "".join(f"_{name} #{n}\n" for n, name in enumerate(names, 1))
+    (tmp_path / "a.star").write_text(f"{optics}data_particles\n\nloop_\n{head}{rows}\n")
+    particles = open_stack("a.star")
+    assert particles.rlnTomoName.values.tolist() == ["01", "1"]
+    write_stack(particles, "b.mrcs", star="b.star", voxel_size=1.5)
+    lines = [line.split() for line in (tmp_path / "b.star").read_text().splitlines()]
+    assert ["000001@b.mrcs", "01", "0012", "1"] in lines
+    assert ["000002@b.mrcs", "1", "1e5", "1"] in lines
+    assert any(line[:2] == ["007", "1"] for line in lines)
+
+
 def test_binning_changes_the_pixel_size(project):
     binned = open_stack(PARTICLES)[:6].coarsen(y=2, x=2).mean()
     write_stack(binned, "bin.mrcs", star="bin.star")

@@ -35,6 +35,11 @@ __all__ = [
 # Columns that name images, the first that a table has.
 IMAGE_NAMES = ("rlnImageName", "rlnMicrographName")
 SERIES = "rlnTomoTiltSeriesStarFile"
+# Names stay texts, also those of digits: 01 is another tomogram than 1.
+NAMES = (
+    *IMAGE_NAMES, SERIES, "rlnTomoName", "rlnTomoParticleName", "rlnGroupName",
+    "rlnOpticsGroupName",
+)  # fmt: skip
 OPTICS = "optics"
 GENERAL, STACKS = "general", "rlnTomoSubTomosAre2DStacks"
 # Pixel sizes in angstrom, by the column that names the images.
@@ -76,8 +81,7 @@ def read_blocks(path: str) -> dict[str, Any]:
     # file as it was then, also another one of the same relative path.
     linecache.clearcache()
     try:
-        # A name of digits only must not become a number.
-        blocks = starfile.read(path, always_dict=True, parse_as_string=[*IMAGE_NAMES, SERIES])
+        blocks = starfile.read(path, always_dict=True, parse_as_string=list(NAMES))
     except OSError:
         raise
     except Exception as error:
