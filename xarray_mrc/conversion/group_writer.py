@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -92,30 +90,20 @@ class GroupWriter:
             yield target
 
     def _write_by_zarr(self, name: str, region: Region, values: NDArray[Any]) -> None:
-        """Write a region whose codecs only Zarr knows."""
-        from zarr import AsyncArray
-        from zarr.storage import StorePath
+        """Write a region whose codecs only Zarr knows: first to memory.
 
-        from xarray_mrc.conversion.chunk_store import ChunkStore
+        After an error in one chunk Zarr goes on with the others, in threads or in its event loop.
+        """
+        from zarr import Array, AsyncArray
+        from zarr.storage import MemoryStore, StorePath
 
         # Zarr leaves out chunks of zeros, and takes -0.0 for 0.0: in floats up to 3.0, in complex
         # numbers still in 3.4. Chunks of integers can be left out.
         config: Any = {"order": "C", "write_empty_chunks": values.dtype.kind in "fc"}
+        stored: dict[str, Any] = {}
         with self.sink.writing() as files:
-            store = ChunkStore(files.put)
-            try:
-                array: Any = AsyncArray(self.arrays[name], StorePath(store, name), config)
-                run(array.setitem(region, np.asarray(values)))
-            finally:
-                store.close()
-
-
-def run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine of Zarr to its end, and return its result.
-
-    Zarr goes on with the other chunks after an error in one. Here it has an event loop of its own,
-    whose tasks and threads have all ended on return. The loop runs on another thread, because
-    notebooks have a loop on this one.
-    """
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
+            place = StorePath(MemoryStore(stored), name)
+            array: Any = Array(AsyncArray(self.arrays[name], place, config))
+            array[region] = np.asarray(values)
+            for key, data in stored.items():
+                files.put(key, data.as_numpy_array())
