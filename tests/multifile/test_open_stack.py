@@ -56,6 +56,18 @@ def test_files_and_references(three):
     np.testing.assert_array_equal(open_stack("*.mrcs"), whole)
 
 
+@pytest.mark.parametrize("chunks", [{}, None])
+def test_values_can_be_assigned(three, chunks):
+    images = open_stack("a.mrcs", chunks=chunks)
+    same = images.copy()
+    images[0] = 7
+    expected = three["a.mrcs"].copy()
+    expected[0] = 7
+    np.testing.assert_array_equal(images[[1, 0]], expected[[1, 0]])
+    np.testing.assert_array_equal(same, three["a.mrcs"])
+    np.testing.assert_array_equal(open_stack("a.mrcs"), three["a.mrcs"])
+
+
 @pytest.mark.parametrize("chunks", [{}, None, {"image": 3}, "auto", 2])
 def test_columns_of_a_table_select_images(three, tmp_path, chunks):
     names = [f"{n % 5 + 1:06d}@{name}" for n, name in enumerate([*three] * 4)]

@@ -172,8 +172,9 @@ def normalized_slice(entry: Any, length: int) -> Any:
 def lazy_variable(
     array: ReadableArray, dims: Sequence[str], attrs: dict[str, Any], encoding: dict[str, Any]
 ) -> xr.Variable:
-    """Return a variable whose data are read when they are needed."""
-    return xr.Variable(dims, LazyArray(MrcBackendArray(array)), attrs, encoding)
+    """Return a variable whose data are read when they are needed, or when some are assigned."""
+    lazy: Any = LazyArray(MrcBackendArray(array))
+    return xr.Variable(dims, indexing.CopyOnWriteArray(lazy), attrs, encoding)
 
 
 def find_array(data: Any) -> ReadableArray | None:
