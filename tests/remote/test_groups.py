@@ -365,6 +365,19 @@ def test_a_pyramid_does_not_replace_what_it_reads(memory, path, tmp_path):
     np.testing.assert_array_equal(xr.open_zarr("memory://maps/a.zarr")["data"], LAID.pixels)
 
 
+def test_nor_a_group_that_an_expression_reads(bucket, path):
+    options = {"storage_options": direct(bucket)}
+    convert(path, URL, chunks=CHUNKS, shards=CHUNKS, **options)
+    before = stored(bucket)
+    for chunks in ({}, None):
+        array = xr.open_zarr(URL, chunks=chunks, **options)["data"]
+        with pytest.raises(ValueError, match="would be lost with it"):
+            to_ome_zarr(
+                array[1:] * 2 if chunks is not None else array, URL, overwrite=True, **options
+            )
+    assert stored(bucket) == before
+
+
 PART = """
 import sys, json, xarray_mrc
 src, dst, which, options = sys.argv[1], sys.argv[2], *map(json.loads, sys.argv[3:])

@@ -123,10 +123,11 @@ def convert(
     ``xr.open_zarr(dst)`` returns the same as ``xr.open_dataset(src, engine="mrc")``: values,
     coordinates, attributes and names. One task writes one shard, so the workers of a distributed
     client never write into the same file. A storage cannot rename: there an existing group is
-    removed before the first chunk is written, and the new one appears with its last file. An MRC
-    file is copied to an MRC file byte by byte, with
-    header and extended header; with `dtype`, `mode` or options it is read and written anew, with
-    the extended header and labels of `src`.
+    removed before the first chunk is written, and the new one appears with its last file.
+
+    An MRC file is copied to an MRC file byte by byte, with header and extended header; with
+    `dtype`, `mode` or options it is read and written anew, with the extended header and labels of
+    `src`.
 
     Examples
     --------

@@ -35,7 +35,7 @@ from xarray_mrc.conversion.tasks import Reader
 from xarray_mrc.conversion.zarr import is_plain
 from xarray_mrc.dataset.conventions import AXES, data_variable, match_dims
 from xarray_mrc.dataset.from_file import file_of
-from xarray_mrc.dataset.lazy_variable import find_array, find_undivided, with_data
+from xarray_mrc.dataset.lazy_variable import find_array, find_undivided, find_zarr_url, with_data
 from xarray_mrc.errors import warn
 from xarray_mrc.reading.array import MrcArray
 from xarray_mrc.reading.header_reading import read_header
@@ -321,9 +321,9 @@ def array_source(variable: xr.Variable) -> Source | None:
 
 def sources_of(obj: xr.Dataset | xr.DataArray, data: xr.Variable) -> Iterator[str]:
     """Yield paths and URLs that an object, and the data of it, are known to be read from."""
+    arrays = [data] if data.chunks is None else [*arrays_in_graph(data.data)]
     named = [found.encoding.get("source") for found in (obj, data_variable(obj))]
-    yield from (str(name) for name in named if name)
-    arrays = [data] if data.chunks is None else arrays_in_graph(data.data)
+    yield from (str(name) for name in [*named, *map(find_zarr_url, arrays)] if name)
     for array in filter(None, map(find_array, arrays)):
         yield from array.paths
         if isinstance(array, MrcArray):

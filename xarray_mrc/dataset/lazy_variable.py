@@ -21,6 +21,7 @@ __all__ = [
     "find_lazy",
     "find_selection",
     "find_undivided",
+    "find_zarr_url",
     "lazy_variable",
     "normalized_slice",
     "take_images",
@@ -194,6 +195,22 @@ def find_array(data: Any) -> ReadableArray | None:
     while data is not None and not isinstance(data, MrcBackendArray):
         data = getattr(data, "array", None)
     return None if data is None else data._array
+
+
+def find_zarr_url(data: Any) -> str | None:
+    """Return the URL of the Zarr group that lazy data are read from; None if they are not.
+
+    Parameters
+    ----------
+    data : Any
+        As in `find_array`.
+    """
+    if isinstance(data, xr.Variable):
+        data = data._data
+    while hasattr(data, "array"):
+        data = data.array
+    store: Any = getattr(getattr(data, "_array", None), "store", None)
+    return str(store.fs.unstrip_protocol(store.path)) if hasattr(store, "fs") else None
 
 
 def find_lazy(data: Any, dims: Sequence[Hashable]) -> xr.Variable | None:
