@@ -251,11 +251,14 @@ def test_batches(monkeypatch):
     tilts = save("tilts.mrc", "float32", "image_stack", lengths=(6, 5, 4))
     names = run("batches")
     assert names["images"].shape[1:] == (5, 6)
-    for _ in range(2):
+    orders = set()
+    for _ in range(12):
         pairs = list(names["loader"])
         classes = np.concatenate([classes for _, classes in pairs])
         assert sorted(classes) == [1, 1, 1, 2]
         images = np.concatenate([images for images, _ in pairs])
         assert sorted(images.sum((1, 2))) == sorted(tilts.sum((1, 2)))
+        orders.add(tuple(images.sum((1, 2))))
+    assert len(orders) > 1  # although the workers, which stay, keep their seeds
     (alone,) = names["torch"].utils.data.DataLoader(names["Particles"](), batch_size=None)
     assert np.shape(alone[0]) == (4, 5, 6)

@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import NamedTuple
 
+import numpy as np
+
 
 class Worker(NamedTuple):
     """The worker that runs, as `get_worker_info` returns it."""
@@ -42,6 +44,12 @@ class DataLoader:
 
 
 running = None
+random = np.random.default_rng(3)
+
+
+def randint(high, size):
+    """Return random numbers; those of a process go on from one epoch to the next."""
+    return random.integers(high, size=size)
 
 
 def from_numpy(array):
@@ -57,7 +65,7 @@ def install(monkeypatch):
         return
     torch, utils, data = ModuleType("torch"), ModuleType("torch.utils"), ModuleType("data")
     torch.utils, utils.data = utils, data
-    torch.from_numpy = from_numpy
+    torch.from_numpy, torch.randint = from_numpy, randint
     data.IterableDataset, data.DataLoader = IterableDataset, DataLoader
     data.get_worker_info = lambda: running
     monkeypatch.setitem(sys.modules, "torch", torch)
