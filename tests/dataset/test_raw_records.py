@@ -11,7 +11,7 @@ import xarray as xr
 from extended_records import FULL, agard_record, fei_record, lines, seri_bytes
 from mrcbytes import get, lay
 
-from xarray_mrc import MrcWarning, open_mrc, to_mrc
+from xarray_mrc import MrcWarning, append, open_mrc, to_mrc, write_stack
 
 TILTS = (-3.0, 0.0, 3.5)
 
@@ -174,3 +174,16 @@ def test_records_of_two_lengths_are_put_in_order_by_like(tmp_path):
     assert np.array_equal(ds.extended_header, np.frombuffer(extended, "u1"))
     with pytest.warns(MrcWarning, match="does not show which record belongs to which image"):
         to_mrc(ds, tmp_path / "c.mrc")
+
+
+@pytest.mark.parametrize("write", [append, write_stack])
+def test_other_writers_name_them(tmp_path, write):
+    records, fields, nbytes = RECORDS["FEI1"]
+    path = tmp_path / "a.mrcs"
+    extended = b"".join(records).ljust(nbytes, b"\0")
+    path.write_bytes(
+        lay("int16", "image_stack", lengths=(4, 3, 3), extended=extended, **fields).raw
+    )
+    dataset = raw_dataset(path)
+    with pytest.warns(MrcWarning, match="extended_header, bytes of records, will not be written"):
+        write(dataset, tmp_path / "b.mrcs", voxel_size=1.35)

@@ -476,9 +476,11 @@ def test_a_failure_leaves_the_file_as_it_was(tmp_path):
     with pytest.raises(RuntimeError, match="no more images"):
         append(xr.DataArray(lazy, dims=DIMS), path)
     assert path.read_bytes()[: len(before)] == before  # a thread may still be at it
+    other = tmp_path / "b.mrcs"
+    other.write_bytes(before)
     with dask.config.set(scheduler="synchronous"), pytest.raises(RuntimeError):
-        append(xr.DataArray(lazy, dims=DIMS), path)
-    assert path.read_bytes() == before
+        append(xr.DataArray(lazy, dims=DIMS), other)
+    assert other.read_bytes() == before
 
 
 FULL = """

@@ -14,7 +14,7 @@ from xarray_mrc.codec.header import Header
 from xarray_mrc.dataset.conventions import RAW_DIM
 from xarray_mrc.reading.open_file import OpenedFile
 
-__all__ = ["RAW_NAME", "raw_coords", "raw_records", "records_like"]
+__all__ = ["RAW_NAME", "raw_coords", "raw_notes", "raw_records", "records_like"]
 
 RAW_NAME = "extended_header"
 # Types whose bytes mean the same in both byte orders.
@@ -63,6 +63,23 @@ def raw_coords(opened: OpenedFile, *, sections_are_images: bool) -> dict[str, xr
         raw = rows[0] if layout.kind == "image" else rows[: layout.shape[0]]
         dims = (RAW_DIM,) if layout.kind == "image" else (layout.dims[0], RAW_DIM)
     return {RAW_NAME: xr.Variable(dims, raw.copy(), attrs)}
+
+
+def raw_notes(obj: xr.Dataset | xr.DataArray) -> list[str]:
+    """Return a sentence if an object holds bytes of an extended header, for writers that drop them.
+
+    Parameters
+    ----------
+    obj : xarray.Dataset or xarray.DataArray
+        The object. A DataArray cannot hold such bytes.
+
+    Returns
+    -------
+    list of str
+    """
+    if isinstance(obj, xr.Dataset) and RAW_NAME in obj.coords:
+        return [f"the coordinate {RAW_NAME}, bytes of records, will not be written"]
+    return []
 
 
 def raw_records(

@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from xarray_mrc.codec.containers import named_container
 from xarray_mrc.dataset.axis_positions import VoxelSize, parse_voxel_size, voxel_size_of
 from xarray_mrc.dataset.conventions import data_variable, match_dims
+from xarray_mrc.dataset.raw_records import raw_notes
 from xarray_mrc.errors import MrcWarning, warn
 from xarray_mrc.multifile.references import find_root, is_complete, parse_references
 from xarray_mrc.multifile.star import format_blocks
@@ -138,12 +139,13 @@ def write_stack(
     check_names(stacks, star_path, overwrite=overwrite)
     parts = [range(count)[i : i + (per_file or count)] for i in range(0, count, per_file or count)]
     own_size = pixel_size(array, voxel_size)
-    notes: list[str] = []
+    notes = raw_notes(obj)
     text = ""
     stated: NDArray[np.float64] | None = None
     if star_path is not None:
         source = read_source(array, table)
-        columns, notes = columns_of(array, slow, source)
+        columns, lost = columns_of(array, slow, source)
+        notes += lost
         stated = stated_pixel_sizes(columns, source, count)
         names = image_names(stacks, parts, source, root, star_path)
         constants = {str(k): each.item() for k, each in array.coords.items() if not each.ndim}

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -17,6 +18,7 @@ from xarray_mrc.codec.layout import Layout
 from xarray_mrc.codec.statistics import Statistics, grown_statistics
 from xarray_mrc.dataset.axis_positions import VoxelSize
 from xarray_mrc.dataset.conventions import data_variable
+from xarray_mrc.dataset.raw_records import raw_notes
 from xarray_mrc.dataset.section_metadata import WrittenSidecar
 from xarray_mrc.errors import MrcChangedError
 from xarray_mrc.reading.open_file import OpenedFile, open_file
@@ -133,6 +135,7 @@ def append(
     if not os.path.exists(target):
         options = {"voxel_size": voxel_size, "dtype": dtype, "mode": mode, "labels": labels}
         planned = plan_stack(array, target, reserve, sidecar=sidecar, **options)
+        planned = replace(planned, notes=(*planned.notes, *raw_notes(obj)))
         beside = f"{target}.{sidecar}"
         write_new(planned, target, None, beside, NO_OPTIONS, stats=stats, overwrite=False)
         return planned.header.nz // planned.header.mz
@@ -142,6 +145,7 @@ def append(
         opened = open_file(target, reading, notes=notes)
         check_in_place(opened, target, mode)
         growth = plan_growth(array, opened, target, voxel_size, dtype, mode, sidecar)
+        growth.notes.extend(raw_notes(obj))
         with grown_sidecar(target, sidecar, growth.sidecar, opened.header.nz):
             write_growth(growth, opened, target, descriptor, stats=stats)
     return growth.region[0].stop
