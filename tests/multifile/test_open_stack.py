@@ -56,8 +56,16 @@ def test_files_and_references(three):
     np.testing.assert_array_equal(open_stack("*.mrcs"), whole)
 
 
+@pytest.mark.parametrize("fill", [0.5, np.nan, 40000])
+def test_padding_of_integers_is_one(tmp_path, fill):
+    write(tmp_path / "a.mrcs", form="int16")
+    with pytest.raises(ValueError, match=r"is no value of the data, which are int16"):
+        open_stack(tmp_path / "a.mrcs", pad=8, fill=fill)
+    assert open_stack(tmp_path / "a.mrcs", pad=8, fill=-3)[0, 0, 0] == -3
+
+
 @pytest.mark.parametrize("chunks", [{}, None])
-def test_values_can_be_assigned(three, chunks):
+def test_assigned_be_assigned(three, chunks):
     images = open_stack("a.mrcs", chunks=chunks)
     same = images.copy()
     images[0] = 7

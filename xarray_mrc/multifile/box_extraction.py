@@ -22,7 +22,7 @@ from xarray_mrc.multifile.points import (
 )
 from xarray_mrc.reading.boxes import copy_boxes
 
-__all__ = ["extract_boxes"]
+__all__ = ["check_fill", "extract_boxes"]
 
 IMAGE = "image"
 BLOCK_NBYTES = 64 * 2**20
@@ -146,7 +146,7 @@ def extract_boxes(
         own_size[number] = 1
         corners[:, number] = number_along(array, picked, columns[str(picked)])
     boxes = Boxes(array.dims, corners, tuple(own_size), picked, 0.0 if fill is None else fill)
-    check_fill(array, fill, drop=drop)
+    check_fill(array.dtype, fill, drop=drop)
     left = boxes_to_keep(array.shape, boxes, grids, centres, fill=fill, drop=drop)
     coords = point_coords(array, columns, coords, boxes) | coords
     if left is not None:
@@ -218,7 +218,7 @@ def box_coords(
     }
 
 
-def check_fill(array: xr.DataArray, fill: Any, *, drop: bool) -> None:
+def check_fill(dtype: np.dtype[Any], fill: Any, *, drop: bool = False) -> None:
     """Raise ValueError if a value for voxels beyond the edge is not one of the data type."""
     if fill is None:
         return
@@ -228,14 +228,14 @@ def check_fill(array: xr.DataArray, fill: Any, *, drop: bool) -> None:
         raise ValueError(
             f"fill={fill!r}, expected a number: for the mean pass fill=float(obj.mean())"
         )
-    if array.dtype.kind in "iub":
+    if dtype.kind in "iub":
         low, high = 0, 1
-        if array.dtype.kind != "b":
-            low, high = int(np.iinfo(array.dtype).min), int(np.iinfo(array.dtype).max)
+        if dtype.kind != "b":
+            low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
         if not (np.isfinite(fill) and int(fill) == fill and low <= fill <= high):
             raise ValueError(
-                f"fill={fill!r} is no value of the data, which are {array.dtype}: pass a whole "
-                f"number from {low} to {high}, or extract from obj.astype('float32')"
+                f"fill={fill!r} is no value of the data, which are {dtype}: pass a whole "
+                f"number from {low} to {high}, or convert the data to float32 before"
             )
 
 

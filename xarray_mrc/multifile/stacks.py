@@ -14,6 +14,7 @@ import xarray as xr
 from xarray_mrc.codec.decimals import DECIMALS
 from xarray_mrc.dataset.lazy_variable import lazy_variable
 from xarray_mrc.errors import MrcError, warn
+from xarray_mrc.multifile.box_extraction import check_fill
 from xarray_mrc.multifile.cryosparc import read_cs
 from xarray_mrc.multifile.paths import as_items, find_files
 from xarray_mrc.multifile.references import (
@@ -93,6 +94,8 @@ def open_stack(
         A file is not there.
     MrcError
         A table or file cannot be read, or images differ in size.
+    ValueError
+        `fill` is no value of the data type, or arguments contradict each other.
 
     Warns
     -----
@@ -130,6 +133,8 @@ def open_stack(
         resize,
         fill,
     )
+    if resize == "pad":
+        check_fill(array.dtype, fill)
     if check:
         check_sections(array)
     # Absolute, because it is read again when a selection is written, perhaps from another folder.
