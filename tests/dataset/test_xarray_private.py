@@ -182,7 +182,8 @@ def test_wrappers_of_an_opened_dataset(cache):
         array = array.array
     assert isinstance(array, _xarray.MrcBackendArray)
     assert issubclass(layers.pop(), indexing.LazilyIndexedArray)
-    wanted = [indexing.MemoryCachedArray] * cache + [indexing.CopyOnWriteArray]
+    # Two copy when values are assigned: that of xarray, and that of `lazy_variable`.
+    wanted = [indexing.MemoryCachedArray] * cache + [indexing.CopyOnWriteArray] * 2
     assert layers == wanted
     # Slicing and turning go down to the lazy array, and read nothing.
     for part in (data[1:], data[[0, 1]], data.transpose("x", "y", "z"), data[0].transpose()):
