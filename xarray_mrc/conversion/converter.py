@@ -97,7 +97,7 @@ def convert(
     zarr_format : {2, 3}
         Version of the Zarr format of a plain group.
     ome_version, scale_factors, method, profile
-        Version and levels of OME-Zarr, as `version` and the others in `to_ome_zarr`.
+        Version and levels of OME-Zarr, as ``version`` and the others in `to_ome_zarr`.
     partition : {"prepare", "finish"} or tuple of (int, int), optional
         Shares the work on a Zarr group among programs: "prepare" first, then ``(k, n)`` for each
         part `k` from 0 to ``n - 1``, in any order and at the same time, "finish" last. The group
