@@ -3,8 +3,6 @@
 import multiprocessing
 import os
 import pickle
-import shutil
-import sys
 import threading
 import time
 
@@ -16,9 +14,7 @@ from hypothesis import strategies as st
 from mrcbytes import lay
 
 import xarray_mrc
-from xarray_mrc.storage import local
 from xarray_mrc.storage.local import LocalSource
-from xarray_mrc.storage.maps import cached_maps
 
 FILES, PER_FILE, ROWS, COLUMNS = 3, 7, 6, 4
 
@@ -142,24 +138,6 @@ def test_a_batch_reads_its_images_only_and_opens_each_file_once(table, monkeypat
     reads.clear()
     (batch,) = p.mrc.batches(FILES * PER_FILE)
     assert sorted(name for name, _ in reads) == ["0.mrcs", "1.mrcs", "2.mrcs"]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no maps are kept on Windows")
-def test_files_that_can_be_kept_mapped(table, tmp_path, monkeypatch):
-    path, pixels = table
-    for name in ("p.star", "0.mrcs", "1.mrcs", "2.mrcs"):
-        shutil.copy(path.parent / name, tmp_path)
-    monkeypatch.setattr(local, "MIN_MAP_NBYTES", 1)
-    monkeypatch.setattr(LocalSource, "read_ranges", lambda *_: pytest.fail("a file was read"))
-    p = xarray_mrc.open_stack(tmp_path / "p.star")
-    (batch,) = p.mrc.batches(FILES * PER_FILE, shuffle=False)
-    np.testing.assert_array_equal(batch, pixels)
-    batch[...] = 0  # is memory of its own
-    np.testing.assert_array_equal(p[::2], pixels[::2])
-    os.truncate(tmp_path / "1.mrcs", 1500)
-    with pytest.raises(xarray_mrc.MrcChangedError, match=r"1\.mrcs had .* open it again"):
-        list(p.mrc.batches(FILES * PER_FILE))
-    cached_maps.clear()
 
 
 def test_at_most_two_batches_are_read_ahead(table):

@@ -21,8 +21,6 @@ from xarray_mrc.reading.open_file import open_file
 from xarray_mrc.reading.options import ReadingOptions
 from xarray_mrc.reading.selection import Pick
 from xarray_mrc.storage.compressed.encoders import cores
-from xarray_mrc.storage.maps import cached_maps
-from xarray_mrc.storage.protocol import MappedSource, Parts
 
 __all__ = ["AS_IMAGES", "ImageFile", "StackArray", "fits_size"]
 
@@ -83,9 +81,6 @@ class StackArray(ImageArray):
     plain : ndarray of int
         Offset and number of the images of each file whose images have just the bytes that they have
         here, so that they are read straight into their places; zeros of other files.
-    is_mapped : bool
-        Whether scattered images are copied from maps of the files, because all of these can be
-        kept mapped.
     """
 
     files: tuple[ImageFile, ...]
@@ -97,7 +92,6 @@ class StackArray(ImageArray):
     fill: float = 0
     axes: tuple[int, ...] = field(default=(0, 1, 2), kw_only=True)
     plain: NDArray[np.int64] = field(init=False, repr=False)
-    is_mapped: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         layouts = [None if file.array is None else file.array.layout for file in self.files]
@@ -112,7 +106,6 @@ class StackArray(ImageArray):
             for layout in layouts
         ]
         object.__setattr__(self, "plain", np.array(plain, np.int64).reshape(-1, 2))
-        object.__setattr__(self, "is_mapped", can_keep_maps(self.files))
 
     @property
     def lengths(self) -> tuple[int, int, int]:
@@ -185,9 +178,7 @@ class StackArray(ImageArray):
             part = slice(group.start, group.stop)
             try:
                 if file.array is not None and is_plain[part].all():
-                    parts = [(a, place[b:c]) for a, b, c in group.runs]
-                    if not (self.is_mapped and len(parts) > 1 and copy_mapped(file.array, parts)):
-                        file.array.source.read_ranges(parts)
+                    file.array.source.read_ranges([(a, place[b:c]) for a, b, c in group.runs])
                 else:
                     self._read_windows(file, sections[part], targets[part], picks[1:], pixels)
             except OSError as error:
@@ -285,36 +276,6 @@ def groups_of(
             pairwise(starts.tolist()), pairwise(bounds), strict=True
         )
     ]
-
-
-def can_keep_maps(files: Sequence[ImageFile]) -> bool:
-    """Return True if maps of all files fit into the cache of maps."""
-    if len(files) > cached_maps.max_count:
-        return False
-    sources = [file.array.source for file in files if file.array is not None]
-    total = sum(source.size_if_known or 0 for source in sources)
-    return (
-        len(sources) == len(files)
-        and total <= cached_maps.max_nbytes
-        and all(isinstance(source, MappedSource) for source in sources)
-    )
-
-
-def copy_mapped(array: MrcArray, parts: Parts) -> bool:
-    """Copy ranges out of a map of the file; return False if there is none.
-
-    Two threads read random batches from 40 cached files of 31 MiB in 0.30 s of processor time in
-    this way, and in 0.42 s without maps. With more files than can be kept mapped, making the maps
-    would take longer than reading.
-    """
-    source: Any = array.source
-    ranges = [(offset, place.size) for offset, place in parts]
-    with source.whole((parts[0][0], parts[-1][0]), [ranges]) as whole:
-        if whole is None:
-            return False
-        for offset, place in parts:
-            place[...] = whole[offset : offset + place.size]
-    return True
 
 
 def fits_size(own: tuple[int, ...], size: tuple[int, int], resize: str) -> bool:

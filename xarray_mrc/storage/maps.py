@@ -53,22 +53,16 @@ class MapCache:
         """Return the map with a key, made by `make` if it is not cached; None if that failed."""
         with self._lock:
             found = self._maps.pop(key, (None, 0.0))[0]
-            is_new = found is None
             if found is None:
                 found = make()
             if found is not None:
                 self._maps[key] = found, time.monotonic()
-            if is_new:
-                self._drop_surplus()
+            sizes = [data.size for data, _ in self._maps.values()]
+            while len(sizes) > self.max_count or sum(sizes) > self.max_nbytes:
+                self._maps.popitem(last=False)
+                del sizes[0]
             self._start_timer()
         return found
-
-    def _drop_surplus(self) -> None:
-        """Drop the maps that were unused for longest, until the rest are within the limits."""
-        sizes = [data.size for data, _ in self._maps.values()]
-        while len(sizes) > self.max_count or sum(sizes) > self.max_nbytes:
-            self._maps.popitem(last=False)
-            del sizes[0]
 
     def _start_timer(self) -> None:
         """Have idle maps dropped later; at once if Python is ending and starts no more threads."""
@@ -115,7 +109,7 @@ def is_task_of_worker() -> bool:
 
 
 # Shared by all local files of the process.
-cached_maps = MapCache(max_count=64, max_nbytes=2 * 2**30, max_idle_seconds=0.5)
+cached_maps = MapCache(max_count=8, max_nbytes=2 * 2**30, max_idle_seconds=0.5)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=cached_maps.clear)
