@@ -137,9 +137,10 @@ def test_ome_zarr(folder):
     np.testing.assert_array_equal(image["0"][:], NUMBERS)
     assert run("convert", "--suffix", ".ome.zarr", "b.mrc", "out/").status == 0
     assert len(list(zarr.open_group("out/b.ome.zarr", mode="r").array_keys())) == 3
-    done = run("convert", "a.mrc", "b.zarr", "--levels", "2")
-    assert done.status == 2
-    assert "--levels" in done.error
-    assert "name it .ome.zarr" in done.error
+    for levels in ("2", "3"):  # 3 is the usual number
+        done = run("convert", "a.mrc", "b.zarr", "--levels", levels)
+        assert done.status == 2
+        assert "--levels" in done.error
+        assert "name it .ome.zarr" in done.error
     done = run("convert", "a.mrc", "c.ome.zarr", "--option", "ome_version=0.6")
     assert "expected --ome-version" in done.error

@@ -35,7 +35,6 @@ __all__ = ["convert"]
 
 Format = Literal["mrc", "zarr", "ome-zarr"]
 ZARR_SUFFIX, OME_SUFFIX = ".zarr", ".ome.zarr"
-IMAGE_DEFAULTS = {"version": "0.5", "scale_factors": (2, 4), "method": "mean", "profile": None}
 WRITTEN_SIDECARS = get_args(WrittenSidecar)
 
 
@@ -52,9 +51,9 @@ def convert(
     compression: Any = "infer",
     compression_level: int | None = None,
     zarr_format: ZarrFormat = 3,
-    ome_version: OmeVersionName = "0.5",
-    scale_factors: Sequence[int] = (2, 4),
-    method: Method = "mean",
+    ome_version: OmeVersionName | None = None,
+    scale_factors: Sequence[int] | None = None,
+    method: Method | None = None,
     profile: Profile | None = None,
     partition: Partition | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -96,7 +95,7 @@ def convert(
         Level of an MRC file that is compressed, as in `to_mrc`; a codec of Zarr has its own.
     zarr_format : {2, 3}
         Version of the Zarr format of a plain group.
-    ome_version, scale_factors, method, profile
+    ome_version, scale_factors, method, profile : optional
         Version and levels of OME-Zarr, as ``version`` and the others in `to_ome_zarr`.
     partition : {"prepare", "finish"} or tuple of (int, int), optional
         Shares the work on a Zarr group among programs: "prepare" first, then ``(k, n)`` for each
@@ -156,12 +155,13 @@ def convert(
     if target == "mrc" and options.get("sidecar") in WRITTEN_SIDECARS:
         written["sidecar"] = options.pop("sidecar")
     layout: dict[str, Any] = {"chunks": chunks, "shards": shards}
-    image: dict[str, Any] = {
+    asked = {
         "version": ome_version,
         "scale_factors": scale_factors,
         "method": method,
         "profile": profile,
     }
+    image: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if target != "ome-zarr":
         check_image_options(public_url(path), target, image)
     if target == "mrc":
@@ -221,9 +221,8 @@ def format_of(path: str) -> Format:
 
 def check_image_options(path: str, target: Format, image: Mapping[str, Any]) -> None:
     """Raise ValueError for options that only OME-Zarr has."""
-    passed = [name for name, value in image.items() if value != IMAGE_DEFAULTS[name]]
-    if passed:
-        names = ", ".join(f"{'ome_' * (name == 'version')}{name}=" for name in passed)
+    if image:
+        names = ", ".join(f"{'ome_' * (name == 'version')}{name}=" for name in image)
         found = "an MRC file" if target == "mrc" else "a plain Zarr group"
         raise ValueError(
             f"{names} was passed, but {path} will be {found}; name it .ome.zarr, or pass "
