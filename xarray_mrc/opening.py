@@ -126,7 +126,10 @@ def open_mrc(
     is_compressed = name is not None and named_container(path_of_url(name))
     if chunks and not is_compressed and options.get("preferred_chunks") is None:
         options["preferred_chunks"] = as_lengths(chunks)
-    array = xr.open_dataarray(found, engine=MrcBackendEntrypoint, chunks=chunks, **options)
+    # By its name dask's tasks have the same names in every process, by its class not in all. A
+    # package that is not installed has no name.
+    engine: Any = "mrc" if "mrc" in xr.backends.list_engines() else MrcBackendEntrypoint
+    array = xr.open_dataarray(found, engine=engine, chunks=chunks, **options)
     # They are small, and xarray does not take dask arrays for indexing with conditions.
     chunked = [name for name, coord in array.coords.items() if coord.chunks]
     if not chunked:
