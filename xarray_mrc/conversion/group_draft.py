@@ -19,7 +19,6 @@ from xarray_mrc.conversion.group_target import (
     GroupSink,
     LocalGroupSink,
     check_folder,
-    root_last,
 )
 from xarray_mrc.conversion.url_group import (
     DRAFT,
@@ -205,8 +204,7 @@ class LocalDraft:
         remove_stale(self.path)
         check_folder(self.path, overwrite=overwrite)
         with self.sink.writing() as files:
-            for key, data in root_last(documents):
-                files.put(key, data)
+            files.put_documents(documents)
         self.chunks.remove(set(self.chunks.list_keys()) - {*keys, *documents})
         sync(self.chunks.path)
         publish(self.chunks.path, self.path, overwrite=overwrite)
@@ -286,8 +284,7 @@ class UrlDraft:
             self.folder.remove(
                 key for key in found if key not in kept and not key.startswith(f"{DRAFT}/")
             )
-            for key, data in root_last(documents):
-                files.put(key, data)
+            files.put_documents(documents)
         self.remove()
 
     def remove(self) -> None:

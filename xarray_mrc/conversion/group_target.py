@@ -30,7 +30,6 @@ __all__ = [
     "is_group",
     "is_group_document",
     "new_group",
-    "root_last",
 ]
 
 # Takes the key of a file in the group, such as data/c/0/0/0, and its contiguous bytes.
@@ -58,6 +57,12 @@ class GroupFiles:
 
     put: Put
     create: Create
+
+    def put_documents(self, documents: Mapping[str, bytes]) -> None:
+        """Write files by their keys, those last that make the group one."""
+        ranks = {key: rank for rank, key in enumerate(ROOT_KEYS, 1)}
+        for key in sorted(documents, key=lambda key: (ranks.get(key, 0), key)):
+            self.put(key, documents[key])
 
 
 class GroupSink(Protocol):
@@ -139,8 +144,7 @@ class LocalGroupTarget:
     def finish(self, documents: Mapping[str, bytes]) -> None:
         """Write all other files."""
         with self.sink.writing() as files:
-            for key, data in root_last(documents):
-                files.put(key, data)
+            files.put_documents(documents)
 
 
 @contextmanager
@@ -209,12 +213,6 @@ def check_outside(src: Openable, path: str) -> None:
             f"{shown} lies in {public_url(path)}, and would be lost with it; pass "
             f"another path for the group"
         )
-
-
-def root_last(documents: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
-    """Return keys and contents, those last that make the group one."""
-    ranks = {key: rank for rank, key in enumerate(ROOT_KEYS, 1)}
-    return sorted(documents.items(), key=lambda item: (ranks.get(item[0], 0), item[0]))
 
 
 def is_group(path: str, options: StorageOptions = NO_OPTIONS) -> bool:

@@ -21,7 +21,6 @@ from xarray_mrc.conversion.group_target import (
     GroupFiles,
     Put,
     is_group_document,
-    root_last,
 )
 from xarray_mrc.errors import MrcError
 from xarray_mrc.storage.local_sink import already_exists
@@ -113,8 +112,7 @@ class UrlGroupTarget:
     def finish(self, documents: Mapping[str, bytes]) -> None:
         """Write all other files, those of the root last, and remove the mark."""
         with self.sink.writing() as files:
-            for key, data in root_last(documents):
-                files.put(key, data)
+            files.put_documents(documents)
         remove_draft(self.sink.folder)
 
 
